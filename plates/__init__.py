@@ -1,0 +1,1 @@
+"""What was imaged: wells, plate maps, readers, image sets, pixels. Never JAX."""

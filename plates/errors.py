@@ -1,0 +1,69 @@
+"""Errors the user can fix. The CLI prints the message; any other error is our bug."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class ProfilingError(Exception):
+    """Says what was found, what was expected, what to do, and what was kept."""
+
+
+class UnknownName(ProfilingError, LookupError):
+    """A name that no registry, recipe or table holds."""
+
+
+class BadRecipe(ProfilingError, ValueError):
+    """A recipe that cannot be read or contradicts itself or the plate."""
+
+
+class BadPlate(ProfilingError, ValueError):
+    """A plate folder that is empty, unreadable or in no known format."""
+
+
+class BadLayout(ProfilingError, ValueError):
+    """A plate map that cannot be read, or names a well twice."""
+
+
+class BadImage(ProfilingError, OSError):
+    """One image file that cannot become a plane; its field becomes a coded row.
+
+    Attributes:
+        code: Short reason for `Metadata_QC_Status`, such as "truncated".
+    """
+
+    def __init__(self, message: str, *, code: str):
+        super().__init__(message)
+        self.code = code
+
+
+class BadModel(ProfilingError, ValueError):
+    """Network weights that are missing, edited, or of another architecture."""
+
+
+class BadRun(ProfilingError, OSError):
+    """A run folder that is locked, incomplete, of another recipe or of another version."""
+
+
+class NoControls(ProfilingError, ValueError):
+    """A plate without the control wells that a statistic needs."""
+
+
+def lookup(registry: Mapping[str, T], *, kind: str, name: str) -> T:
+    """Find a registered object, or say which name was probably meant.
+
+    >>> lookup({"pattern": 1}, kind="reader", name="patern")
+    Traceback (most recent call last):
+    plates.errors.UnknownName: There is no reader called 'patern'. Did you mean 'pattern'?
+    """
+    if name in registry:
+        return registry[name]
+    raise UnknownName(f"There is no {kind} called {name!r}. {suggestion(name, registry)}")
+
+
+def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
+    """Complete an error about an unknown name: the likely one, or all of them."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known) or 'none'}."

@@ -1,0 +1,85 @@
+"""How well found objects match true ones. Host side, NumPy."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+
+
+class Matches(NamedTuple):
+    """Counts at one threshold, added up over fields."""
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+
+    @property
+    def f1(self) -> float:
+        """2 TP / (2 TP + FP + FN); 1 where there is nothing to find and nothing found."""
+        return _ratio(2 * self.true_positive, self.false_positive + self.false_negative)
+
+    @property
+    def average_precision(self) -> float:
+        """TP / (TP + FP + FN), as the 2018 Data Science Bowl defines it."""
+        return _ratio(self.true_positive, self.false_positive + self.false_negative)
+
+
+def _ratio(found: int, wrong: int) -> float:
+    return found / (found + wrong) if found + wrong else 1.0
+
+
+def overlaps(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Intersection over union of every true with every found object.
+
+    Args:
+        truth: Label image, [height, width], ids in any order.
+        found: Label image of the same shape.
+
+    Returns:
+        [true objects, found objects], float64, ids ascending.
+    """
+    ids_true, true = np.unique(truth, return_inverse=True)
+    ids_found, guess = np.unique(found, return_inverse=True)
+    shape = (len(ids_true), len(ids_found))
+    pairs = (true.ravel(), guess.ravel())
+    shared = sparse.coo_matrix((np.ones(truth.size), pairs), shape).toarray()
+    union = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True) - shared
+    return (shared / union)[ids_true > 0][:, ids_found > 0]
+
+
+def match(iou: np.ndarray, *, threshold: float) -> Matches:
+    """Count the pairs whose overlap exceeds a threshold of at least one half.
+
+    Above one half an object has at most one partner, so counting is the optimal
+    assignment (proved in Kirillov et al. 2019, arXiv:1801.00868).
+    """
+    if threshold < 0.5:
+        raise ValueError(f"threshold is {threshold}; below 0.5 matches are not unique")
+    hits = int((iou > threshold).sum()) if threshold == 0.5 else int((iou >= threshold).sum())
+    return Matches(hits, iou.shape[1] - hits, iou.shape[0] - hits)
+
+
+def drop_specks(labels: np.ndarray, *, below: int) -> np.ndarray:
+    """Remove objects of fewer than `below` pixels."""
+    area = np.bincount(labels.ravel())
+    return np.where(area[labels] >= below, labels, 0)
+
+
+class Scores(NamedTuple):
+    """Mean over fields of each field's score, at every threshold of `THRESHOLDS`."""
+
+    f1: np.ndarray
+    average_precision: np.ndarray
+
+
+def score(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Scores:
+    """Score (truth, found) label images; each field counts the same."""
+    tables = [overlaps(truth, found) for truth, found in pairs]
+    counts = [[match(iou, threshold=t) for t in THRESHOLDS] for iou in tables]
+    return Scores(
+        np.array([[m.f1 for m in row] for row in counts]).mean(0),
+        np.array([[m.average_precision for m in row] for row in counts]).mean(0),
+    )

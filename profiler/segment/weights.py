@@ -1,0 +1,118 @@
+"""Networks on disk: safetensors for the numbers, a JSON card for what they are."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from plates.errors import BadModel, lookup
+from profiler.segment.unet import UNet, UNetConfig
+
+MODELS = {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.safetensors"))}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a network is, was trained on, and scores.
+
+    Attributes:
+        name: As recipes call it.
+        architecture: Fields of `UNetConfig`.
+        sha256: Of the weights file, which must match.
+        about: Data, licences, split, schedule and scores, for people.
+    """
+
+    name: str
+    architecture: Mapping[str, object]
+    sha256: str
+    about: Mapping[str, object]
+
+
+def save_network(path: Path, model: UNet, config: UNetConfig, *, about: Mapping) -> Card:
+    """Write weights (`path`, .safetensors) and their card (`path` with .json)."""
+    blob = save({name: np.asarray(value) for name, value in _tensors(model).items()})
+    card = Card(path.stem, asdict(config), hashlib.sha256(blob).hexdigest(), about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(blob)
+    path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
+    return card
+
+
+def load_network(name: str | Path) -> tuple[UNet, UNetConfig, Card]:
+    """Read a network, ready for inference.
+
+    Args:
+        name: A shipped model, or the path of a .safetensors file with its card beside it.
+
+    Raises:
+        UnknownName: No shipped model is called that.
+        BadModel: The file or its card is missing, cut short, edited, or of another architecture.
+    """
+    path = Path(name) if str(name).endswith(".safetensors") else None
+    path = path or lookup(MODELS, kind="segmentation model", name=str(name))
+    card, tensors = _read(path)
+    config = _architecture(card, path)
+    model = UNet(config, rngs=nnx.Rngs(0))
+    _fill(model, tensors, path)
+    model.eval()
+    return model, config, card
+
+
+def _read(path: Path) -> tuple[Card, Mapping[str, np.ndarray]]:
+    try:
+        blob = path.read_bytes()
+        card = Card(**json.loads(path.with_suffix(".json").read_text()))
+    except OSError as error:
+        raise BadModel(
+            f"Cannot read {error.filename}: {error.strerror}. A model is two files, "
+            "NAME.safetensors and its card NAME.json; keep them side by side."
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise BadModel(f"{path.with_suffix('.json')} is not a model card: {error}.") from None
+    found = hashlib.sha256(blob).hexdigest()
+    if found != card.sha256:
+        raise BadModel(
+            f"{path} was changed or cut short: its sha256 starts {found[:12]}, its card says "
+            f"{card.sha256[:12]}. Copy both files again from where they came."
+        )
+    try:
+        return card, load(blob)
+    except SafetensorError as error:
+        raise BadModel(f"{path} is not a safetensors file: {error}.") from None
+
+
+def _architecture(card: Card, path: Path) -> UNetConfig:
+    try:
+        widths = tuple(int(width) for width in card.architecture["widths"])
+        return UNetConfig(channels=int(card.architecture["channels"]), widths=widths)
+    except (KeyError, TypeError, ValueError):
+        raise BadModel(
+            f"The card of {path} describes another architecture: {dict(card.architecture)}; "
+            "expected `channels` and `widths`."
+        ) from None
+
+
+def _fill(model: UNet, tensors: Mapping[str, np.ndarray], path: Path) -> None:
+    wanted = _tensors(model)
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in tensors.items()}:
+        odd = sorted(set(wanted) ^ set(tensors)) or ["shapes differ"]
+        raise BadModel(f"{path} does not fit the architecture on its card ({odd[0]}).")
+    state = nnx.state(model)
+    flat = [(key, leaf.replace(tensors[_name(key)])) for key, leaf in nnx.to_flat_state(state)]
+    nnx.update(model, nnx.from_flat_state(flat))
+
+
+def _tensors(model: UNet) -> dict[str, np.ndarray]:
+    """Parameters and running averages by path; random-number state is left out."""
+    state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+    return {_name(key): np.asarray(leaf[...]) for key, leaf in state}
+
+
+def _name(key: tuple) -> str:
+    return "/".join(str(part) for part in key)
