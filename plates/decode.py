@@ -1,0 +1,205 @@
+"""The bytes of one image file -> one plane of greys, or a coded reason why not.
+
+The rule: what the file shows must be one grey picture of 8 or 16 bit integers or 32 bit floats.
+A palette is applied first (its 16-bit entries keep the upper 8 bits, as in every viewer). Red,
+green and blue that agree in every pixel are one grey; if they differ anywhere it is a colour
+image. Transparency is ignored only where all is opaque. White-is-zero integers are inverted.
+"""
+
+import io
+
+import numpy as np
+import tifffile
+from jaxtyping import Shaped
+from PIL import Image
+
+from plates.errors import BadImage
+
+DEPTHS = ("uint8", "uint16", "float32")
+PNG_START = b"\x89PNG"
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+Grey = Shaped[np.ndarray, "height width"]
+Colour = Shaped[np.ndarray, "height width sample"]
+
+
+def decode(data: bytes, *, path: str) -> Grey:
+    """Decode a TIFF or PNG held in memory.
+
+    Args:
+        data: The whole file.
+        path: Where it came from, for messages.
+
+    Returns:
+        The plane, [height, width], uint8, uint16 or float32 in native byte order.
+
+    Raises:
+        BadImage: `empty_file`, `unreadable`, `several_pages`, `wrong_bit_depth`,
+            `colour_image` or `not_finite`.
+    """
+    if not data:
+        raise BadImage(f"{path} is empty (0 bytes). Copy it again.", code="empty_file")
+    try:
+        if data.startswith(PNG_START):
+            plane = _png(data, path=path)
+        elif data.startswith(TIFF_STARTS):
+            plane = _tiff(data, path=path)
+        else:
+            raise _refused(
+                f"is neither TIFF nor PNG (it starts with {data[:4]!r}). Export it as TIFF; "
+                "formats such as JPEG change intensities.",
+                path=path,
+                code="unreadable",
+            )
+    except BadImage:
+        raise
+    except Exception as reason:  # decoders raise anything at all on damaged bytes
+        raise _refused(
+            f"is damaged: {reason}. Copy it again from the microscope.",
+            path=path,
+            code="unreadable",
+        ) from reason
+    return _checked(plane, path=path)
+
+
+def _refused(sentence: str, *, path: str, code: str) -> BadImage:
+    return BadImage(f"{path} {sentence}", code=code)
+
+
+def _checked(plane: Grey, *, path: str) -> Grey:
+    _check_depth(plane.dtype, bits=plane.dtype.itemsize * 8, path=path)
+    plane = np.ascontiguousarray(plane, dtype=plane.dtype.newbyteorder("="))
+    if plane.dtype.kind == "f" and not (is_finite := np.isfinite(plane)).all():
+        raise _refused(
+            f"has {(~is_finite).sum()} pixels that are NaN or infinite. Export it without masking "
+            "or as integers.",
+            path=path,
+            code="not_finite",
+        )
+    return plane
+
+
+def _check_depth(dtype: np.dtype | None, *, bits: int, path: str) -> None:
+    if dtype is None or dtype.name not in DEPTHS or bits != dtype.itemsize * 8:
+        raise _refused(
+            f"has {bits}-bit pixels of type {dtype or 'unknown'}. Expected {', '.join(DEPTHS)}; "
+            "export it as 16-bit grey.",
+            path=path,
+            code="wrong_bit_depth",
+        )
+
+
+def _tiff(data: bytes, *, path: str) -> Grey:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        pages = [page for page in file.pages if not page.is_reduced]  # pyramids and thumbnails
+        if len(pages) != 1 or pages[0].imagedepth != 1:
+            raise _several(len(pages), path=path)
+        page = pages[0].aspage()
+        _check_complete(page, size=len(data), path=path)
+        return _tiff_greys(page, path=path)
+
+
+def _several(pages: int, *, path: str) -> BadImage:
+    return _refused(
+        f"holds a stack ({pages} pages). Expected one plane in a file; export each plane to a "
+        "file of its own.",
+        path=path,
+        code="several_pages",
+    )
+
+
+def _check_complete(page: tifffile.TiffPage, *, size: int, path: str) -> None:
+    """Refuse a file that ends early: tifffile would return zeros for what is not there."""
+    chunks = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    expected = int(np.prod(page.chunked))
+    is_uncompressed = page.compression == tifffile.COMPRESSION.NONE
+    if is_uncompressed and not page.is_tiled:
+        # Strips that lie one after the other are reported as one.
+        has_all = sum(count for _, count in chunks) >= page.nbytes
+    else:
+        has_all = len(chunks) >= expected and all(count > 0 for _, count in chunks)
+    if not has_all or any(offset + count > size for offset, count in chunks):
+        raise _refused(
+            f"is truncated: its {size} bytes do not hold all of its "
+            f"{page.imagewidth} x {page.imagelength} pixels. Copy it again from the microscope.",
+            path=path,
+            code="unreadable",
+        )
+
+
+def _tiff_greys(page: tifffile.TiffPage, *, path: str) -> Grey:
+    photometric = tifffile.PHOTOMETRIC(page.photometric)
+    bits = page.bitspersample
+    _check_depth(page.dtype, bits=bits if isinstance(bits, int) else max(bits), path=path)
+    pixels = page.asarray(maxworkers=1)  # the loader decodes files, not strips, in parallel
+    if pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, page.axes.index("S"), -1)
+    if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        palette = np.moveaxis(page.colormap, 0, -1)
+        return _one_grey((palette >> 8).astype(np.uint8)[pixels], path=path)
+    if photometric == tifffile.PHOTOMETRIC.RGB:
+        return _one_grey(pixels, path=path)
+    if photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE):
+        raise _colour(f"is a colour image ({photometric.name})", path=path)
+    if pixels.ndim == 3:
+        pixels = _grey_and_alpha(pixels, path=path)
+    if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        return _inverted(pixels, path=path)
+    return pixels
+
+
+def _inverted(pixels: Grey, *, path: str) -> Grey:
+    if pixels.dtype.kind == "f":
+        raise _refused(
+            "says that white is 0, which has no meaning for floats. Export it with black as 0.",
+            path=path,
+            code="wrong_bit_depth",
+        )
+    return np.iinfo(pixels.dtype).max - pixels
+
+
+def _grey_and_alpha(pixels: Colour, *, path: str) -> Grey:
+    if pixels.shape[-1] != 2:
+        raise _colour(f"holds {pixels.shape[-1]} channels", path=path)
+    return _one_grey(np.repeat(pixels, (3, 1), axis=-1), path=path)
+
+
+def _png(data: bytes, *, path: str) -> Grey:
+    with Image.open(io.BytesIO(data)) as image:
+        if (pages := getattr(image, "n_frames", 1)) != 1:
+            raise _several(pages, path=path)
+        bits = data[24]  # in the header, which always comes first; Pillow does not tell
+        if bits < 8:
+            raise _refused(
+                f"has {bits}-bit pixels. Expected 8 or 16 bits; save it again as 8-bit grey.",
+                path=path,
+                code="wrong_bit_depth",
+            )
+        is_grey = image.mode in ("L", "I;16") and "transparency" not in image.info
+        if is_grey:
+            return np.asarray(image)
+        if bits > 8:  # Pillow would halve the depth without a word
+            raise _colour("is a 16-bit PNG with colour or transparency", path=path)
+        return _one_grey(np.asarray(image.convert("RGBA")), path=path)
+
+
+def _one_grey(samples: Colour, *, path: str) -> Grey:
+    """Reduce red, green and blue to the one grey that they are."""
+    opaque = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
+    if samples.shape[-1] > 4:
+        raise _colour(f"holds {samples.shape[-1]} channels", path=path)
+    if samples.shape[-1] == 4 and (samples[..., 3] != opaque).any():
+        raise _colour("is partly transparent", path=path)
+    red, green, blue = np.moveaxis(samples[..., :3], -1, 0)
+    if (red != green).any() or (green != blue).any():
+        raise _colour("is a colour image", path=path)
+    return red
+
+
+def _colour(what: str, *, path: str) -> BadImage:
+    return _refused(
+        f"{what}. Expected one grey channel; export the channels to files of their own, without "
+        "pseudo-colour or overlays.",
+        path=path,
+        code="colour_image",
+    )

@@ -1,0 +1,159 @@
+"""CellProfiler's LoadData CSV: one line per field, one pair of columns per channel.
+
+`FileName_Orig<channel>` with `PathName_Orig<channel>`, or `URL_Orig<channel>`; plain
+`FileName_<channel>` where nothing is called Orig. Relative paths start at the CSV's folder.
+Columns of illumination functions (`Illum`) and object masks are no channels.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import polars as pl
+
+from plates.errors import BadPlate
+from plates.readers.folder import plate_name
+from plates.readers.reader import PLANES, Reader
+from plates.table import find_column, read_table, wells_of
+
+FILE, URL = "FileName_", "URL_"
+PLATE = ("plate", "assay_plate_barcode", "plate_barcode", "barcode")
+NUMBERS = {
+    "site": ("site", "field", "fieldid"),
+    "z": ("z", "zplane", "planeid"),
+    "timepoint": ("timepoint", "t"),
+}
+
+
+def matches(source: Path) -> bool:
+    """Whether the source is a LoadData CSV, or a folder with one at its top."""
+    return bool(_indices(source))
+
+
+def _indices(source: Path) -> list[Path]:
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    return [path for path in files if path.suffix.lower() == ".csv" and _is_loaddata(path)]
+
+
+def _is_loaddata(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    return any(name.strip(' "').startswith((FILE, URL)) for name in header.split(","))
+
+
+def scan(source: Path) -> pl.DataFrame:
+    """List every plane that a LoadData CSV names.
+
+    Args:
+        source: The CSV, or a folder with exactly one.
+
+    Returns:
+        One row per plane, columns `PLANES`; files that are not there are listed too, so that
+        their fields get a reason. The plate is `Metadata_Plate`, else the folder's name.
+
+    Raises:
+        BadPlate: The CSV is ambiguous, lacks wells or files, names an address that is
+            not a local file, or none of its files is there.
+    """
+    path = _index(source)
+    table = read_table(path, error=BadPlate)
+    channels = _channels(table.columns)
+    if not channels:
+        raise BadPlate(
+            f"{path} names no image. Found the columns {', '.join(table.columns)}; expected "
+            "FileName_Orig<channel> with PathName_Orig<channel>, or URL_Orig<channel>."
+        )
+    rows = list(_planes(table, path=path, channels=channels))
+    if not any(Path(row[-1]).exists() for row in rows):
+        raise BadPlate(
+            f"None of the {len(rows)} files that {path} names is there; the first is "
+            f"{rows[0][-1]}. Correct the paths in the CSV (relative ones start at its folder), or "
+            "read the images' folder with reader='pattern'."
+        )
+    return pl.DataFrame(rows, schema=PLANES, orient="row")
+
+
+def _index(source: Path) -> Path:
+    found = _indices(source)
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise BadPlate(
+            f"Expected one LoadData CSV (columns FileName_... or URL_...) in {source}, found: "
+            f"{names}. Give the file itself in place of the folder."
+        )
+    return found[0]
+
+
+def _channels(columns: list[str]) -> dict[str, tuple[str, ...]]:
+    """Channel -> the columns that may name its file, the preferred first."""
+    named = [c for c in columns if c.startswith((FILE, URL))]
+    originals = [c for c in named if c.startswith((f"{FILE}Orig", f"{URL}Orig"))]
+    channels: dict[str, tuple[str, ...]] = {}
+    for column in sorted(originals or [c for c in named if "_Illum" not in c]):
+        channel = column.removeprefix(FILE).removeprefix(URL).removeprefix("Orig")
+        channels[channel] = (*channels.get(channel, ()), column)
+    return channels
+
+
+def _planes(
+    table: pl.DataFrame, *, path: Path, channels: dict[str, tuple[str, ...]]
+) -> Iterator[tuple]:
+    wells = wells_of(_metadata(table), path=path, error=BadPlate)
+    plate = find_column(_metadata(table).columns, PLATE, error=BadPlate)
+    numbers = {name: _numbers(table, name=name, path=path) for name in NUMBERS}
+    for index, row in enumerate(table.iter_rows(named=True)):
+        files = {name: _file(row, columns, path=path) for name, columns in channels.items()}
+        if not any(files.values()):
+            raise BadPlate(f"{path}, row {index + 1} below the header names no file at all.")
+        site, z, timepoint = (numbers[name][index] for name in NUMBERS)
+        name = row[plate] if plate else plate_name(path.parent)
+        for channel, file in files.items():
+            if file:  # an empty cell is a channel that this field lacks
+                yield name or "", wells[index], site, channel, z, timepoint, file
+
+
+def _metadata(table: pl.DataFrame) -> pl.DataFrame:
+    """The columns that say where, without measurements that might share their names."""
+    named = [name for name in table.columns if name.startswith("Metadata_")]
+    return table.select(named or table.columns)
+
+
+def _numbers(table: pl.DataFrame, *, name: str, path: Path) -> list[int]:
+    column = find_column(_metadata(table).columns, NUMBERS[name], error=BadPlate)
+    if column is None:
+        return [1] * len(table)
+    numbers = table[column].cast(pl.Int32, strict=False)
+    if numbers.has_nulls():
+        index = numbers.is_null().arg_max() or 0
+        raise BadPlate(
+            f"{path}, row {index + 1} below the header: {column} is {table[column][index]!r}, "
+            "expected a whole number."
+        )
+    return (numbers + 1 if numbers.min() == 0 else numbers).to_list()
+
+
+def _file(row: dict[str, str | None], columns: tuple[str, ...], *, path: Path) -> str | None:
+    for column in columns:
+        if text := row[column]:
+            if column.startswith(URL):
+                return str(path.parent / _local(text, path=path))
+            home = row.get(column.replace(FILE, "PathName_", 1)) or ""
+            return str(path.parent / _local(home, path=path) / text)
+    return None
+
+
+def _local(address: str, *, path: Path) -> Path:
+    scheme = urlsplit(address).scheme
+    if len(scheme) < 2:  # none, or a Windows drive
+        return Path(address)
+    if scheme.lower() == "file":
+        return Path(unquote(urlsplit(address).path))
+    raise BadPlate(
+        f"{path} names {address}, which is not on this machine. Download the images first "
+        "(aws s3 sync, gsutil rsync, wget) and put the local paths into the CSV."
+    )
+
+
+LOADDATA = Reader(
+    "loaddata", f"a CellProfiler LoadData CSV (columns {FILE}... or {URL}...)", matches, scan
+)

@@ -1,0 +1,147 @@
+"""Tables people write by hand: read as text, with ambiguity refused."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import polars as pl
+
+from plates.errors import BadPlate, ProfilingError
+from plates.well import parse_well, well_at
+
+Complaint = Callable[[str], ProfilingError]  # BadLayout for a plate map, BadPlate for an index
+
+DELIMITERS = ",\t;"
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null")  # what pandas takes for missing, too
+WELL = ("well_position", "well", "well_name", "well_id")
+ROW = ("row", "well_row")
+COLUMN = ("column", "col", "well_column", "well_col")
+
+
+def read_table(path: Path, *, error: Complaint) -> pl.DataFrame:
+    """Read a delimited text file without guessing types.
+
+    Args:
+        path: UTF-8 text with a header; comma, tab or semicolon, whichever the header has most.
+        error: Class to raise, for the kind of table this is.
+
+    Returns:
+        One row per line that is not blank, every column String; cells that are empty
+        or say NA are null.
+
+    Raises:
+        ProfilingError: The file is missing, empty, not UTF-8, or its lines and header disagree.
+    """
+    lines = _lines(path, error=error)
+    if not lines:
+        raise error(f"{path} is empty. Expected a header line and one line per well.")
+    header = [name.strip() for name in lines[0][1]]
+    _check_header(path, header, error=error)
+    for number, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise error(
+                f"{path}, line {number} has {len(cells)} cells, but the header has {len(header)}. "
+                "Quote cells that contain the delimiter."
+            )
+    rows = [[_cell(text) for text in cells] for _, cells in lines[1:]]
+    if not rows:
+        raise error(f"{path} has a header but no rows. Expected one line per well.")
+    return pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+
+
+def _lines(path: Path, *, error: Complaint) -> list[tuple[int, list[str]]]:
+    """Numbered lines that are not blank, split into cells."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as reason:
+        raise error(f"{path} cannot be read: {reason.strerror}.") from reason
+    except UnicodeDecodeError as reason:
+        raise error(
+            f"{path} is not UTF-8 text (byte {reason.start + 1} is "
+            f"0x{reason.object[reason.start]:02x}). Save it again as 'CSV UTF-8'."
+        ) from reason
+    first = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(DELIMITERS, key=first.count))
+    try:
+        return [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+    except csv.Error as reason:
+        raise error(f"{path}, line {reader.line_num} cannot be split: {reason}.") from reason
+
+
+def _check_header(path: Path, header: list[str], *, error: Complaint) -> None:
+    if "" in header:
+        raise error(
+            f"{path}: column {header.index('') + 1} has no name. Name it, or delete the column."
+        )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise error(f"{path} has several columns called {', '.join(twice)}. Keep one of each.")
+
+
+def _cell(text: str) -> str | None:
+    text = text.strip()
+    return None if text in MISSING else text
+
+
+def plain(column: str) -> str:
+    """A column's name as it is compared: lower case, no `Metadata_`, no spaces.
+
+    >>> plain("Metadata_Well"), plain("Well Position")
+    ('well', 'well_position')
+    """
+    return column.strip().lower().removeprefix("metadata_").replace(" ", "_")
+
+
+def find_column(columns: Iterable[str], names: Iterable[str], *, error: Complaint) -> str | None:
+    """The one column that goes by any of these names, or None.
+
+    Raises:
+        ProfilingError: Two columns do, and either could be meant.
+    """
+    wanted = set(names)
+    found = [column for column in columns if plain(column) in wanted]
+    if len(found) > 1:
+        raise error(
+            f"The columns {' and '.join(map(repr, found))} mean the same. Keep one of them."
+        )
+    return found[0] if found else None
+
+
+def well_columns(table: pl.DataFrame, *, path: Path, error: Complaint) -> tuple[str, ...]:
+    """The column that names the well, or the row and column columns together.
+
+    Raises:
+        ProfilingError: There is neither; the message lists what there is.
+    """
+    well = find_column(table.columns, WELL, error=error)
+    if well:
+        return (well,)
+    row = find_column(table.columns, ROW, error=error)
+    column = find_column(table.columns, COLUMN, error=error)
+    if row and column:
+        return row, column
+    raise error(
+        f"{path} has no well column. Found: {', '.join(table.columns)}. Expected one of "
+        f"{', '.join(WELL)}, Metadata_Well, or both row and column (any case)."
+    )
+
+
+def wells_of(table: pl.DataFrame, *, path: Path, error: Complaint) -> pl.Series:
+    """Canonical well of every row of a table.
+
+    Raises:
+        ProfilingError: There is no well column, or a cell in it is not a well.
+    """
+    names = well_columns(table, path=path, error=error)
+
+    def name(index: int, cells: tuple) -> str:
+        try:
+            if None in cells:
+                raise BadPlate(f"The cell is empty in {' or '.join(names)}.")
+            return parse_well(*cells) if len(cells) == 1 else well_at(row=cells[0], column=cells[1])
+        except BadPlate as reason:
+            raise error(f"{path}, row {index + 1} below the header: {reason}") from reason
+
+    rows = table.select(names).iter_rows()
+    return pl.Series([name(i, cells) for i, cells in enumerate(rows)], dtype=pl.String)

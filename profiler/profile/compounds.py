@@ -1,0 +1,61 @@
+"""Refuse plate maps in which one compound goes by two names or two units."""
+
+import polars as pl
+
+from plates.errors import BadLayout
+
+COMPOUND, ROLE, UNIT = "Metadata_Compound", "Metadata_Role", "Metadata_Unit"
+
+
+def check_compounds(layout: pl.DataFrame) -> None:
+    """Refuse compounds whose wells would be split or pooled wrongly.
+
+    Args:
+        layout: A plate map, or annotated wells; columns it lacks are not checked.
+
+    Raises:
+        BadLayout: Two names differ only in case or spaces, the treated wells of
+            a compound have concentrations in different units, or one is negative.
+    """
+    if COMPOUND not in layout.columns:
+        return
+    _check_names(layout)
+    if UNIT in layout.columns:
+        _check_units(layout)
+    if "Metadata_Concentration" in layout.columns:
+        _check_concentrations(layout)
+
+
+def _check_names(layout: pl.DataFrame) -> None:
+    folded = pl.col(COMPOUND).str.strip_chars().str.to_lowercase()
+    spellings = layout.drop_nulls(COMPOUND).group_by(folded.alias("folded"))
+    split = spellings.agg(pl.col(COMPOUND).unique().sort()).filter(pl.col(COMPOUND).list.len() > 1)
+    for _, names in split.sort("folded").iter_rows():
+        raise BadLayout(
+            f"The compounds {' and '.join(map(repr, names))} differ only in case or spaces. Spell "
+            "a compound alike in every well, or the replicates are ranked as two compounds."
+        )
+
+
+def _check_units(layout: pl.DataFrame) -> None:
+    per = [name for name in (COMPOUND, ROLE) if name in layout.columns]
+    dosed = layout.drop_nulls([COMPOUND, UNIT])
+    mixed = (
+        dosed.group_by(per).agg(pl.col(UNIT).unique().sort()).filter(pl.col(UNIT).list.len() > 1)
+    )
+    for name, units in mixed.sort(per).select(COMPOUND, UNIT).iter_rows():
+        example = [_first_well(dosed, name, unit) for unit in units]
+        raise BadLayout(
+            f"The concentrations of {name!r} are in {' and in '.join(units)} (wells "
+            f"{', '.join(example)}, among others). Give them all in one unit."
+        )
+
+
+def _first_well(dosed: pl.DataFrame, compound: str, unit: str) -> str:
+    return dosed.filter(pl.col(COMPOUND) == compound, pl.col(UNIT) == unit)["Metadata_Well"][0]
+
+
+def _check_concentrations(layout: pl.DataFrame) -> None:
+    below = layout.filter(pl.col("Metadata_Concentration") < 0)
+    for well, value in below.select("Metadata_Well", "Metadata_Concentration").iter_rows():
+        raise BadLayout(f"The concentration in well {well} is {value:g}; it must be 0 or more.")

@@ -1,0 +1,62 @@
+"""Which columns are features, and which of them may speak for a phenotype."""
+
+import re
+from collections.abc import Iterable
+
+import polars as pl
+
+PREFIXES = ("Cells_", "Nuclei_", "Cytoplasm_")
+
+# Where an object lies and what it is called say nothing of how it looks. The box's area does.
+POSITION = re.compile(
+    r"_(Location|Parent|Children|Number)_|_BoundingBoxM(in|ax)imum_|_AreaShape_Center_|ObjectNumber"
+)
+
+
+def feature_columns(frame: pl.DataFrame | pl.LazyFrame) -> list[str]:
+    """Name the columns that hold features, in the order of the table.
+
+    Args:
+        frame: A table of cells or wells.
+
+    Returns:
+        Numeric columns that start with `Cells_`, `Nuclei_` or `Cytoplasm_`.
+
+    Source:
+        pycytominer's `infer_cp_features`, for these compartments.
+
+    >>> feature_columns(pl.DataFrame({"Metadata_Site": [1], "Cells_AreaShape_Area": [9.0]}))
+    ['Cells_AreaShape_Area']
+    """
+    schema = frame.collect_schema()
+    return [
+        name for name, kind in schema.items() if name.startswith(PREFIXES) and kind.is_numeric()
+    ]
+
+
+def phenotype_features(features: Iterable[str]) -> list[str]:
+    """Leave out features that are positions, identities or links to other objects.
+
+    Args:
+        features: Feature names in CellProfiler's grammar.
+
+    Returns:
+        The names that do not match `POSITION`, in their order.
+
+    >>> phenotype_features(["Nuclei_Location_Center_X", "Nuclei_AreaShape_BoundingBoxArea"])
+    ['Nuclei_AreaShape_BoundingBoxArea']
+    """
+    return [name for name in features if not POSITION.search(name)]
+
+
+def finite(features: Iterable[str]) -> pl.Expr:
+    """Read feature columns as float64, with null for NaN and for infinite values.
+
+    Args:
+        features: Numeric columns.
+
+    Returns:
+        An expression of the same columns, under their names.
+    """
+    value = pl.col(list(features)).cast(pl.Float64)
+    return pl.when(value.is_finite()).then(value)

@@ -1,0 +1,180 @@
+"""A recipe: one TOML file that says how a plate becomes ranked hits.
+
+One frozen model per stage; `load_recipe` reads a built-in one by name or a file by path.
+What a recipe leaves out takes the defaults below, and `run.json` keeps the whole of it.
+"""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from plates.errors import BadRecipe, lookup, suggestion
+
+RECIPES = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Images(_Model):
+    """What is on the plate.
+
+    Attributes:
+        reader: A reader's name, or "auto".
+        pattern: For the `pattern` reader: a built-in pattern's name or a regular expression.
+        channels: Stain -> channel as the reader names it; the order is the order of features.
+        projection: How z-stacks become planes.
+        timepoint: Which one, where there are several.
+    """
+
+    reader: str = "auto"
+    pattern: str | None = None
+    channels: dict[str, str]
+    projection: Literal["max", "mean", "none"] = "max"
+    timepoint: int | None = None
+
+
+class Segment(_Model):
+    """How nuclei, cells and cytoplasm are found; pixels are the images' own.
+
+    Attributes:
+        model: Shipped network, or the path of a .safetensors file.
+        nuclei: Nuclear stain.
+        cells: Stain that cells are seen in; by default the nuclear one.
+        method: "propagation" over the cell stain, or a "ring" around the nucleus.
+        ring_px: Beginning and end of the ring, measured from the nucleus.
+        gap_px: Strip between nucleus and cytoplasm of propagated cells.
+        threshold: How the cell stain is told from the background.
+        correction: Factor on that threshold.
+        regularisation: Of the propagation: small values follow the stain.
+        min_nucleus_area_px: Smaller nuclei are specks.
+        border: Whether cells whose nucleus touches the field's border are kept and
+            flagged (`Metadata_QC_TouchesBorder`), or dropped.
+        max_cells: Most cells a field can hold; one with more becomes a coded row.
+    """
+
+    model: str = "nuclei"
+    nuclei: str = "DNA"
+    cells: str | None = None
+    method: Literal["propagation", "ring"] = "propagation"
+    ring_px: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0, le=127)]] = (1.5, 6.0)
+    gap_px: float = Field(0.0, ge=0, le=127)
+    threshold: Literal["minimum_cross_entropy", "otsu"] = "minimum_cross_entropy"
+    correction: float = Field(1.0, gt=0)
+    regularisation: float = Field(0.05, ge=0)
+    min_nucleus_area_px: int = Field(25, ge=1)
+    border: Literal["keep", "drop"] = "keep"
+    max_cells: int = Field(1024, ge=1, le=65_535)
+
+
+class Measure(_Model):
+    """Which features.
+
+    Attributes:
+        families: Names of built-in families, or "module:attribute" of your own.
+        channels: Stains to measure; all by default.
+    """
+
+    families: tuple[str, ...] = ("AreaShape", "Intensity", "Location")
+    channels: tuple[str, ...] = ()
+
+
+class Profile(_Model):
+    """How cells become well profiles.
+
+    Attributes:
+        aggregate: What stands for a well's cells.
+        exclude_border: Leave out cells whose nucleus touches the field's border.
+    """
+
+    aggregate: Literal["median", "mean"] = "median"
+    exclude_border: bool = False
+
+
+class Hits(_Model):
+    """How wells become hits.
+
+    Attributes:
+        readout: The feature that is the assay's answer; the best separating one by default.
+        rank_by: Rank by the readout, or by how far the whole profile is from the controls.
+        threshold: Robust z (or profile score) from which a well counts.
+        toxic_below: Cells left, as a share of the negative controls', below which a well is toxic.
+    """
+
+    readout: str | None = None
+    rank_by: Literal["readout", "profile"] = "readout"
+    threshold: float = Field(3.0, gt=0)
+    toxic_below: float = Field(0.5, ge=0, le=1)
+
+
+class Recipe(_Model):
+    """All stages of a run."""
+
+    name: str
+    description: str = ""
+    images: Images
+    segment: Segment = Segment()
+    measure: Measure = Measure()
+    profile: Profile = Profile()
+    hits: Hits = Hits()
+
+    def cells_key(self) -> str:
+        """Hash of every setting that the cells depend on, hexadecimal."""
+        parts = self.model_dump(mode="json", include={"images", "segment", "measure"})
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: A built-in recipe, or the path of a .toml file.
+
+    Raises:
+        UnknownName: No built-in recipe is called that, or a stain or setting is unknown.
+        BadRecipe: The file is missing, not TOML, or a value is out of range.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = lookup(RECIPES, kind="recipe", name=str(name))
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadRecipe(f"Cannot read the recipe {path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path} is not TOML: {error}.") from None
+    return parse_recipe({"name": path.stem} | table, where=str(path))
+
+
+def parse_recipe(table: dict[str, Any], *, where: str = "recipe") -> Recipe:
+    """Check a recipe's table.
+
+    Raises:
+        BadRecipe: A key is unknown, a value out of range, or a stain not in `[images] channels`.
+    """
+    try:
+        recipe = Recipe(**table)
+    except ValidationError as error:
+        raise BadRecipe(f"{where}: " + "; ".join(map(_explain, error.errors()))) from None
+    wanted = (recipe.segment.nuclei, recipe.segment.cells, *recipe.measure.channels)
+    for stain in filter(None, wanted):
+        lookup(recipe.images.channels, kind=f"stain in [images] channels of {where}", name=stain)
+    if recipe.segment.ring_px[0] >= recipe.segment.ring_px[1]:
+        raise BadRecipe(f"{where}: [segment] ring_px must begin before it ends.")
+    return recipe
+
+
+def _explain(problem: Any) -> str:
+    *parents, key = (str(part) for part in problem["loc"])
+    place = f"[{'.'.join(parents)}] {key}" if parents else key
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg']}, found {problem['input']!r}."
+    model = Recipe
+    for part in parents:
+        model = model.model_fields[part].annotation
+    return f"{place} is not a setting. {suggestion(key, list(model.model_fields))}"

@@ -1,0 +1,145 @@
+"""Which wells and which fitted curve belong to a compound."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from profiler.report.curves import Band, Curve, Dose, dose_response, sparkline
+from profiler.report.numbers import count, defined, interval, number, quantity
+from profiler.report.run import Run
+from profiler.report.svg import Markup
+from profiler.report.tables import left_out
+from profiler.report.wells import treatment
+
+MAX_CURVES = 24
+SHAPE = ("bottom", "top", "slope", "ec50")
+Key = tuple[str, str | None]  # compound and unit
+
+
+class Series(NamedTuple):
+    """The wells of one compound at positive doses, and what was fitted to them."""
+
+    compound: str
+    unit: str | None
+    doses: Sequence[Dose]
+    fit: Mapping[str, Any]  # a row of curves.parquet
+
+    @property
+    def curve(self) -> Curve | None:
+        """The curve to draw, none where a parameter is undefined."""
+        if not all(defined(self.fit.get(name)) for name in SHAPE) or self.fit["ec50"] <= 0:
+            return None
+        return Curve(*(self.fit.get(name) for name in Curve._fields))
+
+
+class CurveCard(NamedTuple):
+    """One drawing with its heading and what it says in words."""
+
+    compound: str
+    svg: Markup
+    lines: Sequence[str]
+
+
+class CurveSection(NamedTuple):
+    """All drawings."""
+
+    cards: Sequence[CurveCard]
+    remark: str
+
+
+def all_series(run: Run, wells: pl.DataFrame) -> dict[Key, Series]:
+    """Find the wells of every compound that has a curve of the run's readout.
+
+    Args:
+        run: Whose curves to take; none where there is no curves.parquet.
+        wells: From `well_table`.
+
+    Returns:
+        By compound and unit, in the order of the curves; compounds none of whose wells
+        has a positive dose and a response are left out.
+    """
+    curves = run.table("curves")
+    if curves is None:
+        return {}
+    grouped = _doses_by_compound(wells)
+    fits = {_key(row): row for row in curves.filter(readout=run.readout).iter_rows(named=True)}
+    return {key: Series(*key, grouped[key], fit) for key, fit in fits.items() if key in grouped}
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["Metadata_Compound"], row.get("Metadata_Unit")
+
+
+def _doses_by_compound(wells: pl.DataFrame) -> dict[Key, list[Dose]]:
+    drawable = (pl.col("concentration") > 0) & pl.col("readout").is_finite()
+    grouped: dict[Key, list[Dose]] = {}
+    for well in wells.filter(drawable).iter_rows(named=True):
+        note = f"{well['plate']} {well['well']}: {treatment(well)}, {number(well['readout'])}"
+        dose = Dose(well["concentration"], well["readout"], note)
+        grouped.setdefault((well["compound"], well["unit"]), []).append(dose)
+    return grouped
+
+
+def spark(series: Series | None) -> Markup | str:
+    """A compound's curve for the row of a table."""
+    if series is None:
+        return ""
+    return sparkline(series.doses, curve=series.curve, label=f"Curve of {series.compound}")
+
+
+def control_bands(wells: pl.DataFrame) -> list[Band]:
+    """Where the middle 80 per cent of each control's wells lie, both controls or fewer."""
+    bands = []
+    for role in ("negative", "positive"):
+        values = wells.filter(role=role)["readout"].drop_nulls()
+        if values.len():
+            ends = [values.quantile(q, "linear") for q in (0.1, 0.5, 0.9)]
+            bands.append(Band(role, *(float(end or 0.0) for end in ends)))
+    return bands
+
+
+def curve_section(
+    run: Run, wells: pl.DataFrame, series: Mapping[Key, Series], *, order: Sequence[str]
+) -> CurveSection:
+    """Draw the curves, the best compounds' first.
+
+    Args:
+        run: Names the readout.
+        wells: From `well_table`, for the controls.
+        series: From `all_series`.
+        order: Compounds, best first; others follow in the order of the curves.
+    """
+    place = {compound: i for i, compound in enumerate(order)}
+    ranked = sorted(series.values(), key=lambda s: place.get(s.compound, len(place)))
+    bands = control_bands(wells)
+    cards = [_card(one, bands, run.readout or "") for one in ranked[:MAX_CURVES]]
+    remark = left_out(len(ranked), len(cards), what="curves", where="curves.parquet")
+    return CurveSection(cards, remark)
+
+
+def _card(series: Series, bands: Sequence[Band], readout: str) -> CurveCard:
+    svg = dose_response(
+        series.doses,
+        curve=series.curve,
+        bands=bands,
+        x_label=f"{series.compound}, {series.unit}" if series.unit else series.compound,
+        y_label=_shortened(readout),
+        label=f"Dose-response of {series.compound}: {'; '.join(_words(series))}",
+    )
+    return CurveCard(series.compound, svg, _words(series))
+
+
+def _shortened(name: str, *, length: int = 34) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _words(series: Series) -> list[str]:
+    fit = series.fit
+    between = interval(fit.get("ec50_low"), fit.get("ec50_high"))
+    lines = [f"EC50 {quantity(fit.get('ec50'), series.unit)}{f' ({between})' if between else ''}"]
+    if defined(fit.get("r2")):
+        lines.append(f"R² {number(fit['r2'])}, slope {number(fit.get('slope'))}")
+    lines.append(count(len(series.doses), "well"))
+    status = fit.get("status")
+    return [*lines, status.replace("_", " ")] if status and status != "ok" else lines

@@ -1,0 +1,112 @@
+"""What a run folder holds, as far as the report shows it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from plates.errors import BadRun
+from profiler.profile.features import PREFIXES
+from profiler.report.numbers import defined
+from profiler.store.schema import TABLES
+from profiler.store.tables import read_footer, scan_table
+
+SHOWN = ("fields", "wells", "profiles", "statistics", "curves", "hits", "compounds")
+FACTS = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tables of a run that are there.
+
+    Attributes:
+        folder: Where they lie.
+        facts: What `run.json` says; empty where there is none.
+        tables: By the names of `SHOWN`, features other than the readout left out.
+        readout: Feature the hits were called by, None where nothing says so.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+    tables: Mapping[str, pl.DataFrame]
+    readout: str | None
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """One table, None where the run has none or it has no rows."""
+        found = self.tables.get(name)
+        return found if found is not None and found.height else None
+
+    def command(self, name: str) -> str:
+        """The command that makes a table."""
+        return TABLES[name].command.format(out=self.folder)
+
+    def absence(self, name: str) -> str:
+        """Why there is nothing to show: the file is not there, or it is empty."""
+        if name in self.tables:
+            return f"{TABLES[name].file} has no rows."
+        return f"There is no {TABLES[name].file} in this run yet. Make it with"
+
+
+def read_run(folder: Path) -> Run:
+    """Read what the report shows, and no other feature than the readout.
+
+    Raises:
+        BadRun: The folder is absent or no run folder, or one of its files is cut short.
+    """
+    paths = {name: folder / TABLES[name].file for name in SHOWN}
+    there = {name: path for name, path in paths.items() if path.is_file()}
+    facts = _read_facts(folder / FACTS)
+    if not (there or facts):
+        raise BadRun(
+            f"{folder} is no run folder: it holds neither {FACTS} nor any of "
+            f"{', '.join(TABLES[name].file for name in SHOWN)}. "
+            "Give the folder that `profiler run` wrote (its --out)."
+        )
+    readout = _readout(there, facts)
+    tables = {name: _read(path, readout) for name, path in there.items()}
+    return Run(folder, facts, tables, readout)
+
+
+def _read(path: Path, readout: str | None) -> pl.DataFrame:
+    table = scan_table(path)
+    names = table.collect_schema().names()
+    return table.select(n for n in names if n == readout or not n.startswith(PREFIXES)).collect()
+
+
+def _read_facts(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadRun(
+            f"{path} is not JSON ({error}): it was cut short or edited. "
+            "Run the same `profiler run` command again; finished wells are kept."
+        ) from error
+    return facts if isinstance(facts, dict) else {}
+
+
+def _readout(there: Mapping[str, Path], facts: Mapping[str, Any]) -> str | None:
+    """The readout the hits' footer names, else run.json, else the only or best one there is."""
+    if "hits" in there and (named := read_footer(there["hits"]).parameters.get("readout")):
+        return str(named)
+    summary = facts.get("summary")
+    if isinstance(summary, dict) and summary.get("readout"):
+        return str(summary["readout"])
+    return _first(there.get("curves")) or _best(there.get("statistics"))
+
+
+def _first(path: Path | None) -> str | None:
+    names = scan_table(path).select("readout").head(1).collect() if path else None
+    return names.item() if names is not None and names.height else None
+
+
+def _best(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    rows = scan_table(path).select("readout", "z_prime").collect()
+    known = [(z, name) for name, z in rows.iter_rows() if defined(z)]
+    return max(known)[1] if known else None

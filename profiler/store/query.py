@@ -1,0 +1,90 @@
+"""SQL over the tables of a run."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import polars as pl
+
+from plates.errors import BadRun, ProfilingError, UnknownName, suggestion
+from profiler.store.schema import TABLES
+from profiler.store.screen import Screen, not_made
+
+_READS = ("SELECT", "WITH", "EXPLAIN")
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_NO_TABLE = re.compile(r"relation '(.+?)' was not found")
+_NO_COLUMN = re.compile(r"""(?:find column|no column named) ["'](.+?)["']""")
+_MOST_NAMES = 12  # a cell table has hundreds of columns: no message should list them
+
+
+class BadQuery(ProfilingError, ValueError):
+    """A query that is not SQL, or not one that only reads."""
+
+
+def query(screen: Screen, sql: str) -> pl.DataFrame:
+    """Answer a SQL query over the tables of a run, reading only the columns it needs.
+
+    Args:
+        screen: What `profiler.store.screen.open` returned.
+        sql: One SELECT, in the dialect of polars; tables as in `schema.TABLES`.
+
+    Returns:
+        The answer, as many rows as it has.
+
+    Raises:
+        BadQuery: It is not a SELECT, or polars does not understand it.
+        UnknownName: It names a table or a column that does not exist.
+        BadRun: It names a table that was not made yet; the message says which command makes it.
+    """
+    bare = _COMMENT.sub(" ", sql).strip().lstrip("( ")
+    if not bare.upper().startswith(_READS):
+        raise BadQuery(
+            f"A query only reads, so it starts with {' or '.join(_READS)}; this one starts with "
+            f"{bare.split(maxsplit=1)[0] if bare else 'nothing'!r}."
+        )
+    tables = _mentioned(screen, sql)
+    try:
+        return pl.SQLContext(tables).execute(sql).collect()
+    except pl.exceptions.PolarsError as error:
+        raise _explained(error, screen=screen, tables=tables) from error
+    except FileNotFoundError as error:
+        raise BadRun(f"A file went while the query was reading it: {error}. Try again.") from error
+
+
+def _mentioned(screen: Screen, sql: str) -> dict[str, pl.LazyFrame]:
+    """Open only what the query may need: the cells of a large screen are many files."""
+    words = set(re.findall(r"\w+", sql))
+    return {name: screen.table(name) for name in TABLES if name in words and screen.has(name)}
+
+
+def _explained(
+    error: Exception, *, screen: Screen, tables: dict[str, pl.LazyFrame]
+) -> ProfilingError:
+    if found := _NO_TABLE.search(str(error)):
+        return _no_table(found[1], screen)
+    if found := _NO_COLUMN.search(str(error)):
+        return _no_column(found[1], tables)
+    reason = str(error).split("\n\n")[0]
+    return BadQuery(f"The query was not understood: {reason}. Text goes in 'single quotes'.")
+
+
+def _no_table(name: str, screen: Screen) -> ProfilingError:
+    if name in TABLES:
+        lacking = next(run for run in screen.runs if not Screen((run,)).has(name))
+        return not_made(lacking.folder, name)
+    return UnknownName(f"There is no table called {name!r}. {suggestion(name, TABLES)}")
+
+
+def _no_column(name: str, tables: dict[str, pl.LazyFrame]) -> ProfilingError:
+    columns = [column for frame in tables.values() for column in frame.collect_schema()]
+    return UnknownName(
+        f"There is no column called {name!r} in {', '.join(tables)}. {_hint(name, columns)}"
+    )
+
+
+def _hint(name: str, columns: Iterable[str]) -> str:
+    known = list(dict.fromkeys(columns))
+    if len(known) <= _MOST_NAMES or get_close_matches(name, known, n=1):
+        return suggestion(name, known)
+    shown = ", ".join(known[:_MOST_NAMES])
+    return f"Known: {shown} and {len(known) - _MOST_NAMES} more."

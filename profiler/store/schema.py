@@ -1,0 +1,121 @@
+"""What the tables of a run hold: the columns of cells and fields, and who makes which file."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+VERSION = "1"  # of the run folder's format; raised when an older program could misread it
+
+
+def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+FIELD_KEYS = (
+    _column("Metadata_Plate", pa.string(), "Barcode or folder name, as the reader found it"),
+    _column("Metadata_Well", pa.string(), "Row letter and two-digit column: B03"),
+    _column("Metadata_Site", pa.int32(), "Position in the well, from 1"),
+)
+
+CELL_KEYS = (
+    *FIELD_KEYS,
+    _column("Metadata_ObjectNumber", pa.int32(), "Label in the label images of the field, from 1"),
+    _column("Metadata_QC_TouchesBorder", pa.bool_(), "Whether the border cuts the cell off"),
+)
+
+FIELDS = pa.schema(
+    [
+        *FIELD_KEYS,
+        _column("Metadata_QC_Status", pa.string(), "`ok`, or the code of what went wrong"),
+        _column("Metadata_QC_Reason", pa.string(), "What went wrong, in a sentence", nullable=True),
+        _column("Metadata_Object_Count", pa.int32(), "Cells of the field in the cell table"),
+        _column("Metadata_Seconds", pa.float32(), "Time the field took", nullable=True),
+    ]
+)
+
+
+class Table(NamedTuple):
+    """A table of the run folder: where it lies, what a row is, and which command makes it."""
+
+    file: str
+    row: str
+    command: str
+
+
+_RUN = "profiler run PLATE --out {out}"
+_PROFILE = "profiler profile {out}"
+_HITS = "profiler hits {out}"
+
+TABLES = {
+    "cells": Table("cells/<plate>/<well>.parquet", "one cell", _RUN),
+    "fields": Table("fields.parquet", "one field of the plate, failed ones too", _RUN),
+    "wells": Table("wells.parquet", "one well: plate map, counts, medians", _PROFILE),
+    "profiles": Table("profiles.parquet", "one well, against its plate's controls", _PROFILE),
+    "statistics": Table("statistics.parquet", "one plate and readout", _HITS),
+    "curves": Table("curves.parquet", "one compound and readout: dose-response", _HITS),
+    "hits": Table("hits.parquet", "one well, ranked", _HITS),
+    "compounds": Table("compounds.parquet", "one compound, ranked", _HITS),
+}
+
+FOOTER = {
+    "profiler:version": "Version of the run folder's format",
+    "profiler:level": "Which of the tables above the file is",
+    "profiler:parameters": (
+        "How it was made, as JSON. For cells: `computed_by` (hash of all that the cells depend "
+        "on), `inputs` (site, and path, bytes, mtime and digest of each file read) and `fields` "
+        "(the well's rows of the field table)"
+    ),
+}
+
+
+def cell_schema(features: Sequence[str]) -> pa.Schema:
+    """Schema of a cell table.
+
+    Args:
+        features: Names of the feature columns, in the order they are stored.
+
+    Returns:
+        The keys, never null, then one float32 per feature, null where it is undefined.
+
+    >>> cell_schema(["Nuclei_AreaShape_Area"]).field(5)
+    pyarrow.Field<Nuclei_AreaShape_Area: float>
+    """
+    return pa.schema([*CELL_KEYS, *(pa.field(name, pa.float32()) for name in features)])
+
+
+def describe() -> str:
+    """Document the run folder as Markdown, the text of `docs/schema.md`.
+
+    Returns:
+        One section each for the files, the columns of cells and fields, and the footer.
+    """
+    files = [(name, f"`{t.file}`", t.row, f"`{t.command}`") for name, t in TABLES.items()]
+    footer = [(f"`{key}`", meaning) for key, meaning in FOOTER.items()]
+    sections = (
+        f"# The run folder, format {VERSION}\n",
+        _markdown(("table", "file", "a row is", "made by"), files),
+        "\n## Cells\n",
+        _columns(CELL_KEYS),
+        "\nThen features as `{Nuclei|Cells|Cytoplasm}_{Group}_{Feature}[_{Channel}...]`: float32,",
+        "null where undefined. Sorted by site and object number.",
+        "\n## Fields\n",
+        _columns(FIELDS),
+        "\n## Footer of every Parquet file\n",
+        _markdown(("key", "value"), footer),
+    )
+    return "\n".join(sections) + "\n"
+
+
+def _columns(columns: Iterable[pa.Field]) -> str:
+    rows = [(f"`{c.name}`", str(c.type), _null(c), c.metadata[b"meaning"].decode()) for c in columns]
+    return _markdown(("column", "type", "null", "meaning"), rows)
+
+
+def _null(column: pa.Field) -> str:
+    return "where undefined" if column.nullable else "never"
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

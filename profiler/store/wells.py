@@ -1,0 +1,186 @@
+"""The cells of a plate, one file per well: writing them, and which need no computing again."""
+
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import polars as pl
+import pyarrow as pa
+
+from plates.errors import BadRun
+from plates.imageset import FieldKey
+from plates.pixels import FileStamp
+from profiler.store import inputs
+from profiler.store.atomic import is_draft
+from profiler.store.places import stored, well_path
+from profiler.store.schema import CELL_KEYS, FIELDS, cell_schema
+from profiler.store.tables import (
+    Footer,
+    read_footer,
+    read_footers,
+    scan_checked,
+    write_table,
+)
+
+_THREADS = 8  # resuming waits for the disk or the network, not for the processor
+
+Well: TypeAlias = tuple[str, str]  # plate, well
+Files: TypeAlias = Mapping[FieldKey, tuple[str, ...]]  # in the order they are read
+
+
+@dataclass(frozen=True)
+class WellTables:
+    """All that is known of one well.
+
+    Attributes:
+        plate: Name of the plate, as the reader found it.
+        well: Name of the well: "B03".
+        cells: One row per cell: the keys, then features. May have no rows, never no columns.
+        fields: One row per field, failed ones too, columns `profiler.store.schema.FIELDS`.
+        inputs: The files read for each field, in reading order.
+    """
+
+    plate: str
+    well: str
+    cells: pl.DataFrame
+    fields: pl.DataFrame
+    inputs: Mapping[FieldKey, tuple[FileStamp, ...]]
+
+
+def write_well(out: Path, tables: WellTables, *, computed_by: str) -> Path:
+    """Write a finished well as one file, whole or not at all.
+
+    Args:
+        out: The run folder.
+        tables: The well. Without cells it is finished all the same.
+        computed_by: Hash of all that the cells depend on besides the files.
+
+    Returns:
+        The file, cells sorted by site and object number.
+
+    Raises:
+        BadRun: The disk is full or the file cannot be written; an earlier one is as before.
+    """
+    path = well_path(out, tables.plate, tables.well)
+    parameters = {
+        "computed_by": computed_by,
+        "inputs": inputs.to_json(tables.inputs),
+        "fields": _field_rows(tables.fields),
+    }
+    write_table(path, _cells(tables.cells), level="cells", parameters=parameters)
+    return path
+
+
+def finished(out: Path, *, wanted: Mapping[Well, Files], computed_by: str) -> set[Well]:
+    """Find the wells that need no computing.
+
+    Args:
+        out: The run folder.
+        wanted: The files of each field of each (plate, well) that is there now.
+        computed_by: Hash of all that the cells depend on besides the files.
+
+    Returns:
+        The wells of `wanted` whose file is whole, was computed the same way, and from the same
+        bytes. A file of unchanged path, size and mtime is taken as unchanged; others are hashed.
+    """
+
+    def is_current(well: Well) -> bool:
+        return _is_current(well_path(out, *well), files=wanted[well], computed_by=computed_by)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        current = pool.map(is_current, wanted)
+        return {well for well, yes in zip(wanted, current, strict=True) if yes}
+
+
+def collect_fields(out: Path, wanted: Iterable[Well]) -> pl.DataFrame:
+    """Gather the field rows of finished wells from their footers.
+
+    Args:
+        out: The run folder.
+        wanted: The (plate, well) to gather, in this order.
+
+    Returns:
+        One row per field, columns `profiler.store.schema.FIELDS`, by site within a well.
+
+    Raises:
+        BadRun: A well has no file, or one that cannot be read.
+    """
+    paths = {well: well_path(out, *well) for well in wanted}
+    lacking = [f"{plate} {well}" for (plate, well), path in paths.items() if not path.is_file()]
+    if lacking:
+        raise BadRun(
+            f"{len(lacking)} of {len(paths)} wells in {out} are not finished, the first is "
+            f"{lacking[0]}. Run the same command again: only those are computed."
+        )
+    rows = [row for footer in read_footers(paths.values()) for row in footer.parameters["fields"]]
+    return pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(rows, schema=FIELDS)))
+
+
+def scan_cells(out: Path) -> pl.LazyFrame:
+    """Open the cells of all wells lazily: footers are read now, rows when collected.
+
+    Raises:
+        BadRun: There are no wells yet, some were computed otherwise than the rest, or a file
+            cannot be read.
+    """
+    wells = stored(out)
+    if not wells:
+        raise BadRun(f"{out} has no cells yet. Make them with: profiler run PLATE --out {out}")
+    paths = [well_path(out, *well) for well in wells]
+    _check_uniform(out, dict(zip(wells, read_footers(paths), strict=True)))
+    return scan_checked(paths)
+
+
+def strays(out: Path, wanted: Collection[Well]) -> list[Well]:
+    """List the wells that have a file but are not wanted: nothing is removed."""
+    return [well for well in stored(out) if well not in wanted]
+
+
+def sweep(out: Path) -> list[Path]:
+    """Remove what a killed run was writing; call it where the run folder is locked.
+
+    Returns:
+        The files removed; finished files are never among them.
+    """
+    drafts = [path for path in sorted(out.rglob(".*")) if is_draft(path)]
+    for path in drafts:
+        path.unlink(missing_ok=True)
+    return drafts
+
+
+def _cells(cells: pl.DataFrame) -> pa.Table:
+    keys = [key.name for key in CELL_KEYS]
+    features = [name for name in cells.columns if name not in keys]
+    ordered = cells.select(*keys, *features).sort("Metadata_Site", "Metadata_ObjectNumber")
+    return ordered.to_arrow().cast(cell_schema(features))
+
+
+def _field_rows(fields: pl.DataFrame) -> list[dict]:
+    ordered = fields.select(FIELDS.names).sort("Metadata_Site").fill_nan(None)
+    return ordered.to_arrow().cast(FIELDS).to_pylist()
+
+
+def _is_current(path: Path, *, files: Files, computed_by: str) -> bool:
+    try:
+        footer = read_footer(path)
+    except BadRun:  # absent, cut short or foreign: computed and written again
+        return False
+    made = footer.parameters
+    is_ours = footer.level == "cells" and made["computed_by"] == computed_by
+    return is_ours and inputs.are_unchanged(made["inputs"], files)
+
+
+def _check_uniform(out: Path, footers: Mapping[Well, Footer]) -> None:
+    by_maker: dict[str, list[Well]] = {}
+    for well, footer in footers.items():
+        by_maker.setdefault(footer.parameters["computed_by"], []).append(well)
+    if len(by_maker) > 1:
+        odd = min(by_maker.values(), key=len)
+        raise BadRun(
+            f"{out} mixes cells of {len(by_maker)} settings: {len(odd)} of {len(footers)} wells, "
+            f"such as {' '.join(odd[0])}, were computed otherwise than the rest. The run was "
+            "changed and not finished, or wells left the plate: run it again to the end, with "
+            "all its plates and wells."
+        )
