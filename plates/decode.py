@@ -7,10 +7,11 @@ image. Transparency is ignored only where all is opaque. White-is-zero integers 
 """
 
 import io
+from typing import TypeAlias
 
 import numpy as np
 import tifffile
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from plates.errors import BadImage
@@ -19,8 +20,8 @@ DEPTHS = ("uint8", "uint16", "float32")
 PNG_START = b"\x89PNG"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-Grey = Shaped[np.ndarray, "height width"]
-Colour = Shaped[np.ndarray, "height width sample"]
+Grey: TypeAlias = Shaped[np.ndarray, "height width"]
+Colour: TypeAlias = Shaped[np.ndarray, "height width sample"]
 
 
 def decode(data: bytes, *, path: str) -> Grey:
@@ -91,12 +92,15 @@ def _check_depth(dtype: np.dtype | None, *, bits: int, path: str) -> None:
 
 def _tiff(data: bytes, *, path: str) -> Grey:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        pages = [page for page in file.pages if not page.is_reduced]  # pyramids and thumbnails
+        pages = [page.aspage() for page in file.pages]
+        pages = [page for page in pages if not page.is_reduced]  # pyramids and thumbnails
         if len(pages) != 1 or pages[0].imagedepth != 1:
             raise _several(len(pages), path=path)
-        page = pages[0].aspage()
-        _check_complete(page, size=len(data), path=path)
-        return _tiff_greys(page, path=path)
+        bits = pages[0].bitspersample
+        bits = bits if isinstance(bits, int) else max(bits)
+        _check_depth(pages[0].dtype, bits=bits, path=path)
+        _check_complete(pages[0], size=len(data), path=path)
+        return _tiff_greys(pages[0], path=path)
 
 
 def _several(pages: int, *, path: str) -> BadImage:
@@ -129,14 +133,11 @@ def _check_complete(page: tifffile.TiffPage, *, size: int, path: str) -> None:
 
 def _tiff_greys(page: tifffile.TiffPage, *, path: str) -> Grey:
     photometric = tifffile.PHOTOMETRIC(page.photometric)
-    bits = page.bitspersample
-    _check_depth(page.dtype, bits=bits if isinstance(bits, int) else max(bits), path=path)
     pixels = page.asarray(maxworkers=1)  # the loader decodes files, not strips, in parallel
     if pixels.ndim == 3:
         pixels = np.moveaxis(pixels, page.axes.index("S"), -1)
     if photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-        palette = np.moveaxis(page.colormap, 0, -1)
-        return _one_grey((palette >> 8).astype(np.uint8)[pixels], path=path)
+        return _looked_up(pixels, palette=(page.colormap >> 8).astype(np.uint8), path=path)
     if photometric == tifffile.PHOTOMETRIC.RGB:
         return _one_grey(pixels, path=path)
     if photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE):
@@ -146,6 +147,13 @@ def _tiff_greys(page: tifffile.TiffPage, *, path: str) -> Grey:
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         return _inverted(pixels, path=path)
     return pixels
+
+
+def _looked_up(pixels: Grey, *, palette: UInt8[np.ndarray, "sample entry"], path: str) -> Grey:
+    is_grey = (palette[0] == palette[1]) & (palette[1] == palette[2])
+    if not (is_grey.all() or is_grey[pixels].all()):  # entries that no pixel uses do not matter
+        raise _colour("is a colour image (by its palette)", path=path)
+    return palette[0][pixels]
 
 
 def _inverted(pixels: Grey, *, path: str) -> Grey:

@@ -15,9 +15,7 @@ from plates.readers.reader import Reader, checked
 READERS = {reader.name: reader for reader in (LOADDATA, PATTERN)}
 
 
-def scan(
-    folder: Path | str, *, reader: str = "auto", pattern: str | None = None
-) -> pl.DataFrame:
+def scan(folder: Path | str, *, reader: str = "auto", pattern: str | None = None) -> pl.DataFrame:
     """List every image plane of a plate, without opening any image.
 
     Args:

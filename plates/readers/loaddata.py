@@ -36,8 +36,11 @@ def _indices(source: Path) -> list[Path]:
 
 
 def _is_loaddata(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline()
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline()
+    except OSError:
+        return False
     return any(name.strip(' "').startswith((FILE, URL)) for name in header.split(","))
 
 

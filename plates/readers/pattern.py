@@ -20,6 +20,7 @@ from plates.well import parse_well, well_at
 
 GROUPS = ("plate", "well", "row", "column", "site", "channel", "z", "timepoint")
 COUNTS = ("site", "z", "timepoint")
+MOST = 999_999  # larger "numbers" are dates or serial numbers that a pattern took by mistake
 
 # The first that fits any file is taken, so the more particular come first.
 PATTERNS = {
@@ -135,8 +136,8 @@ def _well(given: dict[str, str]) -> str:
 
 
 def _number(text: str, group: str) -> int:
-    if not text.isdecimal():
-        raise BadPlate(f"the group {group} found {text!r}, expected a number.")
+    if not text.isdecimal() or int(text) > MOST:
+        raise BadPlate(f"the group {group} found {text!r}, expected a number up to {MOST}.")
     return int(text)
 
 

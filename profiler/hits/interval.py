@@ -9,12 +9,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from profiler.hits.logistic import SLOPES, Dose, Fit, PerCurve, Responses, bounds, residual_sums
+from profiler.hits.fit import Fit, PerCurve, Responses
+from profiler.hits.logistic import SLOPES, Dose, fit_line, gradients, limits
 
 POINTS = 20  # EC50s tried on each side
 AT_ONCE = 64  # curves in memory together
-TRIED_SLOPES = np.linspace(*np.log(SLOPES), 14)
-ZOOM = np.linspace(-1.0, 1.0, 9) * (TRIED_SLOPES[1] - TRIED_SLOPES[0])
+FIRST_SLOPES = np.linspace(*np.log(SLOPES), 14)
+SLOPE_STEPS = 6  # Gauss-Newton converges in four from the nearest first slope
+
+PerPoint = Float[np.ndarray, "readout point"]
 
 
 def confidence_interval(
@@ -25,15 +28,15 @@ def confidence_interval(
     Args:
         dose: log10 concentrations, -inf for wells without compound; more than four.
         responses: What `fit` was fitted to.
-        fit: From `logistic.fit`.
+        fit: From `fit`.
         level: Share of intervals that should hold the truth.
 
     Returns:
         Lower and upper ends; NaN where the interval is open, that is, reaches
-        the bounds within which EC50s are looked for.
+        the limits within which EC50s are looked for.
 
     Source:
-        Venzon & Moolgavkar 1988, Applied Statistics 37:87, with the F quantile
+        Venzon & Moolgavkar 1988, Applied Statistics 37:87, with the t quantile
         for an unknown variance (Bates & Watts 1988, chapter 6). Coverage is
         measured in tests/hits/test_interval.py.
     """
@@ -49,59 +52,47 @@ def confidence_interval(
 def _end(dose: Dose, responses: Responses, fit: Fit, *, sign: float, level: float) -> PerCurve:
     """Walk away from the best EC50 until the fit is significantly worse."""
     freedom = len(dose) - 4
-    tried = fit.log_ec50[:, None] + sign * _distances(dose, fit, sign=sign)
+    best = fit.log_ec50[:, None]
+    tried = best + sign * _distances(dose, fit, sign=sign)
     worse = np.maximum(_profile(dose, responses, tried) - fit.rss[:, None], 0.0)
     variance = np.maximum(fit.rss / freedom, np.finfo(float).tiny)
     # The square root of the excess is nearly straight in the EC50: interpolate that.
-    root = np.sqrt(worse / variance[:, None])
-    root = np.concatenate([np.zeros((len(root), 1)), root], axis=1)
-    tried = np.concatenate([fit.log_ec50[:, None], tried], axis=1)
-    return _crossing(tried, root, stats.t.ppf(0.5 + level / 2, freedom))
+    root = np.concatenate([np.zeros_like(best), np.sqrt(worse / variance[:, None])], axis=1)
+    limit = float(stats.t.ppf(0.5 + level / 2, freedom))
+    return _crossing(np.concatenate([best, tried], axis=1), root, limit)
 
 
-def _distances(dose: Dose, fit: Fit, *, sign: float) -> Float[np.ndarray, "readout point"]:
-    """Geometric steps from a quarter standard error to the bound."""
-    low, high = bounds(dose)
-    farthest = np.maximum((high if sign > 0 else low) * sign - fit.log_ec50 * sign, 1e-6)
+def _distances(dose: Dose, fit: Fit, *, sign: float) -> PerPoint:
+    """Geometric steps from a quarter standard error to the limit."""
+    lowest, highest = limits(dose)
+    room = highest[0] - fit.log_ec50 if sign > 0 else fit.log_ec50 - lowest[0]
+    farthest = np.maximum(room, 1e-6)
     nearest = np.clip(fit.se / 4, 1e-9, farthest / 2)
     return np.geomspace(nearest, farthest, POINTS, axis=1)
 
 
-def _profile(
-    dose: Dose, responses: Responses, log_ec50: Float[np.ndarray, "readout point"]
-) -> Float[np.ndarray, "readout point"]:
+def _profile(dose: Dose, responses: Responses, log_ec50: PerPoint) -> PerPoint:
     """Least residual sum of squares over the slopes, at each EC50."""
-    slopes = np.broadcast_to(TRIED_SLOPES, (*log_ec50.shape, len(TRIED_SLOPES)))
-    sums = _sums(dose, responses, log_ec50, slopes)
-    best = TRIED_SLOPES[sums.argmin(axis=-1)]
-    closer = np.clip(best[..., None] + ZOOM, TRIED_SLOPES[0], TRIED_SLOPES[-1])
-    return _valley(_sums(dose, responses, log_ec50, closer))
+    curves = responses[:, None]
+    slopes = np.broadcast_to(FIRST_SLOPES, (*log_ec50.shape, len(FIRST_SLOPES)))
+    grid = np.stack(np.broadcast_arrays(log_ec50[..., None], slopes), axis=-1)
+    sums = fit_line(dose, curves[:, None], grid).rss
+    least = sums.min(axis=-1)
+    log_slope = FIRST_SLOPES[sums.argmin(axis=-1)]
+    for _ in range(SLOPE_STEPS):
+        at = np.stack([log_ec50, log_slope], axis=-1)
+        line = fit_line(dose, curves, at)
+        least = np.minimum(least, line.rss)
+        column = gradients(dose, line, at)[..., 1, :]
+        square = (column**2).sum(axis=-1)
+        slope = (column * line.residual).sum(axis=-1)
+        step = np.divide(slope, square, out=np.zeros_like(slope), where=square > 0)
+        widest = FIRST_SLOPES[1] - FIRST_SLOPES[0]
+        log_slope = np.clip(log_slope + np.clip(step, -widest, widest), *np.log(SLOPES))
+    return least
 
 
-def _sums(
-    dose: Dose, responses: Responses, log_ec50: np.ndarray, slopes: np.ndarray
-) -> Float[np.ndarray, "readout point slope"]:
-    at = np.stack(np.broadcast_arrays(log_ec50[..., None], slopes), axis=-1)
-    return residual_sums(dose, responses, at)
-
-
-def _valley(sums: Float[np.ndarray, "readout point slope"]) -> Float[np.ndarray, "readout point"]:
-    """Bottom of the parabola through the least value and its neighbours."""
-    middle = sums.argmin(axis=-1)[..., None]
-    inner = np.clip(middle, 1, sums.shape[-1] - 2)
-    a, b, c = (np.take_along_axis(sums, inner + k, axis=-1)[..., 0] for k in (-1, 0, 1))
-    least = np.take_along_axis(sums, middle, axis=-1)[..., 0]
-    bend = a - 2 * b + c
-    drop = np.divide((a - c) ** 2, 8 * bend, out=np.zeros_like(b), where=bend > 0)
-    is_inside = (middle == inner)[..., 0]
-    return np.where(is_inside, np.maximum(b - drop, 0.0), least)
-
-
-def _crossing(
-    log_ec50: Float[np.ndarray, "readout point"],
-    root: Float[np.ndarray, "readout point"],
-    limit: float,
-) -> PerCurve:
+def _crossing(log_ec50: PerPoint, root: PerPoint, limit: float) -> PerCurve:
     """First place where `root` rises above `limit`, by straight lines; NaN if nowhere."""
     above = root > limit
     after = above.argmax(axis=1)[:, None]

@@ -11,11 +11,13 @@ Rgb = tuple[int, int, int]
 
 # Nine samples of matplotlib's viridis (CC0).
 VIRIDIS = (
-    "#440154 #472d7b #3b528b #2c728e #21918c #28ae80 #5ec962 #addc30 #fde725".split()
+    "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c",
+    "#28ae80", "#5ec962", "#addc30", "#fde725",
 )  # fmt: skip
 # Straight lines in OKLCH from (0.54, 0.14, 250°) and (0.54, 0.14, 35°) to a light grey (0.92).
 BLUE_GREY_RED = (
-    "#1b71bc #558fc9 #85acd4 #b3c8df #e8e3e2 #debdb5 #d19889 #c2725e #b14a31".split()
+    "#1b71bc", "#558fc9", "#85acd4", "#b3c8df", "#e8e3e2",
+    "#debdb5", "#d19889", "#c2725e", "#b14a31",
 )  # fmt: skip
 
 

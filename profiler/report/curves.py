@@ -8,7 +8,8 @@ from profiler.report.numbers import defined, number
 from profiler.report.svg import Markup, element, join, points
 
 WIDTH, HEIGHT = 320, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 308, 12, 168
+LEFT, RIGHT, TOP, BOTTOM = 40, 312, 24, 170
+LONGEST = 52  # characters of an axis' label
 
 
 class Dose(NamedTuple):
@@ -72,7 +73,7 @@ def dose_response(
         curve: None where no curve could be fitted.
         bands: Where the controls lie.
         x_label: Name and unit of the concentration.
-        y_label: Name of the readout.
+        y_label: Name of the readout, written above the axis.
         label: What is drawn, for those who cannot see it.
 
     Returns:
@@ -86,8 +87,8 @@ def dose_response(
         _ec50(curve, axes),
         _line(curve, axes),
         *(_dot(dose, axes, radius=3.2) for dose in doses),
-        _axis_label(x_label, x=(LEFT + RIGHT) / 2, y=HEIGHT - 8),
-        _axis_label(y_label, x=-(TOP + BOTTOM) / 2, y=11, transform="rotate(-90)"),
+        _axis_label(x_label, x=(LEFT + RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle"),
+        _axis_label(y_label, x=0, y=10),
     ]
     return _canvas(drawn, "curve", size=(WIDTH, HEIGHT), label=label)
 
@@ -126,16 +127,16 @@ def _band(band: Band, axes: Axes) -> Markup:
         "rect", title, class_=f"band {band.kind}", x=x.start, y=high,
         width=x.end - x.start, height=max(low - high, 0.8),
     )  # fmt: skip
-    line = element(
-        "line", class_=f"level {band.kind}", x1=x.start, x2=x.end, y1=middle, y2=middle
-    )
+    line = element("line", class_=f"level {band.kind}", x1=x.start, x2=x.end, y1=middle, y2=middle)
     return join([area, line])
 
 
 def _grid(axes: Axes) -> Markup:
     x, y = axes
     base = element("line", class_="axis", x1=x.start, x2=x.end, y1=y.start, y2=y.start)
-    return join([base, *(_y_tick(v, axes) for v in y.ticks()), *(_x_tick(v, axes) for v in x.ticks())])
+    return join(
+        [base, *(_y_tick(v, axes) for v in y.ticks()), *(_x_tick(v, axes) for v in x.ticks())]
+    )
 
 
 def _x_tick(value: float, axes: Axes) -> Markup:
@@ -153,7 +154,8 @@ def _y_tick(value: float, axes: Axes) -> Markup:
 
 
 def _axis_label(text: str, **place: object) -> Markup:
-    return element("text", text, class_="label", text_anchor="middle", **place)
+    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return element("text", short, class_="label", **place)
 
 
 def _dot(dose: Dose, axes: Axes, *, radius: float) -> Markup:

@@ -124,22 +124,21 @@ def _card(series: Series, bands: Sequence[Band], readout: str) -> CurveCard:
         curve=series.curve,
         bands=bands,
         x_label=f"{series.compound}, {series.unit}" if series.unit else series.compound,
-        y_label=_shortened(readout),
+        y_label=readout,
         label=f"Dose-response of {series.compound}: {'; '.join(_words(series))}",
     )
     return CurveCard(series.compound, svg, _words(series))
 
 
-def _shortened(name: str, *, length: int = 34) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
-
-
 def _words(series: Series) -> list[str]:
     fit = series.fit
     between = interval(fit.get("ec50_low"), fit.get("ec50_high"))
-    lines = [f"EC50 {quantity(fit.get('ec50'), series.unit)}{f' ({between})' if between else ''}"]
-    if defined(fit.get("r2")):
-        lines.append(f"R² {number(fit['r2'])}, slope {number(fit.get('slope'))}")
-    lines.append(count(len(series.doses), "well"))
     status = fit.get("status")
-    return [*lines, status.replace("_", " ")] if status and status != "ok" else lines
+    shape = [
+        f"R² {number(fit['r2'])}" if defined(fit.get("r2")) else "",
+        f"slope {number(fit['slope'])}" if defined(fit.get("slope")) else "",
+        count(len(series.doses), "well"),
+        status.replace("_", " ") if status and status != "ok" else "",
+    ]
+    potency = f"EC50 {quantity(fit.get('ec50'), series.unit)}{f' ({between})' if between else ''}"
+    return [potency, " · ".join(part for part in shape if part)]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from plates.well import well_name
 from profiler.report.colour import ColourScale, colour_bar, ink_on
-from profiler.report.numbers import defined, number
+from profiler.report.numbers import defined, number, rounded
 from profiler.report.svg import Markup, element, join
 
 LEFT, TOP = 22, 16
@@ -154,8 +154,10 @@ def _legend(scale: ColourScale, *, y: float, width: float) -> Markup:
     middle = (scale.low + scale.high) / 2
     marks = ((0, scale.low, "start"), (0.5, middle, "middle"), (1, scale.high, "end"))
     bar = colour_bar(scale, x=LEFT, y=y, width=width, height=8)
-    text = (
-        element("text", number(v), class_="tick", x=LEFT + f * width, y=y + 20, text_anchor=anchor)
-        for f, v, anchor in marks
-    )
-    return join([bar, *text])
+    span = scale.high - scale.low
+
+    def text(fraction: float, value: float, anchor: str) -> Markup:
+        words, x = number(rounded(value, span)), LEFT + fraction * width
+        return element("text", words, class_="tick", x=x, y=y + 20, text_anchor=anchor)
+
+    return join([bar, *(text(*mark) for mark in marks)])

@@ -41,6 +41,24 @@ def _scientific(value: float, digits: int) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def rounded(value: float, span: float) -> float:
+    """Drop the digits of a tick that do not matter beside the length of its axis.
+
+    >>> rounded(0.00428, 24.1), rounded(1234.5678, 0.0)
+    (0.0, 1234.5678)
+    """
+    return round(value, 2 - math.floor(math.log10(span))) if span > 0 else value
+
+
+def percent(fraction: float | None) -> str:
+    """Write a fraction as a percentage.
+
+    >>> percent(0.0512), percent(None)
+    ('5.1 %', '–')
+    """
+    return f"{number(100 * fraction, digits=2)} %" if defined(fraction) else NONE
+
+
 def count(value: float | None, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun.
 

@@ -44,7 +44,10 @@ def well_table(run: Run) -> pl.DataFrame:
         joined = table.join(frame, on=KEY, how="full", coalesce=True, suffix="_next")
         both = [pl.coalesce(name, f"{name}_next").alias(name) for name in _values(table)]
         table = joined.select(*KEY, *both)
-    return table.with_columns(pl.col(pl.Float64).fill_nan(None)).sort(KEY)
+    unknown = pl.col("status").is_in(["failed", "not_imaged"]).fill_null(value=False)
+    # The fields of a failed well add up to no cells, which is not a count.
+    counted = table.with_columns(pl.when(~unknown).then("cells").alias("cells"))
+    return counted.with_columns(pl.col(pl.Float64).fill_nan(None)).sort(KEY)
 
 
 def _values(table: pl.DataFrame) -> list[str]:

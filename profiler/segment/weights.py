@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from plates.errors import BadModel, lookup
+from profiler.segment.catalogue import MODELS
 from profiler.segment.unet import UNet, UNetConfig
 
-MODELS = {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.safetensors"))}
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """Whether the files a well was computed from are still the same."""
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
 from plates.imageset import FieldKey
-from plates.pixels import FileStamp
+from plates.pixels import FileStamp, read_file
 
 MISSING = -1  # `FileStamp.bytes` of a file that was not there
 
@@ -42,13 +41,8 @@ def _is_same(stamp: FileStamp, path: str) -> bool:
         if now.st_size != stamp.bytes:
             return False
         is_untouched = path == stamp.path and now.st_mtime_ns == stamp.mtime_ns
-        return is_untouched or _digest(path) == stamp.digest
+        return is_untouched or read_file(path)[1].digest == stamp.digest
     except FileNotFoundError:
         return stamp.bytes == MISSING
     except OSError:  # there, but unreadable now: the loader will say so
         return False
-
-
-def _digest(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()

@@ -53,8 +53,12 @@ def query(screen: Screen, sql: str) -> pl.DataFrame:
 
 def _mentioned(screen: Screen, sql: str) -> dict[str, pl.LazyFrame]:
     """Open only what the query may need: the cells of a large screen are many files."""
-    words = set(re.findall(r"\w+", sql))
-    return {name: screen.table(name) for name in TABLES if name in words and screen.has(name)}
+    words = {word: word.lower() for word in re.findall(r"\w+", sql)}  # SQL minds no capitals
+    return {
+        word: screen.table(name)
+        for word, name in words.items()
+        if name in TABLES and screen.has(name)
+    }
 
 
 def _explained(
@@ -69,9 +73,9 @@ def _explained(
 
 
 def _no_table(name: str, screen: Screen) -> ProfilingError:
-    if name in TABLES:
-        lacking = next(run for run in screen.runs if not Screen((run,)).has(name))
-        return not_made(lacking.folder, name)
+    if (table := name.lower()) in TABLES:
+        lacking = next(run for run in screen.runs if not Screen((run,)).has(table))
+        return not_made(lacking.folder, table)
     return UnknownName(f"There is no table called {name!r}. {suggestion(name, TABLES)}")
 
 

@@ -108,7 +108,9 @@ def describe() -> str:
 
 
 def _columns(columns: Iterable[pa.Field]) -> str:
-    rows = [(f"`{c.name}`", str(c.type), _null(c), c.metadata[b"meaning"].decode()) for c in columns]
+    rows = [
+        (f"`{c.name}`", str(c.type), _null(c), c.metadata[b"meaning"].decode()) for c in columns
+    ]
     return _markdown(("column", "type", "null", "meaning"), rows)
 
 

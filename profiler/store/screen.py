@@ -43,9 +43,10 @@ class Screen:
     @property
     def facts(self) -> RunFacts:
         """What `run.json` says; with several runs, see `runs[i].facts`."""
-        if len(self.runs) > 1:
+        first, *others = self.runs
+        if others:
             raise BadRun(f"There are {len(self.runs)} runs: take runs[0].facts, runs[1].facts, ...")
-        return self.runs[0].facts
+        return first.facts
 
     @property
     def cells(self) -> pl.LazyFrame:

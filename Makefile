@@ -1,0 +1,28 @@
+# A fresh machine needs one of these, no more; both make their own environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: demo test lint docs clean
+
+demo: $(READY)            ## a synthetic 96-well plate with planted hits -> demo/report.html
+	$(BIN)/profiler demo demo
+
+test: $(READY)            ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY)            ## format, style and types
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
+
+docs: $(READY)            ## docs/schema.md, generated from code
+	$(BIN)/python -c "from profiler.store.schema import describe; print(describe(), end='')" > docs/schema.md
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	touch $(READY)
+
+clean:                    ## everything that make has made
+	rm -rf $(VENV) demo

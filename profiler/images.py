@@ -1,0 +1,76 @@
+"""Single images in, one label TIFF each out: the segmenter without a plate."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from plates.errors import BadImage, BadPlate
+from plates.pixels import read_plane
+from profiler.field import keep_compiled_programs
+from profiler.pictures import write_labels
+from profiler.segment.decode import DecodeConfig
+from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
+
+SUFFIXES = (".tif", ".tiff", ".png")
+
+
+def segment_folder(
+    folder: Path, out: Path, *, model: str = "nuclei", min_area_px: int = 25
+) -> Iterator[tuple[str, int]]:
+    """Find nuclei in every image of a folder.
+
+    Args:
+        folder: TIFFs and PNGs, one plane each, of any sizes.
+        out: Folder for `<image name>.tif` label images.
+        model: Shipped model, or a .safetensors file.
+        min_area_px: Smaller objects are specks.
+
+    Yields:
+        Name of an image and how many nuclei it has.
+
+    Raises:
+        BadPlate: The folder holds no images, or two that would share a label image.
+        BadImage: At the end, naming every image that could not be read; the others are done.
+    """
+    images = _images(folder)
+    keep_compiled_programs()
+    config = SegmentConfig(model=model, decode=DecodeConfig(min_area_px=min_area_px))
+    segmenter = load_segmenter(config)
+    broken: list[BadImage] = []
+    for path in images:
+        try:
+            labels = _labels(segmenter, path)
+        except BadImage as problem:
+            broken.append(problem)
+            continue
+        write_labels(out / f"{path.stem}.tif", labels)
+        yield path.name, int(labels.max(initial=0))
+    if broken:
+        reasons = "\n".join(str(problem) for problem in broken)
+        raise BadImage(
+            f"{len(broken)} of {len(images)} images could not be read, and have no labels in "
+            f"{out}:\n{reasons}",
+            code=broken[0].code,
+        )
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise BadPlate(f"There is no folder {folder}.")
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not images:
+        raise BadPlate(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES)}.")
+    twice = {path.stem for path in images if sum(p.stem == path.stem for p in images) > 1}
+    if twice:
+        raise BadPlate(
+            f"{folder} holds several images called {sorted(twice)[0]!r}, whose label images would "
+            "overwrite each other. Rename one."
+        )
+    return images
+
+
+def _labels(segmenter: Segmenter, path: Path) -> np.ndarray:
+    plane = read_plane(path).pixels
+    return np.asarray(segmenter.nuclei(jnp.asarray(plane, jnp.float32)).labels)

@@ -1,0 +1,94 @@
+"""What a run keeps of the pixels: a small picture of every well, label images on request."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import tifffile
+
+from plates.imageset import FieldKey
+from plates.loader import PixelFormat, batches
+from profiler.field import FieldResult
+from profiler.report.thumbnail import display_limits, stain_colours, thumbnail, write_thumbnail
+from profiler.store.atomic import replacing
+from profiler.store.places import safe_name
+
+SAMPLE = 8  # fields, spread over the plate, that fix the grey levels of its pictures
+
+
+def plate_limits(
+    sets: pl.DataFrame, *, stains: Sequence[str], pixel_format: PixelFormat
+) -> np.ndarray:
+    """Find the grey levels that make the wells of a plate comparable to the eye.
+
+    Returns:
+        [channel, 2]; from fields spread over the whole plate, so that a resumed run
+        draws as an uninterrupted one does.
+    """
+    step = max(1, sets.height // SAMPLE)
+    sample = batches(
+        sets.gather_every(step), channels=stains, pixel_format=pixel_format, size=1
+    )
+    images = [batch.images[0] for batch in sample if batch.keys]
+    if not images:  # every field of the sample is broken; the run will say so
+        return np.tile([0.0, 1.0], (len(stains), 1))
+    return display_limits(images)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where pictures go, and how they look.
+
+    Attributes:
+        out: The run folder.
+        stains: Names, in the order of the channels.
+        limits: Black and full level of each channel, [channel, 2].
+        save_labels: Whether to write label images too.
+        shown_site: The site that stands for its well.
+    """
+
+    out: Path
+    stains: tuple[str, ...]
+    limits: np.ndarray
+    save_labels: bool
+    shown_site: int = 1
+
+    def keep(self, key: FieldKey, image: np.ndarray, result: FieldResult) -> None:
+        """Write what is to be kept of one field.
+
+        Args:
+            key: Which field.
+            image: Raw grey levels, [height, width, channel].
+            result: Its label images.
+        """
+        if key.site == self.shown_site:
+            png = thumbnail(
+                image,
+                result.nuclei,
+                result.cells,
+                limits=self.limits,
+                colours=stain_colours(self.stains),
+            )
+            write_thumbnail(self.out, key.plate, key.well, picture=png)
+        if self.save_labels:
+            for name in ("nuclei", "cells"):
+                write_labels(label_path(self.out, key, name), getattr(result, name))
+
+
+def label_path(out: Path, key: FieldKey, name: str) -> Path:
+    """Where the label image of one field lies."""
+    return out / "labels" / safe_name(key.plate) / f"{key.well}_{key.site}_{name}.tif"
+
+
+def write_labels(path: Path, labels: np.ndarray) -> None:
+    """Write a label image as napari, Fiji and CellProfiler open it: 16-bit, or 32 if it must be.
+
+    Raises:
+        BadRun: The disk is full, or the folder cannot be written to.
+    """
+    kind = np.uint16 if labels.max(initial=0) < 2**16 else np.uint32
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as draft:
+        tifffile.imwrite(draft, labels.astype(kind), compression="zlib", predictor=False)

@@ -1,0 +1,79 @@
+"""A run, drawn on a terminal: bar, rate, time left, and what a person should know."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from profiler.events import Event, FieldsDone, Finished, Planned, StageDone
+
+talk = Console(stderr=True, highlight=False)  # stdout is for data
+
+
+def draw(events: Iterable[Event]) -> None:
+    """Consume a run's events, drawing them."""
+    with _bar("fields") as bar:
+        task = bar.add_task("measuring", total=None, rate="")
+        failed = 0
+        for event in events:
+            match event:
+                case Planned():
+                    bar.update(task, total=event.fields)
+                    _tell(bar, (_plan(event), *event.notes))
+                case FieldsDone():
+                    failed += event.failed
+                    bar.update(task, advance=event.fields, rate=_rate(bar, task, failed))
+                case StageDone():
+                    _tell(bar, (f"{event.name}: {note}" for note in event.notes))
+                case Finished():
+                    _tell(bar, (_summary(event),))
+
+
+def draw_images(names: Iterable[tuple[str, int]]) -> None:
+    """Consume (image, objects found) pairs, drawing them."""
+    with _bar("images") as bar:
+        task = bar.add_task("segmenting", total=None, rate="")
+        for name, count in names:
+            bar.update(task, advance=1, rate=f"{name}: {count}")
+
+
+def _bar(unit: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit + " {task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=talk,
+    )
+
+
+def _rate(bar: Progress, task, failed: int) -> str:
+    speed = bar.tasks[task].speed
+    rate = f"{speed:.1f}/s" if speed else ""
+    return f"{rate}  {failed} failed" if failed else rate
+
+
+def _plan(event: Planned) -> str:
+    if not event.fields:
+        return f"All {event.wells} wells are up to date; no field is computed."
+    done = f", {event.wells_done} of {event.wells} wells are up to date" if event.wells_done else ""
+    return f"{event.fields} fields to compute{done}."
+
+
+def _summary(event: Finished) -> str:
+    s = event.summary
+    failed = ", ".join(f"{n} {code}" for code, n in s["fields_failed"].items())
+    trouble = f" {sum(s['fields_failed'].values())} failed ({failed})." if failed else ""
+    empty = f" {s['fields_empty']} without cells." if s["fields_empty"] else ""
+    pace = s["seconds_per_field"]
+    speed = f", {pace:.2f} s a field" if pace else ""
+    return (
+        f"{s['wells']} wells, {s['fields_ok']} of {s['fields']} fields, {s['cells']:,} cells"
+        f"{speed}.{trouble}{empty} Results are in {event.out}."
+    )
+
+
+def _tell(bar: Progress, notes: Iterable[str]) -> None:
+    for note in notes:
+        bar.console.print(note, markup=False, soft_wrap=True)

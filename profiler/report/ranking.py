@@ -1,0 +1,119 @@
+"""The ranked compounds and the ranked wells as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from profiler.report.doses import Key, Series, spark
+from profiler.report.numbers import count, defined, interval, number, percent, quantity
+from profiler.report.svg import Markup, element, join
+from profiler.report.tables import Cell, Table, breakable, figure, left_out, pill, stacked
+from profiler.report.wells import treatment
+
+MAX_COMPOUNDS = 200
+MAX_FEATURES = 3
+COLUMNS = (
+    "Rank", "Compound", "Score", "EC50", "Dose-response", "Best dose", "Hit wells", "Direction",
+    "Strongest features",
+)  # fmt: skip
+MAX_WELLS = 100
+WELL_COLUMNS = (
+    "Rank", "Plate", "Well", "Contents", "Cells", "Readout", "z", "Effect", "Profile score",
+    "Viability",
+)  # fmt: skip
+ARROWS = {"up": "↑ up", "down": "↓ down"}
+
+
+def ranked(compounds: pl.DataFrame) -> pl.DataFrame:
+    """Sort compounds by rank, those without one last."""
+    return compounds.sort("rank", nulls_last=True) if "rank" in compounds.columns else compounds
+
+
+def compound_table(compounds: pl.DataFrame, *, series: Mapping[Key, Series]) -> Table:
+    """Lay out the best compounds.
+
+    Args:
+        compounds: From compounds.parquet; columns it lacks are shown as undefined.
+        series: From `all_series`, for the small curves.
+    """
+    rows = ranked(compounds).head(MAX_COMPOUNDS).iter_rows(named=True)
+    remark = left_out(compounds.height, MAX_COMPOUNDS, what="compounds", where="compounds.parquet")
+    caption = "Compounds, the strongest first. EC50 with its 95 % interval."
+    return Table(caption, COLUMNS, [_row(row, series) for row in rows], remark)
+
+
+def hit_table(hits: pl.DataFrame) -> Table:
+    """Lay out the best wells; columns that hits.parquet lacks are shown as undefined."""
+    rows = [_well_row(row) for row in ranked(hits).head(MAX_WELLS).iter_rows(named=True)]
+    remark = left_out(hits.height, MAX_WELLS, what="wells", where="hits.parquet")
+    return Table("Wells, the strongest first.", WELL_COLUMNS, rows, remark)
+
+
+def _well_row(row: Mapping[str, Any]) -> Sequence[Cell]:
+    names = ("compound", "role", "concentration", "unit")
+    contents = treatment({name: row.get(f"Metadata_{name.title()}") for name in names})
+    effect, viability = row.get("percent_effect"), row.get("viability")
+    return (
+        figure(row.get("rank")),
+        Cell(row["Metadata_Plate"]),
+        Cell(row["Metadata_Well"]),
+        Cell(_marked(contents, row)),
+        figure(row.get("Metadata_Object_Count")),
+        figure(row.get("readout_value")),
+        figure(row.get("readout_z")),
+        figure(effect)._replace(text=percent(effect / 100 if defined(effect) else None)),
+        figure(row.get("profile_score")),
+        figure(viability)._replace(text=percent(viability)),
+    )
+
+
+def _marked(text: str, row: Mapping[str, Any]) -> Markup:
+    """A name with what is special about it."""
+    role = row.get("Metadata_Role")
+    marks = [
+        pill("hit", kind="hit") if row.get("is_hit") else "",
+        pill("toxic", kind="toxic") if row.get("is_toxic") else "",
+        pill(role, kind="role") if role and role != "treatment" else "",
+    ]
+    return Markup(" ").join([element("strong", text), *(mark for mark in marks if mark)])
+
+
+def _row(row: Mapping[str, Any], series: Mapping[Key, Series]) -> Sequence[Cell]:
+    unit = row.get("Metadata_Unit")
+    return (
+        figure(row.get("rank")),
+        Cell(_marked(row["Metadata_Compound"] or "no name", row)),
+        figure(row.get("score")),
+        _ec50(row, unit),
+        Cell(spark(series.get((row["Metadata_Compound"], unit)))),
+        _dose(row.get("best_concentration"), unit),
+        _hit_wells(row),
+        Cell(ARROWS.get(str(row.get("direction")), str(row.get("direction") or ""))),
+        Cell(_features(row.get("top_features") or [])),
+    )
+
+
+def _ec50(row: Mapping[str, Any], unit: str | None) -> Cell:
+    ec50, status = row.get("ec50"), row.get("curve_status")
+    between = interval(row.get("ec50_low"), row.get("ec50_high"))
+    unclear = status.replace("_", " ") if status and status != "ok" else ""
+    note = ", ".join(part for part in (between, unclear) if part)
+    return Cell(quantity(ec50, unit), ec50 if defined(ec50) else None, is_number=True, note=note)
+
+
+def _dose(value: float | None, unit: str | None) -> Cell:
+    return Cell(quantity(value, unit), value if defined(value) else None, is_number=True)
+
+
+def _hit_wells(row: Mapping[str, Any]) -> Cell:
+    hits = row.get("n_hits")
+    text = f"{number(hits)} of {number(row.get('n_wells'))}"
+    return Cell(text, hits if defined(hits) else None, is_number=True)
+
+
+def _features(names: Sequence[str]) -> Markup:
+    small = element("span", stacked(breakable(n) for n in names[:MAX_FEATURES]), class_="features")
+    rest = len(names) - MAX_FEATURES
+    more = element("small", f" and {count(rest, 'more', 'more')}", title="\n".join(names))
+    return join([small, more if rest > 0 else ""])

@@ -1,0 +1,100 @@
+"""What a user asks of a run, checked against what is on the disk before anything is computed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from plates.errors import BadPlate, NoControls, lookup
+from plates.imageset import image_sets
+from plates.layout import read_layout
+from plates.readers import scan
+from plates.well import parse_well
+from profiler.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to be made, or gone on with.
+
+    Attributes:
+        plates: Plate folders, or index files such as LoadData CSVs.
+        out: Run folder.
+        recipe: How.
+        layout: Plate map; without one there are cells and wells, but no hits.
+        wells: Only these; all of them by default.
+        save_labels: Whether label images are kept.
+        replace: Whether an earlier run in `out` is removed first.
+        batch: Fields computed together; by default what suits the device.
+    """
+
+    plates: tuple[Path, ...]
+    out: Path
+    recipe: Recipe
+    layout: Path | None = None
+    wells: tuple[str, ...] = ()
+    save_labels: bool = False
+    replace: bool = False
+    batch: int | None = None
+
+
+def find_fields(request: Request) -> pl.DataFrame:
+    """List the fields that are to be computed, as `plates.imageset.image_sets` does.
+
+    Raises:
+        BadPlate: A folder cannot be read, or two hold a plate of the same name.
+        UnknownName: A channel, or a well that was asked for, is on no plate.
+    """
+    images = request.recipe.images
+    planes = {f: scan(f, reader=images.reader, pattern=images.pattern) for f in request.plates}
+    _check_names(planes)
+    options = {"channels": images.channels, "timepoint": images.timepoint}
+    sets = pl.concat([image_sets(table, **options) for table in planes.values()])
+    if not request.wells:
+        return sets
+    found = {well: well for well in sets["well"]}
+    asked = [lookup(found, kind="well on the plate", name=parse_well(w)) for w in request.wells]
+    return sets.filter(pl.col("well").is_in(asked))
+
+
+def find_layout(request: Request, sets: pl.DataFrame) -> pl.DataFrame | None:
+    """Read the plate map, and refuse one that could not give hits after a night's computing.
+
+    Raises:
+        BadLayout: It cannot be read, or names a well twice.
+        NoControls: It has no negative controls, in all or on one of the plates.
+    """
+    if request.layout is None:
+        return None
+    layout = read_layout(request.layout)
+    _check_controls(layout, plates=sets["plate"].unique().sort().to_list(), path=request.layout)
+    return layout
+
+
+def _check_names(planes: Mapping[Path, pl.DataFrame]) -> None:
+    owner: dict[str, Path] = {}
+    for folder, table in planes.items():
+        for plate in table["plate"].unique().sort():
+            if plate in owner:
+                raise BadPlate(
+                    f"{owner[plate]} and {folder} both hold a plate called {plate!r}. Give their "
+                    "folders different names, or run them into different --out folders."
+                )
+            owner[plate] = folder
+
+
+def _check_controls(layout: pl.DataFrame, *, plates: list[str], path: Path) -> None:
+    has_roles = "Metadata_Role" in layout.columns
+    negative = layout.filter(pl.col("Metadata_Role") == "negative") if has_roles else layout.clear()
+    with_plates = "Metadata_Plate" in layout.columns
+    covered = set(negative["Metadata_Plate"]) if with_plates else set(plates if len(negative) else [])
+    lacking = [plate for plate in plates if plate not in covered]
+    if lacking:
+        found = sorted(layout["Metadata_Role"].drop_nulls().unique()) if has_roles else []
+        raise NoControls(
+            f"{path} has no negative control wells for plate {', '.join(lacking)} (roles found: "
+            f"{', '.join(found) or 'none'}), and hits are measured against them. Give those wells "
+            "the role 'negative', or leave out --layout to get cells and wells only. "
+            "Nothing was computed."
+        )

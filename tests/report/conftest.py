@@ -1,0 +1,268 @@
+"""Run folders as the engine writes them, with numbers made up but true to an assay.
+
+Columns 1 and 12 hold the controls; every other row of wells is one compound in ten doses.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from plates.well import well_name
+from profiler.report import display_limits, stain_colours, thumbnail, write_thumbnail
+from profiler.store.tables import write_table
+
+READOUT = "Nuclei_Intensity_MeanIntensity_GFP"
+COMPOUNDS = (  # name, EC50 in µM (None: no effect), is it toxic
+    ("wortmannin", 0.012, False),
+    ("LY294002", 5.0, False),
+    ("PI-103", 0.11, False),
+    ("staurosporine", 0.3, True),
+    ("rapamycin", None, False),
+    ("<script>alert('x')</script> & Söhne", 1.4, False),
+    ("caffeine", None, False),
+    ("BEZ235", 0.04, False),
+)
+DOSES = [10.0 / 3**step for step in range(9, -1, -1)]
+LOW, HIGH = 0.8, 6.2
+
+
+def response(dose: float, ec50: float | None) -> float:
+    return LOW if ec50 is None else LOW + (HIGH - LOW) / (1 + (ec50 / dose) ** 1.3)
+
+
+def well_rows(plate: str, random: np.random.Generator) -> list[dict]:
+    rows = []
+    for row, (compound, ec50, toxic) in enumerate(COMPOUNDS):
+        for column in range(12):
+            role = {0: "negative", 11: "positive"}.get(column, "treatment")
+            dose = DOSES[column - 1] if role == "treatment" else None
+            level = {"negative": LOW, "positive": HIGH}.get(role) or response(dose, ec50)
+            shrink = 0.8 * dose / (dose + 0.5) if toxic and dose else 0.0
+            rows.append(
+                {
+                    "Metadata_Plate": plate,
+                    "Metadata_Well": well_name(row=row, column=column),
+                    "Metadata_Compound": compound if dose else role.replace("negative", "DMSO"),
+                    "Metadata_Role": role,
+                    "Metadata_Concentration": dose,
+                    "Metadata_Unit": "µM" if dose else None,
+                    "Metadata_QC_FieldsOk": 2,
+                    "Metadata_QC_FieldsFailed": 0,
+                    "Metadata_QC_Status": "ok",
+                    "Metadata_Object_Count": int(random.normal(180, 14) * (1 - shrink)),
+                    "Cells_AreaShape_Area": random.normal(900, 40),
+                    READOUT: level * random.normal(1, 0.05),
+                }
+            )
+    return rows
+
+
+def spoil(rows: list[dict]) -> list[dict]:
+    """C05 failed, D09 has no cells, F07 was never imaged."""
+    spoilt = {"C05": ("failed", None), "D09": ("no_cells", 0), "F07": ("not_imaged", None)}
+    for row in rows:
+        if row["Metadata_Well"] in spoilt:
+            status, cells = spoilt[row["Metadata_Well"]]
+            row.update({"Metadata_QC_Status": status, "Metadata_Object_Count": cells})
+            row.update({READOUT: None, "Cells_AreaShape_Area": None})
+    return rows
+
+
+def field_rows(wells: list[dict], random: np.random.Generator) -> list[dict]:
+    codes = {
+        "C05": (
+            "unreadable",
+            "C05_s1_w1.tif ends after 512 of 819200 bytes; <b>copy it</b> again.",
+        ),
+        "D09": ("no_cells", "No nucleus was found."),
+    }
+    rows = []
+    for well in wells:
+        if well["Metadata_QC_Status"] == "not_imaged":
+            continue
+        status, reason = codes.get(well["Metadata_Well"], ("ok", None))
+        cells = (well["Metadata_Object_Count"] or 0) // 2
+        for site in (1, 2):
+            rows.append(
+                {
+                    "Metadata_Plate": well["Metadata_Plate"],
+                    "Metadata_Well": well["Metadata_Well"],
+                    "Metadata_Site": site,
+                    "Metadata_QC_Status": status,
+                    "Metadata_QC_Reason": reason,
+                    "Metadata_Object_Count": cells,
+                    "Metadata_Seconds": abs(random.normal(0.21, 0.02)),
+                }
+            )
+    return rows
+
+
+def hit_rows(wells: list[dict]) -> list[dict]:
+    keep = ("Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_Role")
+    more = (
+        "Metadata_Concentration",
+        "Metadata_Unit",
+        "Metadata_QC_Status",
+        "Metadata_Object_Count",
+    )
+    rows = []
+    for well in wells:
+        value = well[READOUT]
+        z = None if value is None else (value - LOW) / 0.06
+        rows.append(
+            {
+                **{name: well[name] for name in (*keep, *more)},
+                "readout_value": value,
+                "readout_z": z,
+                "percent_effect": None if value is None else 100 * (value - LOW) / (HIGH - LOW),
+                "profile_score": None if z is None else abs(z) / 4,
+                "viability": 1.0,
+                "is_hit": well["Metadata_Role"] == "treatment" and z is not None and z > 12,
+                "is_toxic": (well["Metadata_Object_Count"] or 0) < 80,
+            }
+        )
+    order = sorted(rows, key=lambda row: -(row["readout_z"] or 0))
+    return [{**row, "rank": rank} for rank, row in enumerate(order, start=1)]
+
+
+def compound_rows() -> list[dict]:
+    rows = []
+    for name, ec50, toxic in sorted(COMPOUNDS, key=lambda c: (c[1] is None, c[1])):
+        hit = ec50 is not None
+        row = {
+            "Metadata_Compound": name,
+            "Metadata_Role": "treatment",
+            "n_wells": 10,
+            "n_hits": 6 if hit else 0,
+            "score": 20 - 3 * len(rows) / 2 if hit else 0.4,
+            "best_concentration": 10.0 if hit else None,
+            "Metadata_Unit": "µM",
+            "direction": "up" if hit else None,
+            "ec50": ec50,
+            "ec50_low": ec50 and ec50 * 0.8,
+            "ec50_high": ec50 and ec50 * 1.3,
+            "curve_status": "ok" if hit else "no_response",
+            "is_hit": hit,
+            "is_toxic": toxic,
+            "top_features": [READOUT, "Cells_AreaShape_Area", "Nuclei_AreaShape_Area", "Cells_X"],
+        }
+        rows.append({**row, "rank": len(rows) + 1})
+    return rows
+
+
+def curve_rows() -> list[dict]:
+    shape = {"bottom": LOW, "top": HIGH, "slope": 1.3}
+    none = dict.fromkeys(("bottom", "top", "slope"))
+    return [
+        {
+            "Metadata_Compound": name,
+            "Metadata_Unit": "µM",
+            "readout": READOUT,
+            **(shape if ec50 else none),
+            "ec50": ec50,
+            "ec50_low": ec50 and ec50 * 0.8,
+            "ec50_high": ec50 and ec50 * 1.3,
+            "r2": 0.98 if ec50 else None,
+            "spearman": 0.93 if ec50 else 0.1,
+            "n_wells": 10,
+            "n_doses": 10,
+            "status": "ok" if ec50 else "no_response",
+        }
+        for name, ec50, _ in COMPOUNDS
+    ]
+
+
+def statistic_rows(plate: str) -> list[dict]:
+    numbers = {
+        "n_positive": 8, "n_negative": 8, "robust_z_prime": 0.83, "ssmd": 17.3,
+        "robust_ssmd": 18.0, "signal_window": 13.2, "signal_to_background": 7.7,
+        "cv_negative": 0.05, "cv_positive": 0.05,
+    }  # fmt: skip
+    names = {READOUT: 0.811, "Cells_AreaShape_Area": -2.4, "Nuclei_AreaShape_Area": None}
+    return [
+        {"Metadata_Plate": plate, "readout": name, "z_prime": z, **numbers}
+        for name, z in names.items()
+    ]
+
+
+FACTS = {
+    "recipe": {"name": "translocation", "segment": {"model": "nuclei", "cells": "propagate"}},
+    "versions": {"plate-profiler": "0.1.0", "jax": "0.6.0", "polars": "1.30.0"},
+    "device": "cpu, 16 cores",
+    "hashes": {"weights": "9f2c1a7e5b", "layout": "4be01d22aa"},
+    "plates": [{"name": "P1", "folder": "/data/<i>P1</i>"}],
+    "started": "2025-02-03T21:14:05",
+    "seconds": 41.3,
+    "summary": {"fields": 190, "failed": 2},
+}
+
+
+def picture(level: float, random: np.random.Generator) -> bytes:
+    """Cells whose nuclei light up with the level, as the assay's do."""
+    y, x = np.mgrid[:300, :300]
+    nuclei, cells = (np.zeros((300, 300), np.int32) for _ in range(2))
+    for label, (top, left) in enumerate(random.integers(20, 280, (38, 2)), start=1):
+        distance = np.hypot(y - top, x - left)
+        cells[(distance < 23) & (cells == 0)] = label
+        nuclei[(distance < 10) & (cells == label)] = label
+    gfp = np.where(nuclei > 0, 30 + 26 * level, np.where(cells > 0, 60, 6))
+    dna = np.where(nuclei > 0, 150, 5)
+    image = random.poisson(np.stack([gfp, dna], axis=-1)).astype(np.uint16)
+    limits = display_limits([image, np.full((9, 9, 2), 220, np.uint16)])
+    return thumbnail(image, nuclei, cells, limits=limits, colours=stain_colours(["GFP", "DNA"]))
+
+
+def write_run(folder: Path, plates: list[str]) -> Path:
+    random = np.random.default_rng(7)
+    wells = [row for plate in plates for row in spoil(well_rows(plate, random))]
+    tables = {
+        "fields": field_rows(wells, random),
+        "wells": wells,
+        "statistics": [row for plate in plates for row in statistic_rows(plate)],
+        "curves": curve_rows(),
+        "hits": hit_rows(wells),
+        "compounds": compound_rows(),
+    }
+    for level, rows in tables.items():
+        parameters = {"readout": READOUT} if level == "hits" else {}
+        frame = pl.DataFrame(rows, infer_schema_length=None)
+        write_table(folder / f"{level}.parquet", frame, level=level, parameters=parameters)
+    (folder / "run.json").write_text(json.dumps(FACTS), encoding="utf-8")
+    shown = [row for row in wells if row[READOUT] and row["Metadata_Plate"] == plates[0]]
+    for well in shown[::3] + [row for row in shown if row["Metadata_Role"] == "negative"][:2]:
+        png = picture(well[READOUT], random)
+        write_thumbnail(folder, well["Metadata_Plate"], well["Metadata_Well"], picture=png)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fake_run(tmp_path_factory) -> Path:
+    """A finished run of one plate; not to be written to but by `write_report`."""
+    return write_run(tmp_path_factory.mktemp("runs") / "kinase-screen", ["P1"])
+
+
+@pytest.fixture
+def run_copy(fake_run, tmp_path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(fake_run, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def two_plates(tmp_path_factory) -> Path:
+    """A finished run of two plates."""
+    return write_run(tmp_path_factory.mktemp("runs") / "two", ["P1", "P<2>"])
+
+
+@pytest.fixture(scope="session")
+def rewrite() -> Callable:
+    """Replace a table of a run: `rewrite(run, "hits", frame, readout="x")`."""
+
+    def replace(run: Path, level: str, frame: pl.DataFrame, **parameters: object) -> None:
+        write_table(run / f"{level}.parquet", frame, level=level, parameters=parameters)
+
+    return replace

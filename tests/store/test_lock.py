@@ -1,0 +1,91 @@
+"""One run at a time, whatever became of the one before."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from plates.errors import BadRun
+from profiler.store.lock import LOCK, locked
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from profiler.store.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    arguments = [sys.executable, "-c", HOLDER, tmp_path]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def enter(out) -> None:
+    with locked(out):
+        pass
+
+
+def test_second_run_is_told_who_holds_the_folder(tmp_path, holder):
+    message = rf"in use by process {holder.pid} on {socket.gethostname()}, started \d{{4}}-\d\d-"
+    with pytest.raises(BadRun, match=message):
+        enter(tmp_path)
+
+
+def test_killed_run_releases_the_folder(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / LOCK).read_text()  # it stayed behind, and does not matter
+    enter(tmp_path)
+
+
+def test_released_after_the_block_even_by_an_error(tmp_path):
+    def fail():
+        with locked(tmp_path):
+            raise RuntimeError("in the block")
+
+    with pytest.raises(RuntimeError, match="in the block"):
+        fail()
+    enter(tmp_path)
+    assert (tmp_path / LOCK).read_text() == ""
+
+
+def test_second_run_of_the_same_process_is_refused(tmp_path):
+    with locked(tmp_path), pytest.raises(BadRun, match=f"process {os.getpid()} on"):
+        enter(tmp_path)
+
+
+def test_holder_that_has_not_signed_yet(tmp_path):
+    with locked(tmp_path):
+        (tmp_path / LOCK).write_text("")
+        with pytest.raises(BadRun, match="another run that has just started"):
+            enter(tmp_path)
+
+
+def test_folder_is_made(tmp_path):
+    with locked(tmp_path / "new" / "run"):
+        assert (tmp_path / "new" / "run" / LOCK).is_file()
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadRun, match=r"cannot be written to .*Choose another --out"):
+        enter(tmp_path / "file" / "run")
+
+
+def test_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("profiler.store.lock.fcntl.flock", refuse)
+    with pytest.raises(BadRun, match=r"cannot lock files \(No locks available\)"):
+        enter(tmp_path)

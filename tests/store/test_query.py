@@ -1,0 +1,129 @@
+"""SQL answers as polars does, reads only, and says what was probably meant."""
+
+import polars as pl
+import pytest
+
+from plates.errors import BadRun, UnknownName
+from profiler.store import screen as store
+from profiler.store.query import BadQuery, query
+from profiler.store.run import claim
+from profiler.store.tables import write_table
+from profiler.store.wells import write_well
+
+
+@pytest.fixture
+def out(tmp_path, make_facts, make_well):
+    claim(tmp_path, facts=make_facts())
+    for well, per_site in (("A01", 0), ("A02", 3), ("A03", 1)):
+        write_well(tmp_path, make_well(well=well, per_site=per_site), computed_by="c1")
+    fields = make_well(well="A02").fields
+    write_table(tmp_path / "fields.parquet", fields, level="fields", parameters={})
+    return tmp_path
+
+
+@pytest.fixture
+def screen(out):
+    return store.open(out)
+
+
+def test_cells_per_well(screen):
+    counts = query(screen, "SELECT Metadata_Well, count(*) AS cells FROM cells GROUP BY 1")
+    assert dict(counts.rows()) == {"A02": 6, "A03": 2}
+    assert counts.columns == ["Metadata_Well", "cells"]
+
+
+def test_join_of_two_tables(screen):
+    joined = query(
+        screen,
+        "SELECT f.Metadata_Site AS site, max(c.Nuclei_AreaShape_Area) AS area "
+        "FROM fields f JOIN cells c ON f.Metadata_Well = c.Metadata_Well "
+        "AND f.Metadata_Site = c.Metadata_Site GROUP BY 1 ORDER BY 1",
+    )
+    assert joined.rows() == [(1, 103.0), (2, 203.0)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1 AS one",
+        "-- why\nSELECT 1 AS one",
+        "/* why */ WITH t AS (SELECT 1 AS one) SELECT * FROM t",
+        "(SELECT 1 AS one)",
+    ],
+)
+def test_reading_statements_are_answered(screen, sql):
+    assert query(screen, sql).rows() == [(1,)]
+
+
+def test_only_tables_mentioned_are_opened(out):
+    (out / "cells" / "P1" / "A02.parquet").write_bytes(b"cut short")
+    assert query(store.open(out), "SELECT count(*) AS n FROM fields").rows() == [(2,)]
+    with pytest.raises(BadRun, match=r"A02\.parquet is not a whole"):
+        query(store.open(out), "SELECT count(*) AS n FROM cells")
+
+
+@pytest.mark.parametrize(
+    "sql", ["DROP TABLE cells", "DELETE FROM cells", "CREATE TABLE x AS SELECT 1", "", "-- nothing"]
+)
+def test_other_statements_are_refused(screen, sql):
+    with pytest.raises(BadQuery, match="only reads, so it starts with SELECT or WITH or EXPLAIN;"):
+        query(screen, sql)
+
+
+@pytest.mark.parametrize("name", ["hits", "profiles"])
+def test_table_not_made_yet_names_its_command(screen, name):
+    command = {"hits": "hits", "profiles": "profile"}[name]
+    with pytest.raises(BadRun, match=rf"has no {name} yet. Make them with: profiler {command} "):
+        query(screen, f"SELECT * FROM {name}")
+
+
+def test_capitals_do_not_matter_in_table_names(screen):
+    assert query(screen, "SELECT count(*) AS n FROM Cells").rows() == [(8,)]
+    with pytest.raises(BadRun, match="has no hits yet"):
+        query(screen, "SELECT * FROM HITS")
+
+
+def test_unknown_table_gets_a_hint(screen):
+    with pytest.raises(UnknownName, match=r"no table called 'wel'\. Did you mean 'wells'\?"):
+        query(screen, "SELECT * FROM wel")
+
+
+@pytest.mark.parametrize("column", ["Metadata_Wel", "cells.Metadata_Wel"])
+def test_unknown_column_gets_a_hint(screen, column):
+    message = "no column called 'Metadata_Wel' in cells. Did you mean 'Metadata_Well'"
+    with pytest.raises(UnknownName, match=message):
+        query(screen, f"SELECT {column} FROM cells")
+
+
+def test_unknown_column_of_a_narrow_table_lists_all(screen):
+    with pytest.raises(UnknownName, match=r"'x' in fields. Known: Metadata_Plate, .*_Seconds\.$"):
+        query(screen, "SELECT x FROM fields")
+
+
+def test_unknown_column_of_a_wide_table_lists_some(out):
+    wide = pl.DataFrame({f"Nuclei_{i:03}": [0.0] for i in range(300)})
+    write_table(out / "wells.parquet", wide, level="wells", parameters={})
+    with pytest.raises(UnknownName, match=r"Known: Nuclei_000, .*, Nuclei_011 and 288 more\.$"):
+        query(store.open(out), "SELECT qqq FROM wells")
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("SELECT 1 FROM cells WHERE", "sql parser error"),
+        ("SELECT 1; SELECT 2", "one .and only one. statement"),
+        ("SELECT nosuch(Metadata_Site) FROM cells", "unsupported function 'nosuch'"),
+        ("SELECT * FROM cells WHERE Metadata_Site > 'a'", "cannot compare string with numeric"),
+    ],
+)
+def test_bad_sql_passes_on_what_polars_says(screen, sql, reason):
+    with pytest.raises(BadQuery, match=f"not understood: .*{reason}"):
+        query(screen, sql)
+
+
+def test_file_that_goes_while_it_is_read(out, screen, monkeypatch):
+    frame = screen.fields
+    (out / "fields.parquet").unlink()
+    monkeypatch.setattr("profiler.store.query._mentioned", lambda *_: {"fields": frame})
+    with pytest.raises(BadRun, match="went while the query was reading it"):
+        query(screen, "SELECT * FROM fields")
