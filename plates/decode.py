@@ -69,7 +69,7 @@ def _refused(sentence: str, *, path: str, code: str) -> BadImage:
 
 def _checked(plane: Grey, *, path: str) -> Grey:
     _check_depth(plane.dtype, bits=plane.dtype.itemsize * 8, path=path)
-    plane = np.ascontiguousarray(plane, dtype=plane.dtype.newbyteorder("="))
+    plane = np.ascontiguousarray(plane)  # tifffile and Pillow give native byte order
     if plane.dtype.kind == "f" and not (is_finite := np.isfinite(plane)).all():
         raise _refused(
             f"has {(~is_finite).sum()} pixels that are NaN or infinite. Export it without masking "

@@ -39,6 +39,10 @@ class BadImage(ProfilingError, OSError):
         self.code = code
 
 
+class BadLabels(ProfilingError, ValueError):
+    """Label images that do not fit their image or the table to fill."""
+
+
 class BadModel(ProfilingError, ValueError):
     """Network weights that are missing, edited, or of another architecture."""
 

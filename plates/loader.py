@@ -215,7 +215,7 @@ def _load(field: _Field, *, pixel_format: PixelFormat, projection: str) -> _Load
         stain: [_read(path, pixel_format=pixel_format) for path in files or ()]
         for stain, files in field.files.items()
     }
-    stamps = tuple(file.stamp for stack in stacks.values() for file in stack if file.stamp)
+    stamps = tuple(file.stamp for stack in stacks.values() for file in stack)
     try:
         planes = tuple(
             _projected(stack, where=(field.key, stain), how=projection)
@@ -228,7 +228,7 @@ def _load(field: _Field, *, pixel_format: PixelFormat, projection: str) -> _Load
 
 
 def _read(path: str, *, pixel_format: PixelFormat) -> _File:
-    stamp = None
+    stamp = FileStamp(path, ABSENT, ABSENT, "")
     try:
         data, stamp = read_file(path)
         plane = decode(data, path=path)

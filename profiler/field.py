@@ -106,7 +106,7 @@ def _run(
 ) -> list[FieldResult]:
     scaled = _to_unit(images)
     found = segment(scaled)
-    features = measure_batch(scaled, found, plan=plan)
+    features = measure_batch(scaled, found, plan=plan).features
     parts = jax.device_get((features, found.count, found.touches_border, found.nuclei, found.cells))
     return [FieldResult(f, int(n), *rest) for f, n, *rest in zip(*parts, strict=True)]
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from plates.errors import BadPlate
 from profiler.events import Event, Finished, StageDone
+from profiler.hits import Hits as HitTables
 from profiler.hits import call_hits
 from profiler.profile import aggregate, annotate, feature_columns, is_role, robust_z
 from profiler.recipe import Hits, Recipe, parse_recipe
@@ -97,10 +98,10 @@ def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDo
     settings = Hits(**_recipe(out).hits.model_dump() | dict(changes or {})).model_dump()
     screen = open_screen(out)
     hits = call_hits(screen.wells.collect(), screen.profiles.collect(), **settings)
-    parameters = settings | {"readout": hits.readout}
+    parameters = settings | {"readout": hits.readout, "best": hits.best, "rank_by": hits.ranked_by}
     for name in ("statistics", "curves", "hits", "compounds"):
         write_table(out / f"{name}.parquet", getattr(hits, name), level=name, parameters=parameters)
-    return StageDone("hits", (f"Readout: {hits.readout}",))
+    return StageDone("hits", _tell_hits(hits))
 
 
 def count_fields(fields: pl.DataFrame) -> dict[str, Any]:
@@ -117,6 +118,16 @@ def count_fields(fields: pl.DataFrame) -> dict[str, Any]:
         "cells": int(fields["Metadata_Object_Count"].sum()),
         "seconds_per_field": fields.filter(status == "ok")["Metadata_Seconds"].median(),
     }
+
+
+def _tell_hits(hits: HitTables) -> tuple[str, ...]:
+    """Say what was found: how good the assay is, and how many hits."""
+    quality = hits.statistics.filter(pl.col("readout").is_in([hits.readout, hits.best]))
+    columns = ("Metadata_Plate", "readout", "z_prime")
+    lines = [f"{p}: Z' {z:.2f} of {name}" for p, name, z in quality.select(columns).iter_rows() if z]
+    found = hits.compounds.filter((pl.col("Metadata_Role") == "treatment") & pl.col("is_hit"))
+    names = ", ".join(found["Metadata_Compound"]) or "none"
+    return (*lines, f"{found.height} compounds are hits, ranked by {hits.ranked_by}: {names}")
 
 
 def _recipe(out: Path) -> Recipe:

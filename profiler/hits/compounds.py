@@ -4,14 +4,20 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from profiler.hits.rank import HitRule, effect, is_two_sided, strength
+from profiler.hits.rank import DEFAULT, HitRule, effect, is_two_sided, strength_of
 from profiler.profile.controls import is_role
 from profiler.profile.features import feature_columns, finite, phenotype_features
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
 COMPOUND, ROLE, DOSE = "Metadata_Compound", "Metadata_Role", "Metadata_Concentration"
+UNIT = "Metadata_Unit"
 PER = [COMPOUND, ROLE]
 TOP_FEATURES = 5
+COLUMNS = (
+    *("rank", *PER, "is_hit", "is_toxic", "score", "direction", "best_concentration", UNIT),
+    *("percent_effect", "viability", "n_wells", "n_missing", "n_hits", "n_doses", "threshold"),
+    *("ec50", "ec50_low", "ec50_high", "curve_status", "top_features"),
+)
 
 
 def dose_threshold(
@@ -48,7 +54,7 @@ def rank_compounds(
     *,
     curves: pl.DataFrame,
     profiles: pl.DataFrame,
-    rule: HitRule = HitRule(),  # noqa: B008
+    rule: HitRule = DEFAULT,
 ) -> pl.DataFrame:
     """Rank compounds, and controls among them, by their best dose.
 
@@ -73,17 +79,106 @@ def rank_compounds(
         five with the largest median |robust z| at that dose), and rank (ties by
         name), null if no well could be ranked.
     """
-    if COMPOUND not in hits.columns:
-        hits = hits.with_columns(pl.lit(None, dtype=pl.String).alias(COMPOUND))
-    missing = [name for name in (DOSE, "Metadata_Unit") if name not in hits.columns]
-    wells = hits.with_columns(pl.lit(None).alias(name) for name in missing)
-    wells = wells.with_columns(effect(rule.rank_by)).filter(
-        pl.col(COMPOUND).is_not_null(), ~is_role("empty")
+    wells = _at_best_dose(_prepared(hits, rule), rule)
+    table = wells.group_by(PER).agg(*_counts(), *_at_best(), _is_hit(rule))
+    table = table.join(_top_features(wells, profiles), on=PER, how="left", nulls_equal=True)
+    table = table.join(_ec50(hits, curves), on=PER, how="left", nulls_equal=True)
+    return _ordered(table, rule)
+
+
+def _prepared(hits: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
+    """Wells of compounds, with their effect and the number of controls behind it."""
+    types = {COMPOUND: pl.String, ROLE: pl.String, DOSE: pl.Float64, UNIT: pl.String}
+    absent = [pl.lit(None, dtype=kind).alias(c) for c, kind in types.items() if c not in hits]
+    wells = hits.with_columns(*absent, effect(rule.rank_by))
+    controls = (is_role("negative") & pl.col("effect").is_not_null()).sum()
+    wells = wells.with_columns(controls.over("Metadata_Plate").alias("controls"))
+    return wells.filter(pl.col(COMPOUND).is_not_null(), ~is_role("empty"))
+
+
+def _at_best_dose(wells: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
+    """Add what the verdict needs: the best dose of each compound, and its threshold."""
+    ranked = pl.col("effect").is_not_null()
+    size = strength_of("dose_effect", rule.rank_by)
+    wells = wells.with_columns(
+        dose_effect=pl.col("effect").median().over([*PER, DOSE]),
+        n_doses=pl.col(DOSE).filter(ranked).n_unique().over(PER),
+        controls=pl.col("controls").filter(ranked).min().over(PER).fill_null(0),
     )
-    doses = _doses(wells.drop_nulls("effect"))
-    best = _best_dose(doses)
-    compounds = _counts(wells).join(best, on=PER, how="left", nulls_equal=True)
-    compounds = compounds.with_columns(_thresholds(compounds, hits, wells, rule))
-    compounds = compounds.with_columns(_verdict(compounds, wells, rule))
-    compounds = compounds.join(_top_features(wells, best, profiles), on=PER, how="left", nulls_equal=True)
-    return _ordered(compounds.join(_ec50(hits, curves), on=COMPOUND, how="left"), rule)
+    wells = wells.with_columns(is_best=ranked & (size == size.max().over(PER)))
+    lowest = pl.col(DOSE).filter("is_best").min().over(PER)  # of doses that tie
+    wells = wells.with_columns(is_best=pl.col("is_best") & pl.col(DOSE).eq_missing(lowest))
+    threshold = dose_threshold(
+        rule.threshold,
+        doses=wells["n_doses"].to_numpy(),
+        controls=wells["controls"].to_numpy().astype(int),
+        two_sided=is_two_sided(rule.rank_by),
+    )
+    return wells.with_columns(pl.Series("threshold", threshold, dtype=pl.Float64))
+
+
+def _counts() -> list[pl.Expr]:
+    unit = pl.col(UNIT).drop_nulls()
+    return [
+        pl.col("effect").count().cast(pl.Int64).alias("n_wells"),
+        pl.col("effect").null_count().cast(pl.Int64).alias("n_missing"),
+        pl.col("is_hit").sum().cast(pl.Int64).alias("n_hits"),
+        pl.col("n_doses").first().cast(pl.Int64),
+        pl.col("threshold").first(),
+        pl.when(unit.n_unique() == 1).then(unit.first()),
+    ]
+
+
+def _at_best() -> list[pl.Expr]:
+    best = pl.col("is_best")
+    return [
+        pl.col("dose_effect").filter(best).first().alias("score"),
+        pl.col(DOSE).filter(best).first().alias("best_concentration"),
+        pl.col("percent_effect", "viability").filter(best).median(),
+    ]
+
+
+def _is_hit(rule: HitRule) -> pl.Expr:
+    score = pl.col("dose_effect").filter("is_best").first()
+    reaches = strength_of("effect", rule.rank_by) >= pl.col("threshold")
+    passes = reaches & (pl.col("effect").sign() == score.sign())
+    at_best = pl.col("is_best").sum()
+    by_replicates = 2 * (passes & pl.col("is_best")).sum() >= at_best
+    by_wells = passes.sum() >= pl.min_horizontal(pl.lit(2), pl.col("effect").count())
+    size = score.abs() if is_two_sided(rule.rank_by) else score
+    return (by_replicates & by_wells & (size >= pl.col("threshold").first())).alias("is_hit")
+
+
+def _top_features(wells: pl.DataFrame, profiles: pl.DataFrame) -> pl.DataFrame:
+    """The features that moved most at the best dose."""
+    features = phenotype_features(feature_columns(profiles))
+    best = wells.filter("is_best").select(*PER, *KEY)
+    moved = best.join(profiles.select(*KEY, finite(features)), on=KEY).group_by(PER)
+    table = moved.agg(pl.col(features).median())
+    values = np.nan_to_num(np.abs(table.select(features).to_numpy().astype(float)))
+    order = np.argsort(-values, axis=1, kind="stable")[:, :TOP_FEATURES]
+    names = [
+        [features[i] for i in row if size[i] > 0] for row, size in zip(order, values, strict=True)
+    ]
+    return table.select(PER).with_columns(pl.Series("top_features", names, pl.List(pl.String)))
+
+
+def _ec50(hits: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
+    readout = hits["readout"].drop_nulls().unique()
+    mine = curves.filter(pl.col("readout").is_in(readout.implode()))
+    columns = ["ec50", "ec50_low", "ec50_high", pl.col("status").alias("curve_status")]
+    return mine.select(COMPOUND, pl.lit("treatment").alias(ROLE), *columns)
+
+
+def _ordered(table: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
+    size = strength_of("score", rule.rank_by)
+    table = table.sort(size, COMPOUND, ROLE, descending=[True, False, False], nulls_last=True)
+    sign = pl.col("score").sign().replace_strict({1: "up", -1: "down"}, default=None)
+    is_ranked = pl.col("score").is_not_null()
+    table = table.with_columns(
+        rank=pl.when(is_ranked).then(pl.int_range(1, pl.len() + 1, dtype=pl.Int64)),
+        direction=pl.when(is_two_sided(rule.rank_by)).then(sign),
+        is_hit=pl.when(is_ranked).then("is_hit"),
+        is_toxic=pl.col("viability") < rule.toxic_below,
+    )
+    return table.select(COLUMNS)

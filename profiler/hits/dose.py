@@ -8,18 +8,19 @@ import polars as pl
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from profiler.hits.fit import Fit, PerCurve, Responses, fit
+from profiler.hits.fit import Fit, PerCurve, fit
 from profiler.hits.interval import confidence_interval
-from profiler.hits.logistic import Dose
+from profiler.hits.logistic import Dose, Responses
 from profiler.profile.compounds import check_compounds
 from profiler.profile.controls import is_role
+from profiler.profile.normalise import FLOAT_NOISE
 
 LEAST_DOSES = 4  # as many as the curve has parameters
 ALPHA = 0.05  # of the F test against a constant
 WEAK = 0.3  # least |Spearman| of dose and response
 
 COMPOUND, DOSE, UNIT = "Metadata_Compound", "Metadata_Concentration", "Metadata_Unit"
-NUMBERS = ("ec50", "ec50_low", "ec50_high", "bottom", "top", "slope", "r2", "p_value", "spearman")
+NUMBERS = ["ec50", "ec50_low", "ec50_high", "bottom", "top", "slope", "r2", "p_value", "spearman"]
 CURVES = pl.Schema(
     {
         COMPOUND: pl.String,
@@ -112,7 +113,7 @@ def _frame(series: _Series, readouts: Sequence[str]) -> pl.DataFrame:
     patterns, which = np.unique(missing, axis=0, return_inverse=True)
     frames = []
     for index, pattern in enumerate(patterns):
-        rows = np.flatnonzero(which.ravel() == index)
+        rows = np.flatnonzero(which.ravel() == index).tolist()
         part = series._replace(
             dose=series.dose[~pattern],
             is_treated=series.is_treated[~pattern],
@@ -125,49 +126,50 @@ def _frame(series: _Series, readouts: Sequence[str]) -> pl.DataFrame:
 def _fit_series(series: _Series, readouts: list[str]) -> pl.DataFrame:
     doses = series.dose[series.is_treated]
     n_doses = len(np.unique(doses[np.isfinite(doses)]))
-    table: dict[str, object] = {
+    enough = n_doses >= LEAST_DOSES and len(series.dose) > LEAST_DOSES
+    columns = _columns(series) if enough else {"status": ["too_few_doses"] * len(readouts)}
+    facts = {
         COMPOUND: series.compound,
-        "readout": readouts,
         UNIT: series.unit,
         "n_wells": len(doses),
         "n_doses": n_doses,
         "n_anchors": len(series.dose) - len(doses),
     }
-    if n_doses < LEAST_DOSES or len(series.dose) <= LEAST_DOSES:
-        columns = {"status": ["too_few_doses"] * len(readouts)}
-    else:
-        columns = _columns(series)
-    frame = pl.DataFrame({"readout": readouts, **columns})
-    constants = [pl.lit(value).alias(name) for name, value in table.items() if name != "readout"]
-    empty = [pl.lit(None).alias(name) for name in CURVES if name not in {*table, *columns}]
-    return (
-        frame.with_columns(*constants, *empty)
-        .select(pl.col(name).cast(kind) for name, kind in CURVES.items())
-        .with_columns(pl.col(NUMBERS).fill_nan(None))
+    frame = pl.DataFrame({"readout": readouts, **columns}).with_columns(
+        pl.lit(value).alias(name) for name, value in facts.items()
     )
+    absent = [pl.lit(None).alias(name) for name in CURVES if name not in frame.columns]
+    typed = [pl.col(name).cast(kind) for name, kind in CURVES.items()]
+    return frame.with_columns(absent).select(typed).with_columns(pl.col(NUMBERS).fill_nan(None))
 
 
-def _columns(series: _Series) -> dict[str, object]:
-    is_finite = np.isfinite(series.responses).all(axis=1)
+def _columns(series: _Series) -> dict[str, np.ndarray]:
+    """Status, tests and curve of every readout; NaN where the status leaves none."""
+    is_finite = np.all(np.isfinite(series.responses), axis=1)
     dose, responses = series.dose, np.where(is_finite[:, None], series.responses, 0.0)
-    curves = fit(dose, responses)
-    total = ((responses - responses.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    curves, total = fit(dose, responses), _total(responses)
     p_value = _f_test(total, curves.rss, len(dose))
     rho = _spearman(dose[series.is_treated], responses[:, series.is_treated])
-    status = _status(series, curves, responds=(p_value <= ALPHA) & (np.abs(rho) >= WEAK))
-    status = np.where(is_finite, status, "infinite")
+    responds = (p_value <= ALPHA) & (np.abs(rho) >= WEAK)
+    status = np.where(is_finite, _status(series, curves, responds=responds), "infinite")
     has_curve = np.isin(status, ["ok", "outside_range", "not_converged"])
     low, high = _interval(dose, responses, curves, has_curve)
-    described = _conventional(curves) | {"ec50": 10**curves.log_ec50}
-    described |= {"ec50_low": 10**low, "ec50_high": 10**high}
-    shown = {name: np.where(has_curve, value, np.nan) for name, value in described.items()}
     r2 = 1 - np.divide(curves.rss, total, out=np.full_like(total, np.nan), where=total > 0)
-    tested = {"r2": r2, "p_value": p_value, "spearman": rho}
+    tests = {"r2": r2, "p_value": p_value, "spearman": rho}
+    ec50s = {"ec50": curves.log_ec50, "ec50_low": low, "ec50_high": high}
+    curve = _conventional(curves) | {name: 10**value for name, value in ec50s.items()}
     return {
         "status": status,
-        **shown,
-        **{name: np.where(is_finite, value, np.nan) for name, value in tested.items()},
+        **{name: np.where(is_finite, value, np.nan) for name, value in tests.items()},
+        **{name: np.where(has_curve, value, np.nan) for name, value in curve.items()},
     }
+
+
+def _total(responses: Responses) -> PerCurve:
+    """Sum of squares about the mean; 0 where the responses differ by no more than float noise."""
+    mean = responses.mean(axis=1, keepdims=True)
+    varies = np.ptp(responses, axis=1) > FLOAT_NOISE * np.abs(mean[:, 0])
+    return np.where(varies, ((responses - mean) ** 2).sum(axis=1), 0.0)
 
 
 def _f_test(total: PerCurve, rss: PerCurve, n: int) -> PerCurve:

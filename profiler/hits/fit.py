@@ -1,20 +1,31 @@
 """Least-squares dose-response curves: a grid no local minimum can trap, then Gauss-Newton."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from profiler.hits.logistic import At, Dose, Line, explained, fit_line, gradients, limits
+from profiler.hits.logistic import (
+    At,
+    Dose,
+    Levels,
+    Line,
+    Means,
+    Responses,
+    explained,
+    fit_line,
+    gradients,
+    levels_of,
+    limits,
+)
 
 GRID = (89, 21)  # points in log EC50 and in log slope
 MAX_STEPS = 100
 LONGEST = 0.5  # of a step in either parameter
 DAMPING = 1e-6  # keeps the steps defined where EC50 and slope cannot be told apart
-CLOSE = 1e-9  # a smaller step, or relative gain, is the end
+CLOSE = 1e-10  # a smaller step, or relative gain, is the end
 
-Responses = Float[np.ndarray, "readout well"]
-PerCurve = Float[np.ndarray, " readout"]
+PerCurve: TypeAlias = Float[np.ndarray, " readout"]
 
 
 class Fit(NamedTuple):
@@ -24,7 +35,8 @@ class Fit(NamedTuple):
     slope: PerCurve
     start: PerCurve
     change: PerCurve
-    rss: PerCurve  # residual sum of squares
+    lack: PerCurve  # sum of squares between the curve and the means of replicates
+    rss: PerCurve  # residual sum of squares: the same and that within replicates
     se: PerCurve  # of log_ec50, from the Jacobian; infinite where it is undetermined
     converged: Bool[np.ndarray, " readout"]
 
@@ -43,36 +55,48 @@ def fit(dose: Dose, responses: Responses) -> Fit:
         Gauss-Newton on the projected problem (Kaufman 1975, BIT 15:49), checked
         against scipy.optimize.curve_fit in tests/hits/test_fit.py.
     """
-    at = _best_of_grid(dose, responses)
-    line = fit_line(dose, responses, at)
-    radius = np.full(len(responses), LONGEST)
-    converged = np.zeros(len(responses), dtype=bool)
+    levels, means, within = levels_of(dose, responses)
+    at, converged = _refine(levels, means, within, at=_best_of_grid(levels, means))
+    line = fit_line(levels, means, at)
+    rss = line.lack + within
+    se = np.sqrt(rss / max(len(dose) - 4, 1)) * _leverage(levels, line, at)
+    slope = np.exp(at[:, 1])
+    return Fit(at[:, 0], slope, line.start, line.change, line.lack, rss, se, converged)
+
+
+def _refine(
+    levels: Levels, means: Means, within: PerCurve, *, at: At
+) -> tuple[At, Bool[np.ndarray, " readout"]]:
+    """Walk to the nearest least sum of squares."""
+    line = fit_line(levels, means, at)
+    radius = np.full(len(means), LONGEST)
+    converged = np.zeros(len(means), dtype=bool)
     for _ in range(MAX_STEPS):
-        trial = np.clip(at + _step(dose, line, at, radius), *limits(dose))
-        gain = line.rss - fit_line(dose, responses, trial).rss
+        trial = np.clip(at + _step(levels, line, at, radius), *limits(levels))
+        gain = line.lack - fit_line(levels, means, trial).lack
         length = np.abs(trial - at).max(axis=1, initial=0.0)
-        converged |= (length < CLOSE) | (np.abs(gain) <= CLOSE * line.rss)
-        at = np.where(gain[:, None] > 0, trial, at)
-        line = fit_line(dose, responses, at)
+        # A finished curve stays, so that it does not depend on its company.
+        at = np.where(((gain > 0) & ~converged)[:, None], trial, at)
+        converged |= (length < CLOSE) | (np.abs(gain) <= CLOSE * (line.lack + within))
+        line = fit_line(levels, means, at)
         radius = np.where(gain > 0, np.minimum(radius * 2, LONGEST), length / 4)
         if converged.all():
             break
-    se = _standard_error(dose, line, at)
-    return Fit(at[:, 0], np.exp(at[:, 1]), line.start, line.change, line.rss, se, converged)
+    return at, converged
 
 
-def _best_of_grid(dose: Dose, responses: Responses) -> At:
-    lowest, highest = limits(dose)
+def _best_of_grid(levels: Levels, means: Means) -> At:
+    lowest, highest = limits(levels)
     axes = [np.linspace(*ends) for ends in zip(lowest, highest, GRID, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    return grid[explained(dose, responses, grid).argmax(axis=0)]
+    return grid[explained(levels, means, grid).argmax(axis=0)]
 
 
-def _step(dose: Dose, line: Line, at: At, radius: PerCurve) -> At:
+def _step(levels: Levels, line: Line, at: At, radius: PerCurve) -> At:
     """One Gauss-Newton step, shortened to `radius`; a parameter pressed on its bound stays."""
-    columns = gradients(dose, line, at)
+    columns = gradients(levels, line, at)
     slope = (columns * line.residual[:, None]).sum(axis=-1)
-    lowest, highest = limits(dose)
+    lowest, highest = limits(levels)
     stuck = ((at <= lowest) & (slope < 0)) | ((at >= highest) & (slope > 0))
     columns = np.where(stuck[..., None], 0.0, columns)
     square = columns @ columns.swapaxes(-1, -2)
@@ -92,11 +116,10 @@ def _solve(square: Float[np.ndarray, "readout 2 2"], right: At) -> At:
     return np.divide(moved, determinant, out=np.zeros_like(moved), where=determinant > 0)
 
 
-def _standard_error(dose: Dose, line: Line, at: At) -> PerCurve:
-    columns = gradients(dose, line, at)
+def _leverage(levels: Levels, line: Line, at: At) -> PerCurve:
+    """Standard error of the log EC50 per residual sd; infinite where it is undetermined."""
+    columns = gradients(levels, line, at)
     square = columns @ columns.swapaxes(-1, -2)
     a, b, d = square[:, 0, 0], square[:, 0, 1], square[:, 1, 1]
     determinant = a * d - b * b
-    inverse = np.divide(d, determinant, out=np.full_like(d, np.inf), where=determinant > 0)
-    freedom = max(len(dose) - 4, 1)
-    return np.sqrt(np.where(np.isfinite(inverse), inverse * line.rss / freedom, np.inf))
+    return np.sqrt(np.divide(d, determinant, out=np.full_like(d, np.inf), where=determinant > 0))

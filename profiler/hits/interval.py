@@ -5,19 +5,31 @@ that fit no worse than the F test allows. Unlike an interval from the Jacobian i
 lopsided where the data are, and open where they set no limit.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from profiler.hits.fit import Fit, PerCurve, Responses
-from profiler.hits.logistic import SLOPES, Dose, fit_line, gradients, limits
+from profiler.hits.fit import Fit, PerCurve
+from profiler.hits.logistic import (
+    SLOPES,
+    Dose,
+    Levels,
+    Means,
+    Responses,
+    fit_line,
+    gradients,
+    levels_of,
+    limits,
+)
 
 POINTS = 20  # EC50s tried on each side
 AT_ONCE = 64  # curves in memory together
-FIRST_SLOPES = np.linspace(*np.log(SLOPES), 14)
+FIRST_SLOPES = np.linspace(np.log(SLOPES[0]), np.log(SLOPES[1]), 14)
 SLOPE_STEPS = 6  # Gauss-Newton converges in four from the nearest first slope
 
-PerPoint = Float[np.ndarray, "readout point"]
+PerPoint: TypeAlias = Float[np.ndarray, "readout point"]
 
 
 def confidence_interval(
@@ -40,50 +52,55 @@ def confidence_interval(
         for an unknown variance (Bates & Watts 1988, chapter 6). Coverage is
         measured in tests/hits/test_interval.py.
     """
+    levels, means, _ = levels_of(dose, responses)
+    freedom = len(dose) - 4
+    limit = float(stats.t.ppf(0.5 + level / 2, freedom))
     ends = np.full((2, len(responses)), np.nan)
     for first in range(0, len(responses), AT_ONCE):
         some = slice(first, first + AT_ONCE)
         part = Fit(*(values[some] for values in fit))
         for end, sign in enumerate((-1.0, 1.0)):
-            ends[end, some] = _end(dose, responses[some], part, sign=sign, level=level)
+            tried, root = _walk(levels, means[some], part, sign=sign)
+            ends[end, some] = _crossing(tried, root * np.sqrt(freedom), limit)
     return ends[0], ends[1]
 
 
-def _end(dose: Dose, responses: Responses, fit: Fit, *, sign: float, level: float) -> PerCurve:
-    """Walk away from the best EC50 until the fit is significantly worse."""
-    freedom = len(dose) - 4
+def _walk(levels: Levels, means: Means, fit: Fit, *, sign: float) -> tuple[PerPoint, PerPoint]:
+    """Walk away from the best EC50: where, and the root of the relative excess of squares.
+
+    The root is nearly straight in the EC50, so that it can be interpolated.
+    """
     best = fit.log_ec50[:, None]
-    tried = best + sign * _distances(dose, fit, sign=sign)
-    worse = np.maximum(_profile(dose, responses, tried) - fit.rss[:, None], 0.0)
-    variance = np.maximum(fit.rss / freedom, np.finfo(float).tiny)
-    # The square root of the excess is nearly straight in the EC50: interpolate that.
-    root = np.concatenate([np.zeros_like(best), np.sqrt(worse / variance[:, None])], axis=1)
-    limit = float(stats.t.ppf(0.5 + level / 2, freedom))
-    return _crossing(np.concatenate([best, tried], axis=1), root, limit)
+    tried = best + sign * _distances(levels, fit, sign=sign)
+    worse = np.maximum(_profile(levels, means, tried) - fit.lack[:, None], 0.0)
+    rss = np.maximum(fit.rss, np.finfo(float).tiny)
+    root = np.sqrt(worse / rss[:, None])
+    joined = np.concatenate([np.zeros_like(best), root], axis=1)
+    return np.concatenate([best, tried], axis=1), joined
 
 
-def _distances(dose: Dose, fit: Fit, *, sign: float) -> PerPoint:
+def _distances(levels: Levels, fit: Fit, *, sign: float) -> PerPoint:
     """Geometric steps from a quarter standard error to the limit."""
-    lowest, highest = limits(dose)
+    lowest, highest = limits(levels)
     room = highest[0] - fit.log_ec50 if sign > 0 else fit.log_ec50 - lowest[0]
     farthest = np.maximum(room, 1e-6)
     nearest = np.clip(fit.se / 4, 1e-9, farthest / 2)
     return np.geomspace(nearest, farthest, POINTS, axis=1)
 
 
-def _profile(dose: Dose, responses: Responses, log_ec50: PerPoint) -> PerPoint:
-    """Least residual sum of squares over the slopes, at each EC50."""
-    curves = responses[:, None]
+def _profile(levels: Levels, means: Means, log_ec50: PerPoint) -> PerPoint:
+    """Least lack of fit over the slopes, at each EC50."""
+    curves = means[:, None]
     slopes = np.broadcast_to(FIRST_SLOPES, (*log_ec50.shape, len(FIRST_SLOPES)))
     grid = np.stack(np.broadcast_arrays(log_ec50[..., None], slopes), axis=-1)
-    sums = fit_line(dose, curves[:, None], grid).rss
+    sums = fit_line(levels, curves[:, None], grid).lack
     least = sums.min(axis=-1)
     log_slope = FIRST_SLOPES[sums.argmin(axis=-1)]
     for _ in range(SLOPE_STEPS):
         at = np.stack([log_ec50, log_slope], axis=-1)
-        line = fit_line(dose, curves, at)
-        least = np.minimum(least, line.rss)
-        column = gradients(dose, line, at)[..., 1, :]
+        line = fit_line(levels, curves, at)
+        least = np.minimum(least, line.lack)
+        column = gradients(levels, line, at)[..., 1, :]
         square = (column**2).sum(axis=-1)
         slope = (column * line.residual).sum(axis=-1)
         step = np.divide(slope, square, out=np.zeros_like(slope), where=square > 0)

@@ -28,6 +28,9 @@ class HitRule:
     toxic_below: float = 0.5
 
 
+DEFAULT = HitRule()
+
+
 def effect(rank_by: str) -> pl.Expr:
     """Give the signed score that a ranking looks at, as column `effect`.
 
@@ -46,12 +49,12 @@ def is_two_sided(rank_by: str) -> bool:
     return lookup(SCORES, kind="ranking", name=rank_by)[1]
 
 
-def strength(rank_by: str) -> pl.Expr:
-    """Give what a ranking sorts by: the size of the effect, or its value if one-sided."""
-    return effect(rank_by).abs() if is_two_sided(rank_by) else effect(rank_by)
+def strength_of(column: str, rank_by: str) -> pl.Expr:
+    """Give what a ranking sorts by: the size of an effect, or its value if one-sided."""
+    return pl.col(column).abs() if is_two_sided(rank_by) else pl.col(column)
 
 
-def rank_wells(scores: pl.DataFrame, *, rule: HitRule = HitRule()) -> pl.DataFrame:  # noqa: B008
+def rank_wells(scores: pl.DataFrame, *, rule: HitRule = HitRule()) -> pl.DataFrame:
     """Rank the wells of a run, all plates together.
 
     Args:
@@ -70,7 +73,8 @@ def rank_wells(scores: pl.DataFrame, *, rule: HitRule = HitRule()) -> pl.DataFra
     Raises:
         UnknownName: `rule.rank_by` is no ranking.
     """
-    size = strength(rule.rank_by)
+    column, _ = lookup(SCORES, kind="ranking", name=rule.rank_by)
+    size = strength_of(column, rule.rank_by)
     order = [size, "Metadata_Plate", pl.col("Metadata_Well").str.len_chars(), "Metadata_Well"]
     ranked = scores.sort(order, descending=[True, False, False, False], nulls_last=True)
     position = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
@@ -85,7 +89,9 @@ def rank_wells(scores: pl.DataFrame, *, rule: HitRule = HitRule()) -> pl.DataFra
 def _rank_status(scores: pl.DataFrame, rule: HitRule) -> pl.Expr:
     reason = pl.lit("no_scale")
     if rule.rank_by == "readout":
-        reason = pl.when(pl.col("readout_value").is_null()).then(pl.lit("no_value")).otherwise(reason)
+        reason = (
+            pl.when(pl.col("readout_value").is_null()).then(pl.lit("no_value")).otherwise(reason)
+        )
     if "Metadata_QC_Status" in scores.columns:
         status = pl.col("Metadata_QC_Status")
         reason = pl.when(status != "ok").then(status).otherwise(reason)

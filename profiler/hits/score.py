@@ -1,19 +1,26 @@
 """One row per well: how far it is from the negative controls, by readout, profile and count."""
 
+from typing import TypeAlias
+
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
 from plates.errors import ProfilingError
 from profiler.profile.controls import is_role
-from profiler.profile.features import feature_columns, finite, phenotype_features
+from profiler.profile.features import (
+    feature_columns,
+    feature_matrix,
+    finite,
+    phenotype_features,
+)
 from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD, robust_z
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
 CLIP = 10.0  # robust sds: beyond, a feature has said all it can
 LEAST_CONTROLS = 3  # so that each can be judged by at least two others
 
-PerWell = Float[np.ndarray, " well"]
+PerWell: TypeAlias = Float[np.ndarray, " well"]
 
 
 def score_wells(
@@ -82,7 +89,7 @@ def profile_score(profiles: pl.DataFrame) -> pl.Series:
         and for wells in which over half of their plate's features are undefined.
     """
     features = phenotype_features(feature_columns(profiles))
-    values = profiles.select(finite(features)).to_numpy().reshape(-1, len(features)).astype(float)
+    values = feature_matrix(profiles, features)
     is_control = profiles.select(is_role("negative")).to_series().to_numpy()
     plate = profiles["Metadata_Plate"].rank("dense").fill_null(0).to_numpy()
     score = np.full(profiles.height, np.nan)
@@ -115,13 +122,21 @@ def _by_the_others(
     z = np.full_like(controls, np.nan)
     for i, control in enumerate(controls):
         others = np.delete(controls, i, axis=0)
-        known = np.isfinite(others).any(axis=0)
-        centre, spread = np.full((2, controls.shape[1]), np.nan)
-        centre[known] = np.nanmedian(others[:, known], axis=0)
-        spread[known] = np.nanmedian(np.abs(others[:, known] - centre[known]), axis=0)
+        centre = _median(others)
+        spread = _median(np.abs(others - centre))
         varies = spread > FLOAT_NOISE
         np.divide(control - centre, MAD_TO_SD * spread, out=z[i], where=varies)
     return z
+
+
+def _median(values: Float[np.ndarray, "well feature"]) -> Float[np.ndarray, " feature"]:
+    """Median of the defined values; np.nanmedian is slow, and mostly nothing is missing."""
+    if not np.isnan(values).any():
+        return np.median(values, axis=0)
+    median = np.full(values.shape[1], np.nan)
+    known = np.isfinite(values).any(axis=0)
+    median[known] = np.nanmedian(values[:, known], axis=0)
+    return median
 
 
 def _distance(z: Float[np.ndarray, "well feature"]) -> PerWell:

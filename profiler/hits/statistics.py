@@ -1,17 +1,17 @@
 """How well the controls of a plate are told apart, for every readout at once."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
 from profiler.profile.controls import is_role
-from profiler.profile.features import finite, phenotype_features
+from profiler.profile.features import feature_matrix, finite, phenotype_features
 from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD
 
-PerReadout = Float[np.ndarray, " readout"]
+PerReadout: TypeAlias = Float[np.ndarray, " readout"]
 LEAST_WELLS = 2  # fewer have no spread
 
 
@@ -91,7 +91,7 @@ def best_readout(statistics: pl.DataFrame) -> str | None:
 
 def _of_plate(plate: str, wells: pl.DataFrame, readouts: Sequence[str]) -> pl.DataFrame:
     values = wells.select(is_role("negative").alias("-"), is_role("positive").alias("+"))
-    matrix = wells.select(finite(readouts)).to_numpy().astype(float).reshape(-1, len(readouts))
+    matrix = feature_matrix(wells, readouts)
     infinite = wells.select(pl.col(list(readouts)).cast(pl.Float64).is_infinite().sum())
     negative = _summary(matrix[values["-"].to_numpy()])
     positive = _summary(matrix[values["+"].to_numpy()])

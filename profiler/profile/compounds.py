@@ -3,6 +3,7 @@
 import polars as pl
 
 from plates.errors import BadLayout
+from profiler.profile.controls import is_role
 
 COMPOUND, ROLE, UNIT = "Metadata_Compound", "Metadata_Role", "Metadata_Unit"
 
@@ -38,12 +39,12 @@ def _check_names(layout: pl.DataFrame) -> None:
 
 
 def _check_units(layout: pl.DataFrame) -> None:
-    per = [name for name in (COMPOUND, ROLE) if name in layout.columns]
+    """Only treated wells: the vehicle's 0 nM is its 0 uM."""
     dosed = layout.drop_nulls([COMPOUND, UNIT])
-    mixed = (
-        dosed.group_by(per).agg(pl.col(UNIT).unique().sort()).filter(pl.col(UNIT).list.len() > 1)
-    )
-    for name, units in mixed.sort(per).select(COMPOUND, UNIT).iter_rows():
+    if ROLE in layout.columns:
+        dosed = dosed.filter(is_role("treatment"))
+    units_of = dosed.group_by(COMPOUND).agg(pl.col(UNIT).unique().sort())
+    for name, units in units_of.filter(pl.col(UNIT).list.len() > 1).sort(COMPOUND).iter_rows():
         example = [_first_well(dosed, name, unit) for unit in units]
         raise BadLayout(
             f"The concentrations of {name!r} are in {' and in '.join(units)} (wells "

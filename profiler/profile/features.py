@@ -1,9 +1,11 @@
 """Which columns are features, and which of them may speak for a phenotype."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 PREFIXES = ("Cells_", "Nuclei_", "Cytoplasm_")
 
@@ -60,3 +62,20 @@ def finite(features: Iterable[str]) -> pl.Expr:
     """
     value = pl.col(list(features)).cast(pl.Float64)
     return pl.when(value.is_finite()).then(value)
+
+
+def feature_matrix(
+    frame: pl.DataFrame, features: Sequence[str]
+) -> Float[np.ndarray, "row feature"]:
+    """Take feature columns out as one float64 array.
+
+    Args:
+        frame: A table of cells or wells.
+        features: Numeric columns, perhaps none.
+
+    Returns:
+        NaN where a value is null, NaN or infinite.
+    """
+    if not features:
+        return np.empty((frame.height, 0))
+    return frame.select(finite(features)).to_numpy().astype(np.float64)

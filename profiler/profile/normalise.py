@@ -43,12 +43,13 @@ def robust_z(
     >>> z["x"].round(2).to_list()
     [-0.67, 0.0, 0.67, 4.72]
     """
-    wells = wells.with_columns(finite(features))
-    value = pl.col(list(features))
-    centre = value.filter(reference).median().over(within)
-    spread = (value - centre).abs().filter(reference).median().over(within)
-    has_scale = spread > FLOAT_NOISE * centre.abs()
-    return wells.with_columns(pl.when(has_scale).then((value - centre) / (MAD_TO_SD * spread)))
+    scaled = _with_scales(wells, features, reference=reference, within=within)
+    z = [(pl.col(name) - _centre(name)) / (MAD_TO_SD * _spread(name)) for name in features]
+    kept = [
+        pl.when(_has_scale(name)).then(value).alias(name)
+        for name, value in zip(features, z, strict=True)
+    ]
+    return scaled.with_columns(kept).select(wells.columns)
 
 
 def lost_features(
@@ -71,32 +72,54 @@ def lost_features(
         lose their value: `no_reference` (no reference well has a value),
         `no_spread` (those that have one agree) or `infinite`. Sorted.
     """
-    infinite = pl.col(list(features)).cast(pl.Float64).is_infinite().sum()
-    counts = _long(wells.group_by(within).agg(infinite), within=within, value="wells")
-    coded = counts.filter(pl.col("wells") > 0).with_columns(reason=pl.lit("infinite"))
-    lost = wells.with_columns(finite(features)).filter(pl.col(within).is_not_null())
-    columns = [within, "feature", "reason", "wells"]
-    unscaled = [
-        _long(lost.group_by(within).agg(count), within=within, value="wells")
-        .filter(pl.col("wells") > 0)
-        .with_columns(reason=pl.lit(reason))
-        for reason, count in _unscaled(features, reference).items()
-    ]
-    return pl.concat([frame.select(columns) for frame in (*unscaled, coded)]).sort(columns)
-
-
-def _unscaled(features: Sequence[str], reference: pl.Expr) -> dict[str, pl.Expr]:
-    """Wells of a group that have a value but no scale, for each reason."""
-    value = pl.col(list(features))
-    control = value.filter(reference).drop_nulls()
-    has_spread = (control - control.median()).abs().median() > FLOAT_NOISE * control.median().abs()
-    is_empty = control.len() == 0
-    return {
-        "no_reference": value.count() * is_empty,
-        "no_spread": value.count() * (~is_empty & ~has_spread.fill_null(value=False)),
+    scaled = _with_scales(wells, features, reference=reference, within=within)
+    value = {name: pl.col(name).count() for name in features}
+    counts = {
+        "infinite": [pl.col(name).cast(pl.Float64).is_infinite().sum() for name in features],
+        "no_reference": [n * _centre(name).first().is_null() for name, n in value.items()],
+        "no_spread": [n * (~_has_scale(name)).first() for name, n in value.items()],
     }
+    frames = [
+        _long(wells if reason == "infinite" else scaled, count, within).with_columns(
+            reason=pl.lit(reason)
+        )
+        for reason, count in counts.items()
+    ]
+    columns = [within, "feature", "reason", "wells"]
+    return pl.concat(frames).filter(pl.col("wells") > 0).select(columns).sort(columns)
 
 
-def _long(wide: pl.DataFrame, *, within: str, value: str) -> pl.DataFrame:
-    long = wide.unpivot(index=within, variable_name="feature", value_name=value)
-    return long.with_columns(pl.col(value).cast(pl.Int64))
+def _with_scales(
+    wells: pl.DataFrame, features: Sequence[str], *, reference: pl.Expr, within: str
+) -> pl.DataFrame:
+    """Make features finite or null, and add centre and spread of the reference wells."""
+    wells = wells.with_columns(finite(features))
+    value = pl.col(list(features))
+    scales = (
+        wells.filter(reference)
+        .group_by(within)
+        .agg(
+            value.median().name.suffix(".centre"),
+            (value - value.median()).abs().median().name.suffix(".spread"),
+        )
+    )
+    return wells.join(scales, on=within, how="left", nulls_equal=True, maintain_order="left")
+
+
+def _centre(feature: str) -> pl.Expr:
+    return pl.col(f"{feature}.centre")
+
+
+def _spread(feature: str) -> pl.Expr:
+    return pl.col(f"{feature}.spread")
+
+
+def _has_scale(feature: str) -> pl.Expr:
+    """Whether the reference wells vary; null where none has a value."""
+    return _spread(feature) > FLOAT_NOISE * _centre(feature).abs()
+
+
+def _long(table: pl.DataFrame, counts: Sequence[pl.Expr], within: str) -> pl.DataFrame:
+    wide = table.group_by(within).agg(counts)
+    long = wide.unpivot(index=within, variable_name="feature", value_name="wells")
+    return long.with_columns(pl.col("wells").cast(pl.Int64))

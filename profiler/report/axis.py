@@ -1,7 +1,10 @@
 """From data to pixels along one axis, and where its ticks go."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from profiler.report.numbers import Number
 
 
 class Axis(NamedTuple):
@@ -21,7 +24,7 @@ class Axis(NamedTuple):
     end: float
     is_log: bool = False
 
-    def __call__(self, value: float) -> float:
+    def __call__(self, value: Number) -> float:
         """Pixel of a value.
 
         >>> Axis(1, 100, 0, 10, is_log=True)(10)
@@ -31,7 +34,7 @@ class Axis(NamedTuple):
         fraction = (self._scaled(value) - low) / (high - low)
         return self.start + fraction * (self.end - self.start)
 
-    def _scaled(self, value: float) -> float:
+    def _scaled(self, value: Number) -> Number:
         return math.log10(value) if self.is_log else value
 
     def ticks(self) -> list[float]:
@@ -40,21 +43,21 @@ class Axis(NamedTuple):
         return find(self.low, self.high)
 
 
-def linear_axis(values: list[float], *, start: float, end: float) -> Axis:
+def linear_axis(values: Sequence[Number], *, start: Number, end: Number) -> Axis:
     """Axis that holds all values with a twentieth of their range to spare at either end."""
     low, high = min(values), max(values)
     spare = (high - low) / 20 or abs(high) / 10 or 1.0
     return Axis(low - spare, high + spare, start, end)
 
 
-def log_axis(values: list[float], *, start: float, end: float) -> Axis:
+def log_axis(values: Sequence[Number], *, start: Number, end: Number) -> Axis:
     """Logarithmic axis that holds all values, which are positive, with some to spare."""
     low, high = min(values), max(values)
     spare = (high / low) ** 0.05 if high > low else 10**0.5
     return Axis(low / spare, high * spare, start, end, is_log=True)
 
 
-def linear_ticks(low: float, high: float, *, target: int = 5) -> list[float]:
+def linear_ticks(low: Number, high: Number, *, target: int = 5) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten, about `target` of them.
 
     >>> linear_ticks(0.03, 1.07)
@@ -62,12 +65,12 @@ def linear_ticks(low: float, high: float, *, target: int = 5) -> list[float]:
     """
     rough = (high - low) / target
     power = 10 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.9)
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.6)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
-def log_ticks(low: float, high: float, *, target: int = 6) -> list[float]:
+def log_ticks(low: Number, high: Number, *, target: int = 6) -> list[float]:
     """Powers of ten, every second or third one where they crowd, 1-2-5 where they are too few.
 
     >>> log_ticks(0.7, 300), log_ticks(4, 60)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from profiler.report.numbers import Number
 from profiler.report.svg import element, join
 
 Rgb = tuple[int, int, int]
@@ -34,7 +35,7 @@ class ColourScale(NamedTuple):
     high: float
     anchors: Sequence[str] = VIRIDIS
 
-    def __call__(self, value: float) -> str:
+    def __call__(self, value: Number) -> str:
         """Colour of a finite value, "#rrggbb"."""
         span = self.high - self.low
         fraction = (value - self.low) / span if span > 0 else 0.5
@@ -50,7 +51,7 @@ def rgb(colour: str) -> Rgb:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def blend(anchors: Sequence[str], fraction: float) -> str:
+def blend(anchors: Sequence[str], fraction: Number) -> str:
     """Colour at a fraction of the way through a list of colours.
 
     >>> blend(["#000000", "#ff0000", "#ffffff"], 0.75)
@@ -85,7 +86,9 @@ def _linear(part: float) -> float:
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
 
 
-def colour_bar(scale: ColourScale, *, x: float, y: float, width: float, height: float) -> Markup:
+def colour_bar(
+    scale: ColourScale, *, x: Number, y: Number, width: Number, height: Number
+) -> Markup:
     """Draw the colours of a scale from left to right, in 48 steps."""
     steps = 48
     step = width / steps

@@ -1,10 +1,11 @@
 """Dose against response: every well a point, the fitted curve, and how sure its EC50 is."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from profiler.report.axis import Axis, linear_axis, log_axis
-from profiler.report.numbers import defined, number
+from profiler.report.numbers import Number, defined, number
 from profiler.report.svg import Markup, element, join, points
 
 WIDTH, HEIGHT = 320, 210
@@ -21,7 +22,10 @@ class Dose(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A four-parameter logistic and the interval of its EC50, in the doses' unit."""
+    """A four-parameter logistic and the interval of its EC50, in the doses' unit.
+
+    Bottom is below top; slope is negative where the response falls with the dose.
+    """
 
     bottom: float
     top: float
@@ -47,14 +51,14 @@ class Axes(NamedTuple):
     y: Axis
 
 
-def response(curve: Curve, concentration: float) -> float:
-    """Height of a curve.
+def response(curve: Curve, concentration: Number) -> float:
+    """Height of a curve, in the form of `profiler.hits.dose.fit_curves`.
 
-    >>> response(Curve(bottom=0, top=10, slope=1, ec50=3), 3)
-    5.0
+    >>> response(Curve(bottom=0, top=10, slope=-1, ec50=3), 1)
+    7.5
     """
-    rise = 1 + (curve.ec50 / concentration) ** curve.slope
-    return curve.bottom + (curve.top - curve.bottom) / rise
+    decades = math.log10(curve.ec50 / concentration) * curve.slope
+    return curve.bottom + (curve.top - curve.bottom) / (1 + 10 ** min(decades, 300))
 
 
 def dose_response(
@@ -109,7 +113,7 @@ def _canvas(drawn: Sequence[Markup], kind: str, *, size: tuple[int, int], label:
     )  # fmt: skip
 
 
-def _span(start: float, end: float) -> Axis:
+def _span(start: Number, end: Number) -> Axis:
     return Axis(0, 1, start, end)
 
 
@@ -158,7 +162,7 @@ def _axis_label(text: str, **place: object) -> Markup:
     return element("text", short, class_="label", **place)
 
 
-def _dot(dose: Dose, axes: Axes, *, radius: float) -> Markup:
+def _dot(dose: Dose, axes: Axes, *, radius: Number) -> Markup:
     title = [element("title", dose.note)] if dose.note else []
     x, y = axes.x(dose.concentration), axes.y(dose.response)
     return element("circle", *title, class_="dot", cx=x, cy=y, r=radius)
@@ -175,7 +179,7 @@ def _line(curve: Curve | None, axes: Axes, *, steps: int = 64) -> Markup:
     return element("polyline", class_="fit", points=line)
 
 
-def _clip(value: float, axis: Axis) -> float:
+def _clip(value: Number, axis: Axis) -> Number:
     return min(max(value, axis.low), axis.high)
 
 

@@ -14,7 +14,6 @@ from profiler.report.wells import treatment
 
 MAX_CURVES = 24
 SHAPE = ("bottom", "top", "slope", "ec50")
-Key = tuple[str, str | None]  # compound and unit
 
 
 class Series(NamedTuple):
@@ -28,9 +27,9 @@ class Series(NamedTuple):
     @property
     def curve(self) -> Curve | None:
         """The curve to draw, none where a parameter is undefined."""
-        if not all(defined(self.fit.get(name)) for name in SHAPE) or self.fit["ec50"] <= 0:
+        if not all(defined(self.fit.get(name)) for name in SHAPE):
             return None
-        return Curve(*(self.fit.get(name) for name in Curve._fields))
+        return Curve(*(self.fit.get(name) for name in Curve._fields))  # type: ignore[arg-type]
 
 
 class CurveCard(NamedTuple):
@@ -48,7 +47,7 @@ class CurveSection(NamedTuple):
     remark: str
 
 
-def all_series(run: Run, wells: pl.DataFrame) -> dict[Key, Series]:
+def all_series(run: Run, wells: pl.DataFrame) -> dict[str, Series]:
     """Find the wells of every compound that has a curve of the run's readout.
 
     Args:
@@ -56,28 +55,31 @@ def all_series(run: Run, wells: pl.DataFrame) -> dict[Key, Series]:
         wells: From `well_table`.
 
     Returns:
-        By compound and unit, in the order of the curves; compounds none of whose wells
+        By compound, in the order of the curves; compounds none of whose wells
         has a positive dose and a response are left out.
     """
     curves = run.table("curves")
     if curves is None:
         return {}
-    grouped = _doses_by_compound(wells)
-    fits = {_key(row): row for row in curves.filter(readout=run.readout).iter_rows(named=True)}
-    return {key: Series(*key, grouped[key], fit) for key, fit in fits.items() if key in grouped}
+    doses = _doses_by_compound(wells)
+    rows = curves.filter(readout=run.readout).iter_rows(named=True)
+    fits = {row["Metadata_Compound"]: row for row in rows}
+    return {
+        name: Series(name, fit.get("Metadata_Unit"), doses[name], fit)
+        for name, fit in fits.items()
+        if name in doses
+    }
 
 
-def _key(row: Mapping[str, Any]) -> Key:
-    return row["Metadata_Compound"], row.get("Metadata_Unit")
-
-
-def _doses_by_compound(wells: pl.DataFrame) -> dict[Key, list[Dose]]:
-    drawable = (pl.col("concentration") > 0) & pl.col("readout").is_finite()
-    grouped: dict[Key, list[Dose]] = {}
+def _doses_by_compound(wells: pl.DataFrame) -> dict[str, list[Dose]]:
+    """Wells of treatments alone, as the curves are fitted to no others."""
+    treated = pl.col("role").is_in(["negative", "positive", "empty"]).not_().fill_null(value=True)
+    drawable = treated & (pl.col("concentration") > 0) & pl.col("readout").is_finite()
+    grouped: dict[str, list[Dose]] = {}
     for well in wells.filter(drawable).iter_rows(named=True):
         note = f"{well['plate']} {well['well']}: {treatment(well)}, {number(well['readout'])}"
         dose = Dose(well["concentration"], well["readout"], note)
-        grouped.setdefault((well["compound"], well["unit"]), []).append(dose)
+        grouped.setdefault(well["compound"], []).append(dose)
     return grouped
 
 
@@ -100,7 +102,7 @@ def control_bands(wells: pl.DataFrame) -> list[Band]:
 
 
 def curve_section(
-    run: Run, wells: pl.DataFrame, series: Mapping[Key, Series], *, order: Sequence[str]
+    run: Run, wells: pl.DataFrame, series: Mapping[str, Series], *, order: Sequence[str]
 ) -> CurveSection:
     """Draw the curves, the best compounds' first.
 

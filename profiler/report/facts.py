@@ -56,6 +56,8 @@ def written(value: object) -> str:
         return "yes" if value else "no"
     if value is None or isinstance(value, float):
         return number(value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {written(inner)}" for key, inner in value.items())
     if isinstance(value, list):
         more = f" and {len(value) - MAX_ITEMS} more" if len(value) > MAX_ITEMS else ""
         return ", ".join(written(item) for item in value[:MAX_ITEMS]) + more

@@ -56,8 +56,10 @@ def gallery(run: Run, wells: pl.DataFrame) -> Gallery:
         where no hits are called. Groups without pictures are left out.
     """
     there = wells.filter(pl.Series(_has_picture(run, wells), dtype=pl.Boolean))
-    negative = there.filter(role="negative").head(MAX_CONTROLS)
-    positive = there.filter(role="positive").head(MAX_CONTROLS)
+    # The first of every plate before the second of any: hits are compared with their own plate's.
+    fair = there.sort(pl.int_range(pl.len()).over("plate", "role"), maintain_order=True)
+    negative = fair.filter(role="negative").head(MAX_CONTROLS)
+    positive = fair.filter(role="positive").head(MAX_CONTROLS)
     rest = MAX_PICTURES - negative.height - positive.height
     title, others = _others(there)
     chosen = {

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from plates.well import well_name
 from profiler.report.colour import ColourScale, colour_bar, ink_on
-from profiler.report.numbers import defined, number, rounded
+from profiler.report.numbers import Number, defined, number, rounded
 from profiler.report.svg import Markup, element, join
 
 LEFT, TOP = 22, 16
@@ -66,7 +66,7 @@ def heat_map(
     )
 
 
-def well_pitch(columns: int) -> float:
+def well_pitch(columns: int) -> Number:
     """Distance between wells: plates of more than 12 columns are drawn wider.
 
     >>> [well_pitch(columns) for columns in (3, 12, 24, 48)]
@@ -75,7 +75,7 @@ def well_pitch(columns: int) -> float:
     return min(48, (288 if columns <= 12 else 384) / columns)
 
 
-def well_corner(row: int, column: int, *, pitch: float) -> tuple[float, float]:
+def well_corner(row: int, column: int, *, pitch: Number) -> tuple[Number, Number]:
     """Top left corner of a well, x and y."""
     return LEFT + column * pitch, TOP + row * pitch
 
@@ -88,11 +88,11 @@ def _summary(wells: Sequence[WellMark], label: str, size: int) -> str:
     return f"Plate heat map of {label}: {len(values)} of {size} wells have a value, {ends}."
 
 
-def _names(rows: int, columns: int, pitch: float) -> Markup:
+def _names(rows: int, columns: int, pitch: Number) -> Markup:
     every = 1 if pitch >= 14 else 4 if pitch < 10 else 2
     middle = pitch / 2
 
-    def name(text: str, x: float, y: float, anchor: str) -> Markup:
+    def name(text: str, x: Number, y: Number, anchor: str) -> Markup:
         return element("text", text, class_="tick", x=x, y=y, text_anchor=anchor)
 
     letters = (
@@ -106,7 +106,7 @@ def _names(rows: int, columns: int, pitch: float) -> Markup:
     return join([*letters, *digits])
 
 
-def _hatched(empty: Sequence[tuple[int, int]], pitch: float) -> Markup:
+def _hatched(empty: Sequence[tuple[int, int]], pitch: Number) -> Markup:
     if not empty:
         return Markup("")
     gap, size = pitch * 0.08, pitch * 0.84
@@ -120,7 +120,7 @@ def _hatched(empty: Sequence[tuple[int, int]], pitch: float) -> Markup:
     return element("path", title, class_="missing", d="".join(path(*place) for place in empty))
 
 
-def _well(well: WellMark, *, pitch: float, scale: ColourScale) -> Markup:
+def _well(well: WellMark, *, pitch: Number, scale: ColourScale) -> Markup:
     x, y = well_corner(well.row, well.column, pitch=pitch)
     value = well.value if defined(well.value) else None
     fill = None if value is None else scale(value)
@@ -143,20 +143,20 @@ def _classes(well: WellMark, fill: str | None) -> list[str]:
     return ["well", *["void"] * (fill is None), *["hit"] * well.is_hit]
 
 
-def _sign(well: WellMark, fill: str | None, x: float, y: float) -> Markup:
+def _sign(well: WellMark, fill: str | None, x: Number, y: Number) -> Markup:
     if not well.sign:
         return Markup("")
     ink = ink_on(fill) if fill else None
     return element("text", well.sign, class_="sign", x=x, y=y + 3.5, fill=ink)
 
 
-def _legend(scale: ColourScale, *, y: float, width: float) -> Markup:
+def _legend(scale: ColourScale, *, y: Number, width: Number) -> Markup:
     middle = (scale.low + scale.high) / 2
     marks = ((0, scale.low, "start"), (0.5, middle, "middle"), (1, scale.high, "end"))
     bar = colour_bar(scale, x=LEFT, y=y, width=width, height=8)
     span = scale.high - scale.low
 
-    def text(fraction: float, value: float, anchor: str) -> Markup:
+    def text(fraction: Number, value: Number, anchor: str) -> Markup:
         words, x = number(rounded(value, span)), LEFT + fraction * width
         return element("text", words, class_="tick", x=x, y=y + 20, text_anchor=anchor)
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from profiler.report.numbers import number, percent
+from profiler.profile.features import phenotype_features
+from profiler.report.numbers import Number, percent
 from profiler.report.run import Run
 from profiler.report.tables import Cell, Table, breakable, figure, left_out, pill
 from profiler.report.wells import treatment
@@ -51,7 +52,8 @@ def statistics_table(statistics: pl.DataFrame, *, readout: str | None) -> Table:
 
 def _chosen(plate: pl.DataFrame, readout: str | None) -> pl.DataFrame:
     own = pl.col("readout").eq_missing(pl.lit(readout, pl.String))
-    others = plate.filter(~own).sort("z_prime", descending=True, nulls_last=True)
+    seen = pl.col("readout").is_in(phenotype_features(plate["readout"]))
+    others = plate.filter(~own & seen).sort("z_prime", descending=True, nulls_last=True)
     return pl.concat([plate.filter(own), others.head(MAX_READOUTS)])
 
 
@@ -65,7 +67,7 @@ def _statistics_row(row: Mapping[str, Any], readout: str | None) -> Sequence[Cel
     )
 
 
-def _statistic(name: str, value: float | None) -> Cell:
+def _statistic(name: str, value: Number | None) -> Cell:
     plain = figure(value)
     return plain._replace(text=percent(value)) if name.startswith("cv_") else plain
 
@@ -114,19 +116,20 @@ def _failed_row(row: Mapping[str, Any]) -> Sequence[Cell]:
 
 
 def sparse_wells(wells: pl.DataFrame) -> pl.DataFrame:
-    """Find imaged wells with less than half of the cells that their plate leads one to expect.
+    """Find imaged wells with less than half of the cells per field that their plate has.
 
     Args:
         wells: From `well_table`.
 
     Returns:
-        Those wells, emptiest first, with `expected`: the median of the plate's negative
+        Those wells, emptiest first, with `share`: of the median of the plate's negative
         controls, or of all its wells where it has none.
     """
-    control = pl.col("cells").filter(pl.col("role") == "negative").median().over("plate")
-    expected = pl.coalesce(control, pl.col("cells").median().over("plate"))
-    few = wells.with_columns(expected=expected).filter(pl.col("cells") < FEW * pl.col("expected"))
-    return few.sort(pl.col("cells") / pl.col("expected"), maintain_order=True)
+    per_field = pl.col("cells") / pl.coalesce(pl.col("fields").replace(0, None), 1)
+    control = per_field.filter(pl.col("role") == "negative").median().over("plate")
+    expected = pl.coalesce(control, per_field.median().over("plate"))
+    shares = wells.with_columns(share=pl.when(expected > 0).then(per_field / expected))
+    return shares.filter(pl.col("share") < FEW).sort("share", maintain_order=True)
 
 
 def _sparse_table(wells: pl.DataFrame) -> Table | None:
@@ -134,17 +137,19 @@ def _sparse_table(wells: pl.DataFrame) -> Table | None:
     if not few.height:
         return None
     rows = [_sparse_row(row) for row in few.head(MAX_ROWS).iter_rows(named=True)]
-    caption = "Wells with less than half of the cells of their plate's negative controls."
+    caption = (
+        "Wells with less than half of the cells per field that their plate's negative controls "
+        "have, or all its wells where it has no such controls."
+    )
     remark = left_out(few.height, MAX_ROWS, what="wells", where="wells.parquet")
     return Table(caption, ("Plate", "Well", "Contents", "Cells", "Of expected"), rows, remark)
 
 
 def _sparse_row(row: Mapping[str, Any]) -> Sequence[Cell]:
-    share = 100 * row["cells"] / row["expected"]
     return (
         Cell(row["plate"]),
         Cell(row["well"]),
         Cell(treatment(row)),
         figure(row["cells"]),
-        Cell(f"{number(share, digits=2)} %", share, is_number=True),
+        figure(row["share"])._replace(text=percent(row["share"])),
     )

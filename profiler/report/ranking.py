@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from profiler.report.doses import Key, Series, spark
-from profiler.report.numbers import count, defined, interval, number, percent, quantity
+from profiler.report.doses import Series, spark
+from profiler.report.numbers import Number, count, defined, interval, number, percent, quantity
 from profiler.report.svg import Markup, element, join
 from profiler.report.tables import Cell, Table, breakable, figure, left_out, pill, stacked
 from profiler.report.wells import treatment
@@ -30,7 +30,7 @@ def ranked(compounds: pl.DataFrame) -> pl.DataFrame:
     return compounds.sort("rank", nulls_last=True) if "rank" in compounds.columns else compounds
 
 
-def compound_table(compounds: pl.DataFrame, *, series: Mapping[Key, Series]) -> Table:
+def compound_table(compounds: pl.DataFrame, *, series: Mapping[str, Series]) -> Table:
     """Lay out the best compounds.
 
     Args:
@@ -79,14 +79,15 @@ def _marked(text: str, row: Mapping[str, Any]) -> Markup:
     return Markup(" ").join([element("strong", text), *(mark for mark in marks if mark)])
 
 
-def _row(row: Mapping[str, Any], series: Mapping[Key, Series]) -> Sequence[Cell]:
+def _row(row: Mapping[str, Any], series: Mapping[str, Series]) -> Sequence[Cell]:
     unit = row.get("Metadata_Unit")
+    potency = _ec50(row, unit)
     return (
         figure(row.get("rank")),
         Cell(_marked(row["Metadata_Compound"] or "no name", row)),
         figure(row.get("score")),
-        _ec50(row, unit),
-        Cell(spark(series.get((row["Metadata_Compound"], unit)))),
+        potency,
+        Cell(spark(series.get(row["Metadata_Compound"])), potency.sort),
         _dose(row.get("best_concentration"), unit),
         _hit_wells(row),
         Cell(ARROWS.get(str(row.get("direction")), str(row.get("direction") or ""))),
@@ -102,7 +103,7 @@ def _ec50(row: Mapping[str, Any], unit: str | None) -> Cell:
     return Cell(quantity(ec50, unit), ec50 if defined(ec50) else None, is_number=True, note=note)
 
 
-def _dose(value: float | None, unit: str | None) -> Cell:
+def _dose(value: Number | None, unit: str | None) -> Cell:
     return Cell(quantity(value, unit), value if defined(value) else None, is_number=True)
 
 

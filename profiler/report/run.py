@@ -1,6 +1,7 @@
 """What a run folder holds, as far as the report shows it."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Run:
 
     def command(self, name: str) -> str:
         """The command that makes a table."""
-        return TABLES[name].command.format(out=self.folder)
+        return TABLES[name].command.format(out=shlex.quote(str(self.folder)))
 
     def absence(self, name: str) -> str:
         """Why there is nothing to show: the file is not there, or it is empty."""
@@ -93,6 +94,8 @@ def _readout(there: Mapping[str, Path], facts: Mapping[str, Any]) -> str | None:
     """The readout the hits' footer names, else run.json, else the only or best one there is."""
     if "hits" in there and (named := read_footer(there["hits"]).parameters.get("readout")):
         return str(named)
+    if "hits" in there and (named := _first(there["hits"])):
+        return named
     summary = facts.get("summary")
     if isinstance(summary, dict) and summary.get("readout"):
         return str(summary["readout"])
@@ -100,8 +103,11 @@ def _readout(there: Mapping[str, Path], facts: Mapping[str, Any]) -> str | None:
 
 
 def _first(path: Path | None) -> str | None:
-    names = scan_table(path).select("readout").head(1).collect() if path else None
-    return names.item() if names is not None and names.height else None
+    table = scan_table(path) if path else pl.LazyFrame({"readout": []})
+    if "readout" not in table.collect_schema().names():
+        return None
+    names = table.select(pl.col("readout").drop_nulls().first()).collect()
+    return names.item()
 
 
 def _best(path: Path | None) -> str | None:

@@ -1,5 +1,7 @@
 """SVG elements as escaped text: what a user typed never becomes markup."""
 
+from collections.abc import Iterable
+
 from markupsafe import Markup, escape
 
 
@@ -13,37 +15,36 @@ def element(name: str, *children: object, **attributes: object) -> Markup:
             floats are rounded to hundredths, and those that are None are left out.
 
     Returns:
-        The element; empty ones close themselves only where they have no children.
+        The element with its end tag.
 
     >>> element("text", "a < b", class_="note", x=1 / 3, y=None)
     Markup('<text class="note" x="0.33">a &lt; b</text>')
     """
-    written = (_attribute(key, value) for key, value in attributes.items() if value is not None)
-    start = Markup("").join(written)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), start, join(children))
+    # Not `Markup.format`, which is ten times slower; a plate has thousands of elements.
+    written = "".join(_attribute(*item) for item in attributes.items() if item[1] is not None)
+    return Markup(f"<{name}{written}>{join(children)}</{name}>")
 
 
-def join(parts) -> Markup:
+def join(parts: Iterable[object]) -> Markup:
     """Concatenate pieces, escaping those that are plain text."""
-    return Markup("").join(parts)
+    return Markup("".join(map(escape, parts)))
 
 
-def points(xs, ys) -> str:
+def points(xs: Iterable[float], ys: Iterable[float]) -> str:
     """Coordinates of a polyline.
 
-    >>> points([0, 1.25], [3, 4.126])
+    >>> points([0.0, 1.25], [3.0, 4.126])
     '0,3 1.25,4.13'
     """
     return " ".join(f"{_number(x)},{_number(y)}" for x, y in zip(xs, ys, strict=True))
 
 
-def _attribute(key: str, value: object) -> Markup:
-    name = key.rstrip("_").replace("_", "-")
-    return Markup(' {}="{}"').format(Markup(name), _number(value))
+def _attribute(key: str, value: object) -> str:
+    return f' {key.rstrip("_").replace("_", "-")}="{escape(_number(value))}"'
 
 
 def _number(value: object) -> object:
-    return f"{round(value, 2):g}" if isinstance(value, float) else value
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
 __all__ = ["Markup", "element", "escape", "join", "points"]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from profiler.report.numbers import defined, number
-from profiler.report.svg import Markup, element, escape, join
+from profiler.report.numbers import Number, defined, number
+from profiler.report.svg import Markup, element, escape
 
 
 class Cell(NamedTuple):
@@ -36,7 +36,7 @@ class Table(NamedTuple):
     remark: str = ""
 
 
-def figure(value: float | None, *, note: str = "") -> Cell:
+def figure(value: Number | None, *, note: str = "") -> Cell:
     """Cell of a number."""
     return Cell(number(value), value if defined(value) else None, True, note)  # noqa: FBT003
 
@@ -69,6 +69,3 @@ def left_out(total: int, shown: int, *, what: str, where: str) -> str:
     if total <= shown:
         return ""
     return f"{total - shown:,} more {what} are not shown here; all {total:,} are in {where}."
-
-
-__all__ = ["Cell", "Table", "breakable", "figure", "join", "left_out", "pill", "stacked"]

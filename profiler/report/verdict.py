@@ -96,4 +96,5 @@ def _measured(wells: pl.DataFrame) -> int:
 
 
 def _pace(fields: pl.DataFrame) -> str:
-    return seconds(fields["Metadata_Seconds"].cast(pl.Float64).median())
+    middle = fields["Metadata_Seconds"].median()
+    return seconds(middle if defined(middle) else None)

@@ -1,5 +1,6 @@
 """One row per well with all that the report says about it, whichever tables there are."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,7 @@ SOURCES = {  # our name -> its name in wells, hits or both, and its type
     "concentration": ("Metadata_Concentration", pl.Float64),
     "unit": ("Metadata_Unit", pl.String),
     "status": ("Metadata_QC_Status", pl.String),
+    "fields": ("Metadata_QC_FieldsOk", pl.Float64),
     "cells": ("Metadata_Object_Count", pl.Float64),
     "z": ("readout_z", pl.Float64),
     "score": ("profile_score", pl.Float64),
@@ -31,7 +33,8 @@ def well_table(run: Run) -> pl.DataFrame:
 
     Returns:
         The columns of `SOURCES` and `readout`, null where no table has them; plates by
-        name. Where `wells` and `hits` both have a column, `wells` is believed first.
+        name, wells row by row. Where both wells.parquet and hits.parquet have a column, the
+        former is believed.
     """
     frames = [
         _renamed(run.table("wells"), readout=run.readout),
@@ -47,7 +50,9 @@ def well_table(run: Run) -> pl.DataFrame:
     unknown = pl.col("status").is_in(["failed", "not_imaged"]).fill_null(value=False)
     # The fields of a failed well add up to no cells, which is not a count.
     counted = table.with_columns(pl.when(~unknown).then("cells").alias("cells"))
-    return counted.with_columns(pl.col(pl.Float64).fill_nan(None)).sort(KEY)
+    return counted.with_columns(pl.col(pl.Float64).fill_nan(None)).sort(
+        "plate", pl.col("well").str.len_chars(), "well"
+    )
 
 
 def _values(table: pl.DataFrame) -> list[str]:
@@ -80,6 +85,7 @@ def _counted(fields: pl.DataFrame | None) -> pl.DataFrame:
     status = pl.col("Metadata_QC_Status")
     grouped = fields.group_by("Metadata_Plate", "Metadata_Well").agg(
         pl.sum("Metadata_Object_Count"),
+        status.is_in(["ok", "no_cells"]).sum().alias("Metadata_QC_FieldsOk"),
         pl.when((status == "ok").any())
         .then(pl.lit("ok"))
         .when((status == "no_cells").any())
@@ -90,7 +96,7 @@ def _counted(fields: pl.DataFrame | None) -> pl.DataFrame:
     return _renamed(grouped, readout=None)
 
 
-def treatment(well: dict[str, Any]) -> str:
+def treatment(well: Mapping[str, Any]) -> str:
     """What is in a well: compound and dose, or else its role.
 
     >>> treatment({"compound": "taxol", "concentration": 1.5, "unit": "µM", "role": None})

@@ -79,12 +79,12 @@ def follow(pointers: Pointers) -> Pointers:
 NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
 
 
-def _nowhere(pointers: Pointers, size: int) -> Pointers:
+def _nowhere(pointers: Pointers, size: int) -> Int[Array, " pixel+1"]:
     """Append the background's pointer, which points at itself."""
     return jnp.append(pointers, jnp.int32(size))
 
 
-def _shift(plane: Array, dy: int, dx: int, fill: float) -> Array:
+def _shift(plane: Array, dy: int, dx: int, fill: int | float) -> Array:
     """Look `dy` rows down and `dx` columns right; `fill` beyond the border."""
     padded = jnp.pad(plane, 1, constant_values=fill)
     height, width = plane.shape

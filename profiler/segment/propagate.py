@@ -15,6 +15,7 @@ Source:
 """
 
 import heapq
+from typing import no_type_check
 
 import jax.numpy as jnp
 import numba
@@ -71,7 +72,7 @@ def _price(plane: Plane, dy: int, dx: int, regularisation: float) -> Plane:
     return jnp.sqrt(around**2 + (abs(dy) + abs(dx)) * regularisation**2)
 
 
-def _look(plane: Array, dy: int, dx: int, fill: float | None) -> Array:
+def _look(plane: Array, dy: int, dx: int, fill: int | float | None) -> Array:
     beyond = {"mode": "edge"} if fill is None else {"constant_values": fill}
     height, width = plane.shape
     return lax.slice(
@@ -92,6 +93,7 @@ def propagate_cpu(
 
 
 @numba.njit(cache=True)
+@no_type_check  # annotations are checked at run time in tests, which numba cannot compile
 def _walk(plane, nuclei, walkable, regularisation):
     """Dijkstra from all nuclei at once; heap entries are (cost, label, pixel)."""
     height, width = plane.shape
@@ -123,6 +125,7 @@ def _walk(plane, nuclei, walkable, regularisation):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _step_price(plane, y, x, v, u, regularisation):
     height, width = plane.shape
     around = np.float32(0.0)

@@ -27,13 +27,15 @@ def targets(labels: np.ndarray) -> Targets:
 
     Returns:
         Foreground and normalised distance. Touching nuclei are apart: each distance
-        is measured to the nucleus's own edge, the field's border not counting as one.
+        is measured to the nucleus's own edge, the field's border not counting as one (a
+        nucleus that fills the field has no edge at all: 1 throughout).
 
     Source:
         The distance targets of deep watershed methods (Bai & Urtasun 2017,
         arXiv:1611.08303), checked against scipy in tests/segment/test_targets.py.
     """
     distance = edt.edt(np.ascontiguousarray(labels, np.uint32), black_border=False)
+    distance = np.minimum(distance, np.hypot(*labels.shape).astype(np.float32))
     largest = ndimage.maximum(distance, labels, np.arange(labels.max() + 1))
     largest = np.maximum(np.asarray(largest, np.float32), 1.0)
     foreground = labels > 0

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from profiler.segment.prediction import Prediction
 from profiler.shapes import Images
 
-Activations = Float[Array, "batch height width channel"]
+Activations = Float[Array, "batch height width _"]  # how many features is each layer's own
+Map = Float[Array, "batch _ _ _"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ class UNet(nnx.Module):
         return Prediction(out[..., 0], out[..., 1])
 
 
-def _halve(x: Activations) -> Activations:
+def _halve(x: Map) -> Map:
     """Max-pool 2x2; slices, because XLA's window gradient is slow on a CPU."""
     rows = jnp.maximum(x[:, ::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
-def _double(x: Activations) -> Activations:
+def _double(x: Map) -> Map:
     """Repeat every pixel 2x2; a broadcast, whose gradient is a plain sum."""
     batch, height, width, channel = x.shape
     wide = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channel))

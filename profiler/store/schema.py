@@ -28,7 +28,9 @@ FIELDS = pa.schema(
     [
         *FIELD_KEYS,
         _column("Metadata_QC_Status", pa.string(), "`ok`, or the code of what went wrong"),
-        _column("Metadata_QC_Reason", pa.string(), "What went wrong, in a sentence", nullable=True),
+        _column(
+            "Metadata_QC_Reason", pa.string(), "The same in a sentence, null if ok", nullable=True
+        ),
         _column("Metadata_Object_Count", pa.int32(), "Cells of the field in the cell table"),
         _column("Metadata_Seconds", pa.float32(), "Time the field took", nullable=True),
     ]
@@ -36,11 +38,19 @@ FIELDS = pa.schema(
 
 
 class Table(NamedTuple):
-    """A table of the run folder: where it lies, what a row is, and which command makes it."""
+    """A table of the run folder: where it lies, what a row is, and which command makes it.
+
+    Attributes:
+        file: Path in the run folder.
+        row: What a row stands for.
+        command: What makes it, with `{out}` for the run folder.
+        needs_layout: Whether there is none without a plate map.
+    """
 
     file: str
     row: str
     command: str
+    needs_layout: bool = True
 
 
 _RUN = "profiler run PLATE --out {out}"
@@ -48,9 +58,13 @@ _PROFILE = "profiler profile {out}"
 _HITS = "profiler hits {out}"
 
 TABLES = {
-    "cells": Table("cells/<plate>/<well>.parquet", "one cell", _RUN),
-    "fields": Table("fields.parquet", "one field of the plate, failed ones too", _RUN),
-    "wells": Table("wells.parquet", "one well: plate map, counts, medians", _PROFILE),
+    "cells": Table("cells/<plate>/<well>.parquet", "one cell", _RUN, needs_layout=False),
+    "fields": Table(
+        "fields.parquet", "one field of the plate, failed ones too", _RUN, needs_layout=False
+    ),
+    "wells": Table(
+        "wells.parquet", "one well: plate map, counts, medians", _PROFILE, needs_layout=False
+    ),
     "profiles": Table("profiles.parquet", "one well, against its plate's controls", _PROFILE),
     "statistics": Table("statistics.parquet", "one plate and readout", _HITS),
     "curves": Table("curves.parquet", "one compound and readout: dose-response", _HITS),
@@ -90,7 +104,10 @@ def describe() -> str:
     Returns:
         One section each for the files, the columns of cells and fields, and the footer.
     """
-    files = [(name, f"`{t.file}`", t.row, f"`{t.command}`") for name, t in TABLES.items()]
+    files = [
+        (name, f"`{t.file}`", t.row, f"`{t.command.format(out='OUT')}`")
+        for name, t in TABLES.items()
+    ]
     footer = [(f"`{key}`", meaning) for key, meaning in FOOTER.items()]
     sections = (
         f"# The run folder, format {VERSION}\n",
@@ -115,7 +132,7 @@ def _columns(columns: Iterable[pa.Field]) -> str:
 
 
 def _null(column: pa.Field) -> str:
-    return "where undefined" if column.nullable else "never"
+    return "allowed" if column.nullable else "never"
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

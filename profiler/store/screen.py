@@ -128,8 +128,10 @@ def open(folders: str | Path | Sequence[str | Path]) -> Screen:
 
 def not_made(folder: Path, name: str) -> BadRun:
     """Say which command makes a table that a run does not have yet."""
-    command = TABLES[name].command.format(out=folder)
-    return BadRun(f"{folder} has no {name} yet. Make them with: {command}")
+    table = TABLES[name]
+    command = table.command.format(out=folder)
+    note = " (there are none without a plate map, the run's --layout)" if table.needs_layout else ""
+    return BadRun(f"{folder} has no {name} yet. Make them with: {command}{note}")
 
 
 def _named(paths: list[Path]) -> list[tuple[Path, str]]:

@@ -180,7 +180,7 @@ def _check_uniform(out: Path, footers: Mapping[Well, Footer]) -> None:
         odd = min(by_maker.values(), key=len)
         raise BadRun(
             f"{out} mixes cells of {len(by_maker)} settings: {len(odd)} of {len(footers)} wells, "
-            f"such as {' '.join(odd[0])}, were computed otherwise than the rest. The run was "
-            "changed and not finished, or wells left the plate: run it again to the end, with "
-            "all its plates and wells."
+            f"such as {' '.join(odd[0])}, were computed otherwise than the rest. Run all plates "
+            "and wells again to the end: only those are computed. Delete the files of wells that "
+            "are no longer on the plate."
         )

@@ -76,5 +76,5 @@ def test_unknown_channel():
 
 
 def test_no_channels():
-    with pytest.raises(BadRecipe, match="names no channels.* the plate's channels: w1"):
+    with pytest.raises(BadRecipe, match=r"names no channels.* the plate's channels: w1"):
         image_sets(planes(("A01", 1, "w1", 1, 1)), channels={})

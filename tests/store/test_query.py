@@ -70,6 +70,10 @@ def test_other_statements_are_refused(screen, sql):
         query(screen, sql)
 
 
+def test_alias_may_be_the_name_of_a_table_not_made_yet(screen):
+    assert query(screen, "SELECT count(*) AS hits FROM cells").rows() == [(8,)]
+
+
 @pytest.mark.parametrize("name", ["hits", "profiles"])
 def test_table_not_made_yet_names_its_command(screen, name):
     command = {"hits": "hits", "profiles": "profile"}[name]

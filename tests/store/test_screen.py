@@ -66,7 +66,9 @@ def test_rows_are_read_when_collected(make_run):
 def test_stage_not_made_yet_names_its_command(make_run, name):
     out = make_run()
     command = "profile" if name in ("wells", "profiles") else "hits"
-    with pytest.raises(BadRun, match=rf"has no {name} yet. Make them with: profiler {command} "):
+    note = "" if name == "wells" else r" \(there are none without a plate map, the run's --layout\)"
+    message = rf"has no {name} yet\. Make them with: profiler {command} {out}{note}$"
+    with pytest.raises(BadRun, match=message):
         getattr(store.open(out), name)
     table = pl.DataFrame({"x": [1.0]})
     write_table(out / f"{name}.parquet", table, level=name, parameters={})
@@ -149,5 +151,7 @@ def test_table_of_one_run_only(make_run):
     runs = [make_run("r1"), make_run("r2")]
     write_hits(runs[0], a=[1.0])
     assert not store.open(runs).has("hits")
-    with pytest.raises(BadRun, match=r"r2 has no hits yet. Make them with: profiler hits .*r2$"):
+    with pytest.raises(
+        BadRun, match=r"r2 has no hits yet. Make them with: profiler hits .*r2 \(there are"
+    ):
         store.open(runs).hits  # noqa: B018

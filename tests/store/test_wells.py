@@ -173,6 +173,22 @@ def test_edited_file_is_changed(out, files, site, content):
     assert not is_finished(out, files)
 
 
+def test_other_size_is_changed_even_at_the_same_time(out, files):
+    path = Path(files[FieldKey(*WELL, 1)][0])
+    written = path.stat().st_mtime_ns
+    path.write_bytes(b"other size")
+    os.utime(path, ns=(written, written))
+    assert not is_finished(out, files)
+
+
+def test_same_size_and_time_elsewhere_is_not_taken_on_trust(out, files, tmp_path):
+    first = FieldKey(*WELL, 1)
+    path, other = Path(files[first][0]), tmp_path / "other.tif"
+    other.write_bytes(path.read_bytes()[::-1])
+    os.utime(other, ns=(path.stat().st_mtime_ns,) * 2)
+    assert not is_finished(out, files | {first: (str(other), *files[first][1:])})
+
+
 def test_swapped_channels_are_changed(out, files):
     assert not is_finished(out, {key: paths[::-1] for key, paths in files.items()})
 
@@ -245,14 +261,17 @@ def test_each_well_is_judged_alone(out, make_well, make_files):
 
 def test_a_whole_plate_is_judged_in_a_blink(out, make_well, make_files):
     paths = next(iter(make_files().values()))
-    wanted = {}
-    for number in range(96):
-        well = f"{'ABCDEFGH'[number // 12]}{number % 12 + 1:02d}"
-        wanted["P1", well] = {FieldKey("P1", well, site): paths for site in range(1, 10)}
-        write_well(out, make_well(well=well, files=wanted["P1", well]), computed_by="c1")
+    wells = [f"{row}{column:02}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
+    wanted = {
+        ("P1", well): {FieldKey("P1", well, site): paths for site in range(1, 10)} for well in wells
+    }
+    first = write_well(out, make_well(well="A01", files=wanted["P1", "A01"]), computed_by="c1")
+    for well in wells[1:]:
+        shutil.copy(first, well_path(out, "P1", well))
     start = time.process_time()
     assert finished(out, wanted=wanted, computed_by="c1") == wanted.keys()
-    assert time.process_time() - start < 1.0  # 0.1 s when written
+    used = time.process_time() - start
+    assert used < 3.0, used
 
 
 # Names, strays, drafts.
@@ -348,7 +367,7 @@ for number in cycle(range(1000)):
 """
 
 
-@pytest.mark.parametrize("extra", [0.0, 0.004, 0.013])
+@pytest.mark.parametrize("extra", [0.0, 0.013])
 def test_killed_at_any_moment_leaves_whole_wells(out, files, extra):
     arguments = [sys.executable, "-c", WRITER, out, well_path(out, *WELL)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:

@@ -4,15 +4,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const key = (row, i) => {
     const cell = row.cells[i];
-    return cell.dataset.sort === undefined ? cell.textContent.trim() : Number(cell.dataset.sort);
+    if (cell.dataset.sort !== undefined) return Number(cell.dataset.sort);
+    return cell.classList.contains("number") ? "" : cell.textContent.trim();
   };
-  const isBlank = (value) => value === "" || value === "–";
+  const isBlank = (value) => value === "";
   const compare = (a, b) =>
     isBlank(a) || isBlank(b) ? isBlank(a) - isBlank(b)
       : typeof a === "number" && typeof b === "number" ? a - b
       : String(a).localeCompare(String(b), undefined, { numeric: true });
   heads.forEach((head, i) => {
-    if (head.dataset.fixed !== undefined) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);

@@ -1,0 +1,74 @@
+"""Images and labels in, numbers per cell out.
+
+`family.py` says what a feature family is, `plan_measurement` resolves a recipe's names once, and
+`measure` (one field) or `measure_batch` (many, on the device) fill the table.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+from profiler.measure.correlation import CORRELATION
+from profiler.measure.driver import CellLabels, HasCompartments, Table, measure, measure_batch
+from profiler.measure.family import COMPARTMENTS, FeatureFamily, Over
+from profiler.measure.hull import HULL
+from profiler.measure.intensity import INTENSITY
+from profiler.measure.location import LOCATION
+from profiler.measure.plan import Entry, Plan, backend_of, resolve, runs_of
+from profiler.measure.radius import RADIUS
+from profiler.measure.shape import SHAPE
+from profiler.measure.translocation import TRANSLOCATION
+
+__all__ = [
+    "COMPARTMENTS",
+    "FAMILIES",
+    "CellLabels",
+    "FeatureFamily",
+    "HasCompartments",
+    "Over",
+    "Plan",
+    "Table",
+    "measure",
+    "measure_batch",
+    "plan_measurement",
+]
+
+# What a recipe can name: a family, several, or a function of options that returns them.
+FAMILIES: dict[str, Entry] = {
+    "AreaShape": (SHAPE, RADIUS, HULL),
+    "Location": LOCATION,
+    "Intensity": INTENSITY,
+    "Correlation": CORRELATION,
+    "Translocation": TRANSLOCATION,
+}
+
+
+def plan_measurement(
+    *,
+    families: tuple[str, ...],
+    stains: tuple[str, ...],
+    channels: tuple[str, ...] | None = None,
+    max_cells: int,
+    backend: Literal["auto", "cpu", "jax"] = "auto",
+    options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Plan:
+    """Decide what to measure, once for a run.
+
+    Args:
+        families: Keys of `FAMILIES`, or "module:attribute" of a family of your own.
+        stains: Names of the image's channels, in its order.
+        channels: Those of them to measure; None for all.
+        max_cells: Rows of each field's table.
+        backend: Which kernels; "auto" takes the CPU's where JAX has no accelerator.
+        options: For families that take options, their keyword arguments.
+
+    Returns:
+        The plan that `measure` and `measure_batch` follow; `Plan.columns` names the features.
+
+    Raises:
+        UnknownName: A family or channel that does not exist.
+        BadRecipe: Options that a family does not take, or a column written twice.
+    """
+    chosen = resolve(families, known=FAMILIES, options=options)
+    runs = runs_of(chosen, stains=stains, channels=stains if channels is None else channels)
+    return Plan(runs, max_cells, stains, backend_of(backend))

@@ -1,0 +1,164 @@
+"""Ranks of compounds: planted hits, null screens, controls, ties."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from profiler.hits import HitRule, fit_curves, rank_compounds, rank_wells, score_wells
+from profiler.hits.compounds import dose_threshold
+from profiler.hits.rank import DEFAULT
+from profiler.profile import feature_columns, is_role, robust_z
+
+READOUT = "Nuclei_Intensity_MeanIntensity_GFP"
+TREATED = pl.col("Metadata_Role") == "treatment"
+
+
+def ranked(
+    wells: pl.DataFrame, *, rule: HitRule = DEFAULT, readouts: tuple[str, ...] = (READOUT,)
+) -> pl.DataFrame:
+    profiles = robust_z(wells, features=feature_columns(wells), reference=is_role("negative"))
+    hits = rank_wells(score_wells(wells, profiles, readout=READOUT), rule=rule)
+    curves = fit_curves(wells, readouts=readouts)
+    return rank_compounds(hits, curves=curves, profiles=profiles, rule=rule)
+
+
+def planted(wells: pl.DataFrame, *, above: float = 4.0, change: float = 30.0) -> pl.DataFrame:
+    """C001 acts from a dose up."""
+    active = (pl.col("Metadata_Compound") == "C001") & (pl.col("Metadata_Concentration") >= above)
+    return wells.with_columns(pl.col(READOUT) + pl.when(active).then(change).otherwise(0.0))
+
+
+def row(compounds: pl.DataFrame, name: str) -> dict:
+    return compounds.row(by_predicate=pl.col("Metadata_Compound") == name, named=True)
+
+
+@pytest.mark.parametrize("change", [30.0, -30.0])
+def test_a_planted_compound_is_found(make_plate, change):
+    compounds = ranked(planted(make_plate(doses=6), change=change))
+    best = compounds.row(0, named=True)
+    assert (best["Metadata_Compound"], best["rank"], best["is_hit"]) == ("C001", 1, True)
+    assert best["direction"] == ("up" if change > 0 else "down")
+    assert best["best_concentration"] >= 4
+    assert best["top_features"][0] == READOUT
+    assert best["n_hits"] >= 8
+    assert (best["curve_status"], best["n_wells"], best["n_doses"]) == ("ok", 12, 6)
+    assert 1 < best["ec50"] < 8
+    assert compounds["is_hit"].sum() == 1
+
+
+def test_score_is_the_median_at_the_best_dose(make_plate):
+    wells = planted(make_plate(doses=3, replicates=3))
+    controls = wells.filter(is_role("negative"))[READOUT].to_numpy()
+    mad = np.median(np.abs(controls - np.median(controls)))
+    at_best = wells.filter(Metadata_Compound="C001", Metadata_Concentration=4.0)[READOUT]
+    expected = (np.median(at_best.to_numpy()) - np.median(controls)) / (1.4826 * mad)
+    found = row(ranked(wells), "C001")
+    assert (found["score"], found["best_concentration"]) == (pytest.approx(expected), 4.0)
+
+
+def test_controls_are_ranked_with_their_role(make_plate):
+    wells = make_plate().with_columns(
+        pl.col(READOUT) + pl.when(is_role("positive")).then(50.0).otherwise(0.0)
+    )
+    compounds = ranked(wells)
+    assert compounds.row(0, named=True)["Metadata_Role"] == "positive"
+    assert row(compounds, "full")["curve_status"] is None
+    assert row(compounds, "full")["percent_effect"] == pytest.approx(100)
+    assert row(compounds, "DMSO")["is_hit"] is False
+
+
+def test_one_lucky_replicate_of_many_is_no_hit(make_plate):
+    wells = make_plate(doses=1, replicates=5, compounds=2)
+    lucky = pl.int_range(pl.len()) == pl.len() - 1
+    wells = wells.with_columns(pl.when(lucky).then(99.0).otherwise(READOUT).alias(READOUT))
+    assert row(ranked(wells), "C001")["n_hits"] >= 1
+    assert row(ranked(wells), "C001")["is_hit"] is False
+
+
+def test_one_well_of_a_dose_series_is_not_enough(make_plate):
+    one = planted(make_plate(doses=5, replicates=1), above=16.0)
+    two = planted(make_plate(doses=5, replicates=1), above=8.0)
+    assert [row(ranked(wells), "C001")["is_hit"] for wells in (one, two)] == [False, True]
+
+
+def test_replicates_that_disagree_in_direction_are_no_hit(make_plate):
+    wells = make_plate(doses=1, replicates=2, compounds=2)
+    swing = pl.when(pl.int_range(pl.len()) == pl.len() - 1).then(-40.0).otherwise(50.0)
+    mine = pl.when(pl.col("Metadata_Compound") == "C001").then(swing).otherwise(READOUT)
+    assert row(ranked(wells.with_columns(mine.alias(READOUT))), "C001")["is_hit"] is False
+
+
+def test_a_compound_with_one_well_stands_on_it(make_plate):
+    wells = planted(make_plate(doses=1, replicates=1), above=1.0)
+    found = row(ranked(wells), "C001")
+    assert (found["is_hit"], found["n_wells"]) == (True, 1)
+
+
+@pytest.mark.parametrize("rank_by", ["readout", "profile"])
+@pytest.mark.parametrize(
+    ("negatives", "doses", "replicates"), [(4, 8, 1), (16, 9, 1), (16, 3, 3), (8, 1, 4), (16, 1, 1)]
+)
+def test_fewer_than_5_percent_of_null_compounds_are_hits(
+    make_plate, rank_by, negatives, doses, replicates
+):
+    # A plate's compounds share its controls, so the rate is taken over many plates.
+    settings = {"negatives": negatives, "doses": doses, "replicates": replicates}
+    plates = [make_plate(f"P{i}", compounds=8, seed=i, **settings) for i in range(60)]
+    rename = pl.format("{} {}", "Metadata_Plate", "Metadata_Compound").alias("Metadata_Compound")
+    wells = pl.concat(plates).with_columns(
+        pl.when(TREATED).then(rename).otherwise("Metadata_Compound")
+    )
+    compounds = ranked(wells, rule=HitRule(rank_by=rank_by), readouts=()).filter(TREATED)
+    assert compounds.height == 480
+    assert compounds["is_hit"].mean() < 0.05
+
+
+def test_the_threshold_rises_with_doses_and_falls_with_controls():
+    doses, controls = np.array([1, 9, 1, 9]), np.array([16, 16, 5, 5])
+    found = dose_threshold(3.0, doses=doses, controls=controls, two_sided=True)
+    rate = 2 * stats.norm.sf(3)
+    per_dose = 1 - (1 - rate) ** (1 / 9)
+    expected = [
+        stats.t.isf(rate / 2, 15),
+        stats.t.isf(per_dose / 2, 15),
+        stats.t.isf(rate / 2, 4),
+        stats.t.isf(per_dose / 2, 4),
+    ]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_wells_that_failed_are_missing_and_a_compound_of_them_keeps_a_row(make_plate):
+    wells = make_plate(doses=2)
+    lost = pl.col("Metadata_Compound") == "C002"
+    wells = wells.with_columns(
+        pl.when(~lost).then(pl.col(READOUT, "Cells_Texture_F1", "Cells_Texture_F2")),
+        pl.when(lost).then(pl.lit("failed")).otherwise(pl.lit("ok")).alias("Metadata_QC_Status"),
+    )
+    last = ranked(wells).row(-1, named=True)
+    names = ("Metadata_Compound", "rank", "is_hit", "n_wells", "n_missing", "direction")
+    assert [last[name] for name in names] == ["C002", None, None, 0, 4, None]
+
+
+def test_toxic_at_the_best_dose(make_plate):
+    wells = planted(make_plate(doses=6))
+    dead = (pl.col("Metadata_Compound") == "C001") & (pl.col("Metadata_Concentration") >= 4)
+    counts = pl.when(dead).then(20).otherwise("Metadata_Object_Count")
+    found = ranked(wells.with_columns(counts.alias("Metadata_Object_Count")))
+    assert row(found, "C001")["is_toxic"] is True
+    assert row(found, "C000")["is_toxic"] is False
+
+
+def test_ties_go_by_name(make_plate):
+    wells = make_plate(doses=1).with_columns(
+        pl.when(TREATED).then(5.0).otherwise(READOUT).alias(READOUT)
+    )
+    compounds = ranked(wells).filter(TREATED)
+    assert compounds["Metadata_Compound"].to_list() == ["C000", "C001", "C002", "C003"]
+
+
+def test_without_compounds_there_is_no_row(make_plate):
+    wells = make_plate().drop("Metadata_Compound", "Metadata_Concentration", "Metadata_Unit")
+    compounds = ranked(wells)
+    assert compounds.height == 0
+    assert "top_features" in compounds.columns

@@ -1,0 +1,75 @@
+"""What must not change when the field is moved, mirrored, relabelled or dimmed."""
+
+import numpy as np
+import pytest
+
+from profiler.measure import CellLabels
+
+PLACED = ("Center", "BoundingBoxM", "Orientation", "MaxIntensity_", "CenterMass")
+
+
+def features_of(measured, without=PLACED):
+    keep = [not any(name in column for name in without) for column in measured.plan.columns]
+    return measured.table.features[:, keep]
+
+
+def assert_same(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
+
+
+def test_backends_agree(field, measured, run):
+    """Of both parameters of `run`, the first to come is kept and compared with the second."""
+    first = KEPT.setdefault("table", measured.table)
+    np.testing.assert_allclose(measured.table.features, first.features, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(measured.table.present, first.present)
+
+
+KEPT: dict = {}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_flip(run, field, measured, axis):
+    def flip(image):
+        return np.flip(image, axis).copy()
+
+    found = run(flip(field.image), CellLabels(*map(flip, field.labels)))
+    # The hull's borders and the order of ties are symmetrical too.
+    assert_same(features_of(found), features_of(measured))
+    angle = found["Cells_AreaShape_Orientation"]
+    expected = measured["Cells_AreaShape_Orientation"]
+    tilted = [0, 1, 2, 3, 4]
+    assert_same(angle[tilted], -expected[tilted])
+
+
+def test_translation(run, field, measured):
+    """Round a torus: only cells that do not touch its seam are compared."""
+    inner = [0, 1, 3, 4, 6, 7, 9, 10]
+    found = run(*(np.roll(field.image, (3, 2), (0, 1)), moved(field.labels, 3, 2)))
+    assert_same(features_of(found)[inner], features_of(measured)[inner])
+    moves = {"Center_X": 2, "Center_Y": 3, "BoundingBoxMinimum_X": 2, "BoundingBoxMaximum_Y": 3}
+    for feature, distance in moves.items():
+        column = f"Cells_AreaShape_{feature}"
+        assert_same(found[column][inner], measured[column][inner] + distance)
+
+
+def moved(labels, down, along):
+    return CellLabels(*(np.roll(label, (down, along), (0, 1)) for label in labels))
+
+
+def test_relabelling_moves_rows(run, field, measured):
+    new = np.random.default_rng(0).permutation(12) + 1
+    table = np.concatenate([[0], new]).astype(np.int32)
+    found = run(field.image, CellLabels(*(table[label] for label in field.labels)))
+    np.testing.assert_allclose(
+        found.table.features[new - 1], measured.table.features, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_array_equal(found.table.present[new - 1], measured.table.present)
+
+
+def test_intensity_scale(run, field, measured):
+    found = run(field.image / 2, field.labels)
+    for column in measured.plan.columns:
+        scaled = column.split("_")[1] == "Intensity" and "MassDisplacement" not in column
+        scaled = scaled or "Difference" in column
+        expected = measured[column] / (2 if scaled else 1)
+        np.testing.assert_allclose(found[column], expected, rtol=1e-4, atol=1e-6, err_msg=column)

@@ -1,0 +1,63 @@
+"""Scores: by hand, against an assignment, at the edges."""
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from profiler.segment.score import THRESHOLDS, drop_specks, match, overlaps, score
+
+
+def boxes(*places: tuple[int, int, int, int]) -> np.ndarray:
+    labels = np.zeros((20, 20), np.int32)
+    for number, (top, bottom, left, right) in enumerate(places, 1):
+        labels[top:bottom, left:right] = number
+    return labels
+
+
+TRUTH = boxes((0, 5, 0, 5), (10, 20, 10, 20))
+
+
+def test_overlaps_by_hand():
+    found = boxes((0, 5, 0, 4), (10, 20, 10, 15), (10, 20, 15, 20))
+    np.testing.assert_allclose(overlaps(TRUTH, found), [[0.8, 0, 0], [0, 0.5, 0.5]])
+
+
+def test_a_hit_a_miss_and_a_split_by_hand():
+    found = boxes((0, 5, 0, 4), (10, 20, 10, 15), (10, 20, 15, 20))
+    counts = match(overlaps(TRUTH, found), threshold=0.7)
+    assert counts == (1, 2, 1)
+    assert counts.f1 == pytest.approx(2 / 5)
+    assert counts.average_precision == pytest.approx(1 / 4)
+
+
+def test_counting_is_the_optimal_assignment():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 6, (30, 30)).repeat(3, 0).repeat(3, 1)
+    found = np.where(rng.random(truth.shape) < 0.8, truth, rng.integers(0, 7, truth.shape))
+    iou = overlaps(truth, found)
+    for threshold in THRESHOLDS:
+        rows, columns = linear_sum_assignment(-(iou >= threshold).astype(float))
+        best = int((iou[rows, columns] >= threshold).sum())
+        assert match(iou, threshold=threshold).true_positive == best
+
+
+def test_identical_images_score_one_and_ids_do_not_matter():
+    renamed = np.where(TRUTH == 1, 9, TRUTH)
+    for scores in (score([(TRUTH, TRUTH)]), score([(TRUTH, renamed)])):
+        np.testing.assert_array_equal(scores.average_precision, 1)
+        np.testing.assert_array_equal(scores.f1, 1)
+
+
+def test_empty_truth_and_empty_result_agree_perfectly():
+    empty = np.zeros((5, 5), int)
+    assert score([(empty, empty)]).f1[0] == 1.0
+    assert score([(TRUTH, empty[:1, :1].repeat(20, 0).repeat(20, 1))]).f1[0] == 0.0
+
+
+def test_thresholds_below_a_half_are_refused():
+    with pytest.raises(ValueError, match="below 0.5 matches are not unique"):
+        match(overlaps(TRUTH, TRUTH), threshold=0.4)
+
+
+def test_specks_go_and_others_keep_their_ids():
+    assert set(np.unique(drop_specks(TRUTH, below=26))) == {0, 2}

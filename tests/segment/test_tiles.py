@@ -1,0 +1,57 @@
+"""Tiles: no seam, whatever straddles it; any size of field."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy import ndimage
+
+from profiler.segment.tiles import predict
+from profiler.segment.unet import UNet, UNetConfig
+
+SMALL = UNetConfig(widths=(4, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = UNet(SMALL, rngs=nnx.Rngs(0))
+    model.eval()
+    return nnx.jit(model)
+
+
+def plane(height: int, width: int) -> jnp.ndarray:
+    noise = np.random.default_rng(0).normal(size=(height, width))
+    return jnp.asarray(10 * ndimage.gaussian_filter(noise, 3), jnp.float32)
+
+
+def test_tiles_equal_the_whole_field_beyond_the_reach_of_its_border(network):
+    field = plane(160, 192)
+    whole = predict(network, field, SMALL, whole=192)
+    tiled = predict(network, field, SMALL, whole=64)
+    inside = (slice(SMALL.reach, -SMALL.reach),) * 2
+    for one, other in zip(whole, tiled, strict=True):
+        assert one.shape == other.shape == (160, 192)
+        np.testing.assert_allclose(one[inside], other[inside], atol=1e-4)
+
+
+def test_the_reach_is_how_far_a_pixel_is_felt(network):
+    field = plane(128, 128)
+    poked = field.at[64, 64].add(100.0)
+    change = jnp.abs(predict(network, poked, SMALL)[0] - predict(network, field, SMALL)[0])
+    felt = np.argwhere(np.asarray(change) > 0)
+    assert np.abs(felt - 64).max() <= SMALL.reach
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (37, 91), (3, 5), (100, 20)])
+def test_any_size_is_predicted(network, shape):
+    for part in predict(network, plane(*shape), SMALL):
+        assert part.shape == shape
+        assert np.isfinite(part).all()
+
+
+def test_one_program_serves_every_field_of_a_size(network):
+    run = jax.jit(lambda field: predict(network, field, SMALL, whole=64))
+    run(plane(70, 90))
+    run(plane(70, 90) * 2)
+    assert run._cache_size() == 1

@@ -1,0 +1,86 @@
+"""Weights on disk: a round trip, and every way a file can be wrong."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file
+
+from plates.errors import BadModel, UnknownName
+from profiler.segment.unet import UNet, UNetConfig
+from profiler.segment.weights import load_network, save_network
+
+SMALL = UNetConfig(widths=(4, 8))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    model = UNet(SMALL, rngs=nnx.Rngs(1))
+    model(jnp.ones((1, 8, 8, 1)))  # moves the running averages
+    save_network(path, model, SMALL, about={"data": "none"})
+    model.eval()
+    return path, model
+
+
+def test_a_loaded_network_is_the_saved_one(saved):
+    path, model = saved
+    loaded, config, card = load_network(path)
+    image = jnp.asarray(np.random.default_rng(0).random((1, 16, 16, 1)), jnp.float32)
+    assert config == SMALL
+    assert card.name == "mine"
+    for one, other in zip(model(image), loaded(image), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_running_averages_travel(saved):
+    names = load_file(saved[0])
+    assert any(name.endswith("mean") for name in names)
+
+
+def test_an_unknown_model_gets_a_suggestion():
+    with pytest.raises(UnknownName, match=r"no segmentation model called 'nucle'.*'nuclei'"):
+        load_network("nucle")
+
+
+def test_a_missing_file_says_what_a_model_is(tmp_path):
+    with pytest.raises(BadModel, match="A model is two files"):
+        load_network(tmp_path / "none.safetensors")
+
+
+def test_a_missing_card_is_named(saved):
+    saved[0].with_suffix(".json").unlink()
+    with pytest.raises(BadModel, match=r"mine\.json: No such file"):
+        load_network(saved[0])
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-10], lambda b: b[:-1] + b"x"])
+def test_truncated_or_edited_weights_do_not_match_their_card(saved, damage):
+    saved[0].write_bytes(damage(saved[0].read_bytes()))
+    with pytest.raises(BadModel, match="changed or cut short"):
+        load_network(saved[0])
+
+
+def edit_card(path, **changes):
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | changes))
+
+
+def test_weights_of_another_architecture_are_refused(saved):
+    edit_card(saved[0], architecture={"channels": 1, "widths": [4, 16]})
+    with pytest.raises(BadModel, match="does not fit the architecture"):
+        load_network(saved[0])
+
+
+def test_a_card_of_another_kind_is_refused(saved):
+    edit_card(saved[0], architecture={"rays": 32})
+    with pytest.raises(BadModel, match="another architecture"):
+        load_network(saved[0])
+
+
+def test_a_card_that_is_no_card_is_refused(saved):
+    saved[0].with_suffix(".json").write_text("[]")
+    with pytest.raises(BadModel, match="not a model card"):
+        load_network(saved[0])
