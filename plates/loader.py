@@ -25,6 +25,7 @@ WORKERS = min(
     16, 2 * (os.cpu_count() or 1)
 )  # twice the cores: half of the time is waiting for disk
 THREAD_NAME = "plates-loader"
+ABSENT = -1  # bytes and mtime of a file that was not there
 
 Images: TypeAlias = Shaped[np.ndarray, "batch height width channel"]
 
@@ -70,10 +71,10 @@ class _Field(NamedTuple):
 
 
 class _File(NamedTuple):
-    """What became of a file: a plane or a problem, and a stamp if it was there."""
+    """What became of a file: a plane or a problem, and its stamp, `ABSENT` if it was not there."""
 
     plane: Grey | None
-    stamp: FileStamp | None
+    stamp: FileStamp
     problem: BadImage | None
 
 

@@ -30,6 +30,8 @@ def open(runs: str | Path | Sequence[str | Path]) -> Screen:
     Raises:
         BadRun: A folder is not a run, or the runs do not fit together.
     """
-    from profiler.store.screen import open as open_screen  # here: `profiler --help` waits for nothing
+    from profiler.store.screen import (
+        open as open_screen,
+    )  # here: `profiler --help` waits for nothing
 
     return open_screen(runs)

@@ -104,9 +104,7 @@ class _Worker:
         return Pictures(self.request.out, stains, limits, self.request.save_labels, first)
 
 
-def _up_to_date(
-    request: Request, wanted: Mapping[Well, Files], program: FieldProgram
-) -> set[Well]:
+def _up_to_date(request: Request, wanted: Mapping[Well, Files], program: FieldProgram) -> set[Well]:
     done = finished(request.out, wanted=wanted, computed_by=program.computed_by)
     if not request.save_labels:
         return done
@@ -118,9 +116,7 @@ def _has_labels(request: Request, files: Files) -> bool:
 
 
 def _wells_frame(wells: set[Well]) -> pl.DataFrame:
-    return pl.DataFrame(
-        sorted(wells), schema={"plate": pl.String, "well": pl.String}, orient="row"
-    )
+    return pl.DataFrame(sorted(wells), schema={"plate": pl.String, "well": pl.String}, orient="row")
 
 
 def _stray_notes(request: Request, wanted: Mapping[Well, Files]) -> tuple[str, ...]:

@@ -18,8 +18,12 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `run`.")]
-Plates = Annotated[list[Path], typer.Argument(metavar="PLATE...", help="Plate folders or LoadData CSVs.")]
-RecipeName = Annotated[str, typer.Option("--recipe", "-r", help="Built-in recipe, or a .toml file.")]
+Plates = Annotated[
+    list[Path], typer.Argument(metavar="PLATE...", help="Plate folders or LoadData CSVs.")
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", "-r", help="Built-in recipe, or a .toml file.")
+]
 
 
 class RankBy(StrEnum):
@@ -60,7 +64,9 @@ def run(
     layout: Annotated[Path | None, typer.Option(help="Plate map: CSV or TSV.")] = None,
     wells: Annotated[str, typer.Option(help="Only these wells: A01,B02,...")] = "",
     save_labels: Annotated[bool, typer.Option("--save-labels", help="Keep label images.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Remove an earlier run first.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove an earlier run first.")
+    ] = False,
     batch: Annotated[int | None, typer.Option(min=1, help="Fields computed together.")] = None,
 ) -> None:
     """Segment and measure PLATEs, then profile, rank and report; finished wells are kept."""
@@ -180,7 +186,9 @@ def main() -> None:
     except ProfilingError as error:
         sys.exit(f"profiler: {error}")
     except KeyboardInterrupt:
-        _talk("profiler: interrupted. Finished wells are kept; the same command goes on from there.")
+        _talk(
+            "profiler: interrupted. Finished wells are kept; the same command goes on from there."
+        )
         sys.exit(130)
 
 

@@ -46,7 +46,7 @@ def _devices() -> Iterator[Finding]:
     yield Finding("device", f"{backend}: {kinds}")
     version = tuple(int(part) for part in jax.lib.__version__.split(".")[:3])
     if backend == "gpu" and SLOW_SCATTER[0] <= version <= SLOW_SCATTER[1]:
-        text = "this jaxlib adds to arrays thousands of times too slowly on GPUs (jax#38806); install jax 0.11.1 or newer"
+        text = "adds thousands of times too slowly on GPUs (jax#38806); install jax 0.11.1 or newer"
         yield Finding("scatter", text, is_fine=False)
     keep_compiled_programs()
     yield Finding("compiled programs", f"kept in {jax.config.jax_compilation_cache_dir}")

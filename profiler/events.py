@@ -48,10 +48,17 @@ class WellSaved:
 
 @dataclass(frozen=True)
 class StageDone:
-    """A stage after the cells has written its tables."""
+    """A stage after the cells has written its tables.
+
+    Attributes:
+        name: Which.
+        notes: What a person should know.
+        found: What later stages and the summary should know.
+    """
 
     name: str
     notes: tuple[str, ...] = ()
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,10 @@ def failed_row(failure: Failure, *, columns: tuple[str, ...]) -> FieldRow:
 
 def _verdict(count: int, max_cells: int) -> tuple[str, str | None]:
     if count == 0:
-        return NO_CELLS, "No nuclei were found. Look at the field: empty, out of focus, or unstained?"
+        return (
+            NO_CELLS,
+            "No nuclei were found. Look at the field: empty, out of focus, or unstained?",
+        )
     if count > max_cells:
         return TOO_MANY_CELLS, (
             f"{count} cells were found, and a field can hold {max_cells}; none was kept. Raise "
@@ -76,9 +79,7 @@ def _verdict(count: int, max_cells: int) -> tuple[str, str | None]:
     return OK, None
 
 
-def _cells(
-    key: FieldKey, result: FieldResult, columns: tuple[str, ...], rows: int
-) -> pl.DataFrame:
+def _cells(key: FieldKey, result: FieldResult, columns: tuple[str, ...], rows: int) -> pl.DataFrame:
     keys = pl.DataFrame(
         {
             "Metadata_Plate": pl.repeat(key.plate, rows, eager=True, dtype=pl.String),

@@ -7,7 +7,9 @@ from profiler.segment.catalogue import MODELS
 
 def describe() -> str:
     """A paragraph for each model: name, hash, data, scores."""
-    return "\n\n".join(_paragraph(json.loads(path.with_suffix(".json").read_text())) for path in MODELS.values())
+    return "\n\n".join(
+        _paragraph(json.loads(path.with_suffix(".json").read_text())) for path in MODELS.values()
+    )
 
 
 def _paragraph(card: dict) -> str:

@@ -24,7 +24,9 @@ def planes(folders: Sequence[Path], *, recipe: str | None = None) -> pl.DataFram
 
 def describe(table: pl.DataFrame) -> str:
     """Tell what plates, wells, sites and channels a plane table holds."""
-    return "\n".join(_plate(name, rows) for (name,), rows in table.group_by("plate", maintain_order=True))
+    return "\n".join(
+        _plate(name, rows) for (name,), rows in table.group_by("plate", maintain_order=True)
+    )
 
 
 def _plate(name: str, rows: pl.DataFrame) -> str:

@@ -28,9 +28,7 @@ def plate_limits(
         draws as an uninterrupted one does.
     """
     step = max(1, sets.height // SAMPLE)
-    sample = batches(
-        sets.gather_every(step), channels=stains, pixel_format=pixel_format, size=1
-    )
+    sample = batches(sets.gather_every(step), channels=stains, pixel_format=pixel_format, size=1)
     images = [batch.images[0] for batch in sample if batch.keys]
     if not images:  # every field of the sample is broken; the run will say so
         return np.tile([0.0, 1.0], (len(stains), 1))

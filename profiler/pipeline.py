@@ -56,7 +56,7 @@ def analyse(out: Path) -> Iterator[Event]:
             raise BadPlate(_all_failed(out))
         for stage in (make_profiles, make_hits):
             done = stage(out)
-            summary[done.name] = list(done.notes)
+            summary |= {done.name: list(done.notes)} | dict(done.found)
             yield done
     finally:
         write_facts(out, replace(read_facts(out), summary=summary))
@@ -98,10 +98,11 @@ def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDo
     settings = Hits(**_recipe(out).hits.model_dump() | dict(changes or {})).model_dump()
     screen = open_screen(out)
     hits = call_hits(screen.wells.collect(), screen.profiles.collect(), **settings)
-    parameters = settings | {"readout": hits.readout, "best": hits.best, "rank_by": hits.ranked_by}
+    parameters = settings | {"readout": hits.readout, "rank_by": hits.ranked_by}
     for name in ("statistics", "curves", "hits", "compounds"):
         write_table(out / f"{name}.parquet", getattr(hits, name), level=name, parameters=parameters)
-    return StageDone("hits", _tell_hits(hits))
+    found = {"readout": hits.readout, "best_readout": hits.best, "ranked_by": hits.ranked_by}
+    return StageDone("hits", _tell_hits(hits), found)
 
 
 def count_fields(fields: pl.DataFrame) -> dict[str, Any]:
@@ -124,7 +125,9 @@ def _tell_hits(hits: HitTables) -> tuple[str, ...]:
     """Say what was found: how good the assay is, and how many hits."""
     quality = hits.statistics.filter(pl.col("readout").is_in([hits.readout, hits.best]))
     columns = ("Metadata_Plate", "readout", "z_prime")
-    lines = [f"{p}: Z' {z:.2f} of {name}" for p, name, z in quality.select(columns).iter_rows() if z]
+    lines = [
+        f"{p}: Z' {z:.2f} of {name}" for p, name, z in quality.select(columns).iter_rows() if z
+    ]
     found = hits.compounds.filter((pl.col("Metadata_Role") == "treatment") & pl.col("is_hit"))
     names = ", ".join(found["Metadata_Compound"]) or "none"
     return (*lines, f"{found.height} compounds are hits, ranked by {hits.ranked_by}: {names}")

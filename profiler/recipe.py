@@ -62,7 +62,10 @@ class Segment(_Model):
     nuclei: str = "DNA"
     cells: str | None = None
     method: Literal["propagation", "ring"] = "propagation"
-    ring_px: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0, le=127)]] = (1.5, 6.0)
+    ring_px: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0, le=127)]] = (
+        1.5,
+        6.0,
+    )
     gap_px: float = Field(0.0, ge=0, le=127)
     threshold: Literal["minimum_cross_entropy", "otsu"] = "minimum_cross_entropy"
     correction: float = Field(1.0, gt=0)
@@ -126,7 +129,9 @@ class Recipe(_Model):
     def cells_key(self) -> str:
         """Hash of every setting that the cells depend on, hexadecimal."""
         parts = self.model_dump(mode="json", include={"images", "segment", "measure"})
-        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            json.dumps(parts, sort_keys=True).encode(), digest_size=16
+        ).hexdigest()
 
 
 def load_recipe(name: str | Path) -> Recipe:

@@ -88,7 +88,9 @@ def _check_controls(layout: pl.DataFrame, *, plates: list[str], path: Path) -> N
     has_roles = "Metadata_Role" in layout.columns
     negative = layout.filter(pl.col("Metadata_Role") == "negative") if has_roles else layout.clear()
     with_plates = "Metadata_Plate" in layout.columns
-    covered = set(negative["Metadata_Plate"]) if with_plates else set(plates if len(negative) else [])
+    covered = (
+        set(negative["Metadata_Plate"]) if with_plates else set(plates if len(negative) else [])
+    )
     lacking = [plate for plate in plates if plate not in covered]
     if lacking:
         found = sorted(layout["Metadata_Role"].drop_nulls().unique()) if has_roles else []

@@ -28,3 +28,45 @@ def data_folder() -> Path:
 def reference_folder() -> Path:
     """CellProfiler's own output and column lists."""
     return _shared("reference")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_programs(tmp_path_factory):
+    """Compile every program once for the whole suite, subprocesses included."""
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("jax"))
+
+
+@pytest.fixture(scope="session")
+def small_plate(tmp_path_factory) -> Path:
+    """A 12-well synthetic plate: folder with images and `platemap.csv`."""
+    from plates.synthetic import Compound, PlateDesign, write_plate
+
+    folder = tmp_path_factory.mktemp("plates") / "mini"
+    design = PlateDesign(
+        plate="mini",
+        plate_format=12,
+        size=192,
+        compounds=(Compound("Mover", phenotype="translocation", ec50=0.3), Compound("Idle")),
+        concentrations=(0.1, 1.0, 10.0),
+    )
+    write_plate(folder, design)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(small_plate, tmp_path_factory) -> Path:
+    """The small plate, run once with label images; copy it before changing anything."""
+    from profiler.pipeline import run
+    from profiler.recipe import load_recipe
+    from profiler.request import Request
+
+    out = tmp_path_factory.mktemp("runs") / "mini"
+    request = Request(
+        plates=(small_plate,),
+        out=out,
+        recipe=load_recipe("demo"),
+        layout=small_plate / "platemap.csv",
+        save_labels=True,
+    )
+    list(run(request))
+    return out

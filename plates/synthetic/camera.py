@@ -18,7 +18,10 @@ MEDIUM = 25.0  # counts that medium and plastic add
 
 
 def expose(
-    rng: np.random.Generator, light: Float32[np.ndarray, "canvas width"], *, margin: int
+    rng: np.random.Generator,
+    light: Float32[np.ndarray, "canvas_height canvas_width"],
+    *,
+    margin: int,
 ) -> UInt16[np.ndarray, "height width"]:
     """Take one picture.
 

@@ -41,7 +41,8 @@ class Compound:
                 f"{self.name} has phenotype {self.phenotype!r} and ec50 {self.ec50}. Expected an "
                 "ec50 for every phenotype but 'none', and none for that."
             )
-        if not ((self.ec50 or 1) > 0 and self.hill > 0 and 0 < self.efficacy <= 1):
+        is_positive = self.hill > 0 and (self.ec50 is None or self.ec50 > 0)
+        if not (is_positive and 0 < self.efficacy <= 1):
             raise BadRecipe(
                 f"{self.name} has ec50 {self.ec50}, hill {self.hill}, efficacy {self.efficacy}. "
                 "Expected ec50 and hill above 0, and efficacy above 0, at most 1."
@@ -66,8 +67,8 @@ DEMO = (
     Compound("Compound 02", phenotype="translocation", ec50=0.4),
     Compound("Compound 03", phenotype="translocation", ec50=2.5),
     Compound("Compound 04", phenotype="translocation", ec50=0.8, efficacy=0.5),
-    Compound("Compound 05", phenotype="toxicity", ec50=1.0, hill=1.6),
-    Compound("Compound 06", phenotype="toxicity", ec50=6.0, hill=1.6),
+    Compound("Compound 05", phenotype="toxicity", ec50=0.6, hill=1.6),
+    Compound("Compound 06", phenotype="toxicity", ec50=4.0, hill=1.6),
     Compound("Compound 07", phenotype="enlargement", ec50=0.5),
     Compound("Compound 08"),
     Compound("Compound 09"),

@@ -85,7 +85,7 @@ def mean_ratio(phenotype: Phenotype) -> float:
     (0.45, 4.0)
     """
     low, high = RATIO
-    return low + (high - low) * phenotype.translocation
+    return float(low + (high - low) * phenotype.translocation)
 
 
 def check_fits(phenotype: Phenotype, *, size: int) -> None:
@@ -97,13 +97,13 @@ def check_fits(phenotype: Phenotype, *, size: int) -> None:
     least = int(np.ceil(4 * phenotype.cell_radius_px))
     if size < least:
         raise BadRecipe(
-            f"A field of {size} px is too small for cells of radius {phenotype.cell_radius_px} "
+            f"A field of {size} px is too small for cells of radius {phenotype.cell_radius_px:g} "
             f"px. Make it {least} px or more, or the cells smaller."
         )
     most = capacity(size**2, nucleus_radius_px=phenotype.nucleus_radius_px)
     if phenotype.n_cells > most:
         raise BadRecipe(
-            f"{phenotype.n_cells:g} nuclei of radius {phenotype.nucleus_radius_px} px do not fit "
+            f"{phenotype.n_cells:g} nuclei of radius {phenotype.nucleus_radius_px:g} px do not fit "
             f"in a field of {size} px; at most {most} do. Lower n_cells, or enlarge the field."
         )
 
@@ -149,7 +149,7 @@ def _stain(
     depth = np.clip(anatomy.depth, -1, 1)
     height = np.clip(1 - depth, 0, 1) ** 0.8  # of the cytoplasm: thin towards free borders
     nucleolus = _sigmoid(6 * (coarse - 1.3)) * _sigmoid(12 * (-0.33 - depth))
-    granules = phenotype.granularity * 1.8 * np.clip(spots - 1.2, 0, 1.6) * height
+    granules = phenotype.granularity * 2.2 * np.clip(spots - 1.2, 0, 1.6) * height
     ruffled = np.maximum(1 + 0.14 * coarse + 0.12 * fine + 0.16 * broad, 0.2)
     body = (0.15 + 0.85 * height) * ruffled + granules
 

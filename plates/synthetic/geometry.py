@@ -7,7 +7,7 @@ from jaxtyping import Complex64, Float32, Int, Int32
 from scipy import ndimage
 
 from plates.synthetic.noise import smooth_noise
-from plates.synthetic.phenotype import Phenotype
+from plates.synthetic.phenotype import Number, Phenotype
 
 Labels = Int32[np.ndarray, "height width"]
 
@@ -48,20 +48,20 @@ class Anatomy(NamedTuple):
     depth: Float32[np.ndarray, "height width"]
 
 
-def capacity(area_px: float, *, nucleus_radius_px: float) -> int:
+def capacity(area_px: Number, *, nucleus_radius_px: Number) -> int:
     """Most nuclei that are placed in an area."""
     return int(LARGEST_COVERAGE * area_px / (np.pi * (SPACING * nucleus_radius_px / 2) ** 2))
 
 
 def place(
-    rng: np.random.Generator, shape: tuple[int, int], *, max_cells: int, spacing_px: float
+    rng: np.random.Generator, shape: tuple[int, int], *, max_cells: int, spacing_px: Number
 ) -> Complex64[np.ndarray, " cell"]:
     """Scatter centres in colonies, never closer than `spacing_px`.
 
     Returns:
         `max_cells` positions x + iy.
     """
-    crowding = np.exp(0.7 * smooth_noise(rng, shape, scale_px=2 * spacing_px)).ravel()
+    crowding = np.exp(0.55 * smooth_noise(rng, shape, scale_px=2 * spacing_px)).ravel()
     cumulative = np.cumsum(crowding, dtype=np.float64)
     placed = np.empty(max_cells, np.complex64)
     count = 0
@@ -105,7 +105,7 @@ def draw_outlines(
     )
 
 
-def _radii(rng: np.random.Generator, mean: float, cells: int) -> np.ndarray:
+def _radii(rng: np.random.Generator, mean: Number, cells: int) -> np.ndarray:
     scatter = np.clip(rng.standard_normal(cells), -2.2, 2.2)
     return (mean * np.exp(OUTLINE_CV * scatter)).astype(np.float32)
 

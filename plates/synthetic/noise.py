@@ -8,7 +8,9 @@ from jaxtyping import Float32
 Surface = Float32[np.ndarray, "height width"]
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], *, scale_px: float) -> Surface:
+def smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, int], *, scale_px: int | float
+) -> Surface:
     """Gaussian noise whose bumps are about `scale_px` in radius.
 
     Args:
@@ -28,7 +30,7 @@ def convolve(plane: Surface, transfer: np.ndarray) -> Surface:
     return np.fft.irfft2(np.fft.rfft2(plane) * transfer, s=plane.shape)
 
 
-def blur(shape: tuple[int, int], sigma_px: float) -> np.ndarray:
+def blur(shape: tuple[int, int], sigma_px: int | float) -> np.ndarray:
     """Transfer function of a Gaussian blur, for `convolve`; wraps round at the borders."""
     y = np.fft.fftfreq(shape[0])[:, None]
     x = np.fft.rfftfreq(shape[1])[None, :]
@@ -36,7 +38,7 @@ def blur(shape: tuple[int, int], sigma_px: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _unit_variance(shape: tuple[int, int], scale_px: float) -> np.ndarray:
+def _unit_variance(shape: tuple[int, int], scale_px: int | float) -> np.ndarray:
     """The blur, scaled to keep the variance of white noise, its mean taken out."""
     transfer = blur(shape, scale_px)
     transfer[0, 0] = 0

@@ -49,14 +49,14 @@ class Phenotype:
 
     def __post_init__(self):
         for name, (low, high) in LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise BadRecipe(
-                    f"Phenotype.{name} is {getattr(self, name)}; expected {low:g} to {high:g}."
-                )
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise BadRecipe(f"Phenotype.{name} is {value:g}; expected {low:g} to {high:g}.")
+            object.__setattr__(self, name, float(value))  # a float64 would widen float32 images
         if self.cell_radius_px < CYTOPLASM_AT_LEAST * self.nucleus_radius_px:
             raise BadRecipe(
-                f"Cells of radius {self.cell_radius_px} px leave no cytoplasm around nuclei of "
-                f"radius {self.nucleus_radius_px} px. Make cell_radius_px at least "
+                f"Cells of radius {self.cell_radius_px:g} px leave no cytoplasm around nuclei of "
+                f"radius {self.nucleus_radius_px:g} px. Make cell_radius_px at least "
                 f"{CYTOPLASM_AT_LEAST} times nucleus_radius_px."
             )
 

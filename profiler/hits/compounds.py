@@ -21,32 +21,39 @@ COLUMNS = (
 
 
 def dose_threshold(
-    threshold: float, *, doses: np.ndarray, controls: np.ndarray, two_sided: bool
+    threshold: float, *, doses: np.ndarray, plates: np.ndarray, controls: np.ndarray, sides: int = 2
 ) -> np.ndarray:
     """Raise a threshold for the doses tried and for the few controls it rests on.
 
     A threshold of 3 promises the false positive rate of 3 normal sds. Trying the
     best of several doses breaks that promise, and so does a scale estimated from
-    few controls; this keeps it: the rate is shared among the doses (Šidák 1967)
-    and read off Student's t with one degree of freedom fewer than controls.
+    few controls. To keep it, the rate is shared among the doses (Šidák 1967) and,
+    as most of the plates with the best dose must agree, among these (by the
+    binomial); then read off Student's t with one degree of freedom fewer than
+    controls. Replicates on one plate share its scale and count once.
 
     Args:
         threshold: In robust sds, above 0.
         doses: Number of doses tried, from 1.
-        controls: Number of negative control wells on the plate, from 2.
-        two_sided: Whether an effect of either sign counts.
+        plates: Number of plates that hold the best dose, from 1.
+        controls: Number of negative control wells on a plate, from 2.
+        sides: 2 if an effect of either sign counts, else 1.
 
     Returns:
-        The threshold for every pair of `doses` and `controls`.
+        The threshold for each entry of the arrays, never below the one given.
 
-    >>> one, many = np.array([1, 9]), np.array([10**6, 10**6])
-    >>> dose_threshold(3.0, doses=one, controls=many, two_sided=True).round(2).tolist()
+    >>> one, many = np.ones(2, int), np.full(2, 10**6)
+    >>> raised = dose_threshold(3.0, doses=np.array([1, 9]), plates=one, controls=many)
+    >>> raised.round(2).tolist()
     [3.0, 3.62]
     """
-    sides = 2 if two_sided else 1
     rate = sides * stats.norm.sf(threshold)
     per_dose = -np.expm1(np.log1p(-rate) / np.maximum(doses, 1))
-    return stats.t.isf(per_dose / sides, np.maximum(controls - 1, 1))
+    plates = np.maximum(plates, 1)
+    needed = plates // 2 + 1
+    per_plate = stats.beta.ppf(per_dose, needed, plates - needed + 1)
+    raised = stats.t.isf(per_plate / sides, np.maximum(controls - 1, 1))
+    return np.maximum(raised, threshold)
 
 
 def rank_compounds(
@@ -59,10 +66,10 @@ def rank_compounds(
     """Rank compounds, and controls among them, by their best dose.
 
     A compound is a hit when, at the dose whose replicates have the largest median
-    effect, this median and at least half of the replicates reach the threshold,
+    effect, this median and more than half of the replicates reach the threshold,
     and two wells in all do, in the same direction, if it has two. The threshold is
-    raised for the number of doses by `dose_threshold`. Of compounds without
-    effect fewer than 5% become hits (tests/hits/test_compounds.py).
+    raised by `dose_threshold` for the doses tried and for few controls. Of compounds
+    without effect fewer than 5% become hits (tests/hits/test_rank_compounds.py).
 
     Args:
         hits: From `rank_wells`.
@@ -89,7 +96,9 @@ def rank_compounds(
 def _prepared(hits: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
     """Wells of compounds, with their effect and the number of controls behind it."""
     types = {COMPOUND: pl.String, ROLE: pl.String, DOSE: pl.Float64, UNIT: pl.String}
-    absent = [pl.lit(None, dtype=kind).alias(c) for c, kind in types.items() if c not in hits]
+    absent = [
+        pl.lit(None, dtype=kind).alias(c) for c, kind in types.items() if c not in hits.columns
+    ]
     wells = hits.with_columns(*absent, effect(rule.rank_by))
     controls = (is_role("negative") & pl.col("effect").is_not_null()).sum()
     wells = wells.with_columns(controls.over("Metadata_Plate").alias("controls"))
@@ -108,11 +117,12 @@ def _at_best_dose(wells: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
     wells = wells.with_columns(is_best=ranked & (size == size.max().over(PER)))
     lowest = pl.col(DOSE).filter("is_best").min().over(PER)  # of doses that tie
     wells = wells.with_columns(is_best=pl.col("is_best") & pl.col(DOSE).eq_missing(lowest))
+    on = pl.col("Metadata_Plate").filter("is_best").n_unique().over(PER).alias("plates")
+    counts = wells.select("n_doses", on, "controls").cast(pl.Int64).to_numpy().T
+    doses, plates, controls = counts
+    sides = 2 if is_two_sided(rule.rank_by) else 1
     threshold = dose_threshold(
-        rule.threshold,
-        doses=wells["n_doses"].to_numpy(),
-        controls=wells["controls"].to_numpy().astype(int),
-        two_sided=is_two_sided(rule.rank_by),
+        rule.threshold, doses=doses, plates=plates, controls=controls, sides=sides
     )
     return wells.with_columns(pl.Series("threshold", threshold, dtype=pl.Float64))
 
@@ -143,7 +153,7 @@ def _is_hit(rule: HitRule) -> pl.Expr:
     reaches = strength_of("effect", rule.rank_by) >= pl.col("threshold")
     passes = reaches & (pl.col("effect").sign() == score.sign())
     at_best = pl.col("is_best").sum()
-    by_replicates = 2 * (passes & pl.col("is_best")).sum() >= at_best
+    by_replicates = 2 * (passes & pl.col("is_best")).sum() > at_best
     by_wells = passes.sum() >= pl.min_horizontal(pl.lit(2), pl.col("effect").count())
     size = score.abs() if is_two_sided(rule.rank_by) else score
     return (by_replicates & by_wells & (size >= pl.col("threshold").first())).alias("is_hit")

@@ -17,6 +17,7 @@ from profiler.profile.normalise import FLOAT_NOISE
 
 LEAST_DOSES = 4  # as many as the curve has parameters
 ALPHA = 0.05  # of the F test against a constant
+AT_ONCE = 1000  # curves in memory together
 WEAK = 0.3  # least |Spearman| of dose and response
 
 COMPOUND, DOSE, UNIT = "Metadata_Compound", "Metadata_Concentration", "Metadata_Unit"
@@ -33,14 +34,21 @@ CURVES = pl.Schema(
 )
 
 
-class _Series(NamedTuple):
-    """The treated wells of one compound, and their plates' negative controls."""
+class _Design(NamedTuple):
+    """Wells in order of dose, and which of them are treated: alike for many curves."""
+
+    dose: Dose
+    is_treated: Bool[np.ndarray, " well"]
+
+
+class _Curve(NamedTuple):
+    """One compound and readout: the wells where it is defined."""
 
     compound: str
     unit: str | None
-    dose: Dose
-    is_treated: Bool[np.ndarray, " well"]
-    responses: Responses  # NaN where missing
+    readout: str
+    design: _Design
+    responses: Float[np.ndarray, " well"]
 
 
 def fit_curves(
@@ -66,12 +74,12 @@ def fit_curves(
         - ec50_low, ec50_high: 95% profile-likelihood interval, null where open
         - p_value: F test of the curve against a constant; r2: variance explained
         - spearman: of dose and response, over the treated wells
-        - status: `ok`; `no_response` (p_value above 0.05 or |spearman| below 0.3);
-          `too_few_doses` (fewer than four, or fewer than five wells in all);
-          `outside_range` (the EC50 is extrapolated); `not_converged`; `infinite`
-          (a response is). The curve is null but in the first and the last but two.
+        - status: `ok`; `no_response` (p_value above 0.05, or |spearman| below 0.3 with and
+          without the anchors); `too_few_doses` (below four, or below five wells in
+          all); `outside_range` (the EC50 is extrapolated); `not_converged`; `infinite`
+          (a response is). Curve and EC50 are null but in ok, outside_range, not_converged.
 
-        On pure noise, 1 to 2% of curves are not `no_response`: the F test is
+        On pure noise, 2 to 3% of curves are not `no_response`: the F test is
         conservative, as slope and EC50 are bounded (tests/hits/test_dose.py).
 
     Raises:
@@ -84,74 +92,77 @@ def fit_curves(
         return CURVES.to_frame()
     check_compounds(treated)
     controls = wells.filter(is_role("negative")) if anchored else wells.clear()
-    frames = [_frame(series, readouts) for series in _all_series(treated, controls, list(readouts))]
-    return pl.concat(frames).sort(COMPOUND, "readout")
+    curves = list(_curves(treated, controls, list(readouts)))
+    return pl.concat(_fit_alike(alike) for alike in _by_design(curves)).sort(COMPOUND, "readout")
 
 
-def _all_series(
-    treated: pl.DataFrame, controls: pl.DataFrame, readouts: list[str]
-) -> Iterator[_Series]:
+def _curves(treated: pl.DataFrame, controls: pl.DataFrame, readouts: list[str]) -> Iterator[_Curve]:
     for (compound,), group in treated.group_by(COMPOUND, maintain_order=True):
         anchors = controls.join(group, on="Metadata_Plate", how="semi")
-        values = [frame.select(readouts).cast(pl.Float64) for frame in (group, anchors)]
-        concentration = group[DOSE].cast(pl.Float64).to_numpy()
+        columns = [pl.col(name).cast(pl.Float64) for name in (*readouts, DOSE)]
+        wells = pl.concat([frame.select(columns) for frame in (group, anchors)])
+        is_treated = np.arange(wells.height) < group.height
         with np.errstate(divide="ignore"):
-            dose = np.log10(np.append(concentration, np.zeros(anchors.height)))
+            dose = np.log10(np.where(is_treated, wells[DOSE].to_numpy(), 0.0))
         units = group[UNIT].drop_nulls() if UNIT in group.columns else []
-        yield _Series(
-            str(compound),
-            units[0] if len(units) else None,
-            dose,
-            np.arange(len(dose)) < group.height,
-            pl.concat(values).to_numpy().reshape(-1, len(readouts)).T.astype(float),
-        )
+        unit = units[0] if len(units) else None
+        for readout in readouts:
+            design, values = _defined(_Design(dose, is_treated), wells[readout].to_numpy())
+            yield _Curve(str(compound), unit, readout, design, values)
 
 
-def _frame(series: _Series, readouts: Sequence[str]) -> pl.DataFrame:
-    """Fit together the readouts that are missing in the same wells: mostly all."""
-    missing = np.isnan(series.responses)
-    patterns, which = np.unique(missing, axis=0, return_inverse=True)
-    frames = []
-    for index, pattern in enumerate(patterns):
-        rows = np.flatnonzero(which.ravel() == index).tolist()
-        part = series._replace(
-            dose=series.dose[~pattern],
-            is_treated=series.is_treated[~pattern],
-            responses=series.responses[rows][:, ~pattern],
-        )
-        frames.append(_fit_series(part, [readouts[row] for row in rows]))
-    return pl.concat(frames)
+def _defined(
+    design: _Design, values: Float[np.ndarray, " well"]
+) -> tuple[_Design, Float[np.ndarray, " some"]]:
+    """The wells that have a value, in order of dose."""
+    order = np.lexsort((design.is_treated, design.dose))
+    order = order[~np.isnan(values[order])]
+    return _Design(design.dose[order], design.is_treated[order]), values[order]
 
 
-def _fit_series(series: _Series, readouts: list[str]) -> pl.DataFrame:
-    doses = series.dose[series.is_treated]
+def _by_design(curves: list[_Curve]) -> Iterator[list[_Curve]]:
+    """Curves over the same doses can be fitted at once: in most screens, all of them."""
+    alike: dict[bytes, list[_Curve]] = {}
+    for curve in curves:
+        key = b"".join(array.tobytes() for array in curve.design)
+        alike.setdefault(key, []).append(curve)
+    for group in alike.values():
+        for first in range(0, len(group), AT_ONCE):
+            yield group[first : first + AT_ONCE]
+
+
+def _fit_alike(curves: list[_Curve]) -> pl.DataFrame:
+    design = curves[0].design
+    doses = design.dose[design.is_treated]
     n_doses = len(np.unique(doses[np.isfinite(doses)]))
-    enough = n_doses >= LEAST_DOSES and len(series.dose) > LEAST_DOSES
-    columns = _columns(series) if enough else {"status": ["too_few_doses"] * len(readouts)}
-    facts = {
-        COMPOUND: series.compound,
-        UNIT: series.unit,
-        "n_wells": len(doses),
-        "n_doses": n_doses,
-        "n_anchors": len(series.dose) - len(doses),
+    enough = n_doses >= LEAST_DOSES and len(design.dose) > LEAST_DOSES
+    responses = np.stack([curve.responses for curve in curves])
+    columns = {
+        COMPOUND: [curve.compound for curve in curves],
+        UNIT: [curve.unit for curve in curves],
+        "readout": [curve.readout for curve in curves],
+        "n_wells": [len(doses)] * len(curves),
+        "n_doses": [n_doses] * len(curves),
+        "n_anchors": [len(design.dose) - len(doses)] * len(curves),
+        "status": ["too_few_doses"] * len(curves),
     }
-    frame = pl.DataFrame({"readout": readouts, **columns}).with_columns(
-        pl.lit(value).alias(name) for name, value in facts.items()
-    )
+    frame = pl.DataFrame(columns | (_columns(design, responses) if enough else {}))
     absent = [pl.lit(None).alias(name) for name in CURVES if name not in frame.columns]
     typed = [pl.col(name).cast(kind) for name, kind in CURVES.items()]
     return frame.with_columns(absent).select(typed).with_columns(pl.col(NUMBERS).fill_nan(None))
 
 
-def _columns(series: _Series) -> dict[str, np.ndarray]:
-    """Status, tests and curve of every readout; NaN where the status leaves none."""
-    is_finite = np.all(np.isfinite(series.responses), axis=1)
-    dose, responses = series.dose, np.where(is_finite[:, None], series.responses, 0.0)
+def _columns(design: _Design, responses: Responses) -> dict[str, np.ndarray]:
+    """Status, tests and curve of every row; NaN where the status leaves none."""
+    is_finite = np.all(np.isfinite(responses), axis=1)
+    dose, responses = design.dose, np.where(is_finite[:, None], responses, 0.0)
     curves, total = fit(dose, responses), _total(responses)
     p_value = _f_test(total, curves.rss, len(dose))
-    rho = _spearman(dose[series.is_treated], responses[:, series.is_treated])
-    responds = (p_value <= ALPHA) & (np.abs(rho) >= WEAK)
-    status = np.where(is_finite, _status(series, curves, responds=responds), "infinite")
+    rho = _spearman(dose[design.is_treated], responses[:, design.is_treated])
+    # Where all doses saturate, only the controls show that the compound acts.
+    is_ordered = np.maximum(np.abs(rho), np.abs(_spearman(dose, responses))) >= WEAK
+    responds = (p_value <= ALPHA) & is_ordered
+    status = np.where(is_finite, _status(design, curves, responds=responds), "infinite")
     has_curve = np.isin(status, ["ok", "outside_range", "not_converged"])
     low, high = _interval(dose, responses, curves, has_curve)
     r2 = 1 - np.divide(curves.rss, total, out=np.full_like(total, np.nan), where=total > 0)
@@ -176,7 +187,7 @@ def _f_test(total: PerCurve, rss: PerCurve, n: int) -> PerCurve:
     """p-value of the curve's three extra parameters; NaN for constant responses."""
     gain = np.maximum(total - rss, 0.0) / 3
     floor = np.maximum(rss, 1e-24 * total) / (n - 4)
-    ratio = np.divide(gain, floor, out=np.full_like(total, np.nan), where=floor > 0)
+    ratio = np.divide(gain, floor, out=np.full_like(total, np.nan), where=total > 0)
     return stats.f.sf(ratio, 3, n - 4)
 
 
@@ -190,8 +201,8 @@ def _spearman(dose: Dose, responses: Responses) -> PerCurve:
     return np.divide(ranks @ rank, size, out=np.full_like(size, np.nan), where=size > 0)
 
 
-def _status(series: _Series, curves: Fit, *, responds: Bool[np.ndarray, " readout"]) -> np.ndarray:
-    tested = series.dose[series.is_treated & np.isfinite(series.dose)]
+def _status(design: _Design, curves: Fit, *, responds: Bool[np.ndarray, " readout"]) -> np.ndarray:
+    tested = design.dose[design.is_treated & np.isfinite(design.dose)]
     inside = (curves.log_ec50 >= tested.min()) & (curves.log_ec50 <= tested.max())
     return np.select(
         [~responds, ~curves.converged, ~inside],

@@ -59,7 +59,7 @@ def fit(dose: Dose, responses: Responses) -> Fit:
     at, converged = _refine(levels, means, within, at=_best_of_grid(levels, means))
     line = fit_line(levels, means, at)
     rss = line.lack + within
-    se = np.sqrt(rss / max(len(dose) - 4, 1)) * _leverage(levels, line, at)
+    se = _standard_error(levels, line, at, variance=rss / max(len(dose) - 4, 1))
     slope = np.exp(at[:, 1])
     return Fit(at[:, 0], slope, line.start, line.change, line.lack, rss, se, converged)
 
@@ -116,10 +116,11 @@ def _solve(square: Float[np.ndarray, "readout 2 2"], right: At) -> At:
     return np.divide(moved, determinant, out=np.zeros_like(moved), where=determinant > 0)
 
 
-def _leverage(levels: Levels, line: Line, at: At) -> PerCurve:
-    """Standard error of the log EC50 per residual sd; infinite where it is undetermined."""
+def _standard_error(levels: Levels, line: Line, at: At, *, variance: PerCurve) -> PerCurve:
     columns = gradients(levels, line, at)
     square = columns @ columns.swapaxes(-1, -2)
     a, b, d = square[:, 0, 0], square[:, 0, 1], square[:, 1, 1]
     determinant = a * d - b * b
-    return np.sqrt(np.divide(d, determinant, out=np.full_like(d, np.inf), where=determinant > 0))
+    is_determined = determinant > 0
+    unknown = np.full_like(d, np.inf)
+    return np.sqrt(np.divide(variance * d, determinant, out=unknown, where=is_determined))

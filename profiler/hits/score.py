@@ -17,6 +17,7 @@ from profiler.profile.features import (
 from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD, robust_z
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
+FIELDS = "Metadata_QC_FieldsOk"
 CLIP = 10.0  # robust sds: beyond, a feature has said all it can
 LEAST_CONTROLS = 3  # so that each can be judged by at least two others
 
@@ -40,7 +41,7 @@ def score_wells(
         - percent_effect: 0 at the median of the plate's negative controls, 100 at
           that of its positive controls; null without positive controls
         - profile_score: from `profile_score`
-        - viability: cells per usable field, 1 at the median of the plate's
+        - viability: cells per usable field (or well, if fields are not counted), 1 at the median of the plate's
           negative controls; count_z: the same as robust z
 
         All null where the well has no usable field.
@@ -48,7 +49,7 @@ def score_wells(
     Raises:
         ProfilingError: The readout is infinite in some well.
     """
-    table = wells.select(pl.col("^Metadata_.*$"), _cells_per_field())
+    table = wells.select(pl.col("^Metadata_.*$"), _cells_per_field(wells))
     table = robust_z(
         table.with_columns(count_z="cells"), features=["count_z"], reference=is_role("negative")
     )
@@ -147,9 +148,11 @@ def _distance(z: Float[np.ndarray, "well feature"]) -> PerWell:
     return np.cbrt(mean)  # (√mean)^(2/3)
 
 
-def _cells_per_field() -> pl.Expr:
-    fields = pl.col("^Metadata_QC_FieldsOk$")
-    return (pl.col("Metadata_Object_Count") / fields.replace(0, None)).alias("cells")
+def _cells_per_field(wells: pl.DataFrame) -> pl.Expr:
+    count = pl.col("Metadata_Object_Count")
+    if FIELDS not in wells.columns:
+        return count.cast(pl.Float64).alias("cells")
+    return pl.when(pl.col(FIELDS) > 0).then(count / pl.col(FIELDS)).alias("cells")
 
 
 def _viability() -> pl.Expr:

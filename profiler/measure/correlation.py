@@ -1,6 +1,6 @@
 """How the channels of each object go together, pair by pair."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +42,7 @@ def correlation_cpu(first: cpu.Signal, second: cpu.Signal) -> Correlation:
     return Correlation(_pearson(first.values, second.values, first.objects.offsets))
 
 
+@no_type_check
 @cpu.compiled()
 def _pearson(first, second, offsets):
     found = np.full(len(offsets) - 1, np.nan)

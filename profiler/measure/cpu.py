@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -12,6 +13,7 @@ from profiler.measure.family import Over
 from profiler.measure.plan import Plan, Run
 from profiler.measure.quantile import quantile
 
+# Below `@no_type_check`: annotations are checked at run time in tests, which numba cannot compile.
 compiled = partial(numba.njit, cache=True, nogil=True)
 
 
@@ -156,6 +158,7 @@ def _call(
     return np.stack(list(run.family.cpu(*given))).astype(np.float32)
 
 
+@no_type_check
 @compiled()
 def _pack(labels, max_cells):
     width = labels.shape[1]
@@ -186,6 +189,7 @@ def _pack(labels, max_cells):
     return order, offsets, boxes
 
 
+@no_type_check
 @compiled()
 def _places(order, offsets, boxes, width):
     places = np.empty((2, len(order)), np.float32)
@@ -196,6 +200,7 @@ def _places(order, offsets, boxes, width):
     return places
 
 
+@no_type_check
 @compiled()
 def _edge(labels, order):
     height, width = labels.shape
@@ -212,6 +217,7 @@ def _edge(labels, order):
     return edge
 
 
+@no_type_check
 @compiled()
 def _totals(values, offsets):
     totals = np.zeros(len(offsets) - 1)
@@ -221,6 +227,7 @@ def _totals(values, offsets):
     return totals
 
 
+@no_type_check
 @compiled()
 def _brightest(values, order, offsets):
     brightest = np.zeros(len(offsets) - 1, np.int64)

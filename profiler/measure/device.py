@@ -137,7 +137,7 @@ def pack(labels: Labels, *, max_cells: int) -> Objects:
     return Objects(labels, owner, offsets, jnp.stack([*first, *last]))
 
 
-def shifted(image: Array, dy: int, dx: int, fill: float) -> Array:
+def shifted(image: Array, dy: int, dx: int, fill: int) -> Array:
     """What each pixel sees (dy, dx) away, by at most one step; `fill` outside the image."""
     height, width = image.shape
     padded = jnp.pad(image, 1, constant_values=fill)

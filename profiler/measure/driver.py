@@ -1,6 +1,6 @@
 """From images and labels to a table of features: the checks, and the loop over fields."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +11,7 @@ from profiler.measure.family import COMPARTMENTS, Over
 from profiler.measure.plan import Plan
 
 
+@runtime_checkable
 class HasCompartments(Protocol):
     """Label images of the same cells, [..., height, width], one id for the three, 0 background.
 
@@ -94,7 +95,7 @@ def measure_batch(images: Any, compartments: HasCompartments, *, plan: Plan) -> 
     _check(images, labels, plan, axes=4)
     if not plan.device_runs:
         return _on_host(images, labels, plan)
-    on_device = {name: jnp.asarray(label) for name, label in labels.items()}
+    on_device = {name: jnp.asarray(label).astype(jnp.int32) for name, label in labels.items()}
     features, area = device.measure_fields(jnp.asarray(images, jnp.float32), on_device, plan=plan)
     table = Table(features, (area > 0).any(axis=1))
     # The device is still at work here: JAX returns before the numbers are there.

@@ -7,7 +7,7 @@ recipe; if it takes options, bind a function that returns one, `def texture(*, s
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import combinations
 from typing import Any
@@ -57,7 +57,7 @@ class FeatureFamily:
     cpu: Kernel
     jax: Kernel | None
     compartments: tuple[str, ...] = COMPARTMENTS
-    about: str = ""
+    about: str = field(default="", repr=False, compare=False)
 
     @property
     def reported_for(self) -> tuple[str, ...]:

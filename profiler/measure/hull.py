@@ -1,6 +1,6 @@
 """The convex hull of each object: how solid it is, and its width in all directions."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 
@@ -30,6 +30,7 @@ def hull_cpu(objects: cpu.Objects) -> Hull:
     return Hull(*_measure(objects.labels.shape[1], objects.order, objects.offsets, objects.boxes))
 
 
+@no_type_check
 @cpu.compiled()
 def _measure(width, order, offsets, boxes):
     found = np.full((3, len(offsets) - 1), np.nan)
@@ -52,6 +53,7 @@ def _measure(width, order, offsets, boxes):
 MISSING = 2**40
 
 
+@no_type_check
 @cpu.compiled()
 def _chain(sides):
     """Rows of the lower convex hull of (row, side), by Andrew's monotone chain."""
@@ -70,6 +72,7 @@ def _chain(sides):
     return kept[:count]
 
 
+@no_type_check
 @cpu.compiled()
 def _filled(left, right):
     """Pixels whose centre lies in the hull of the middles of the pixels' edges.
@@ -83,6 +86,7 @@ def _filled(left, right):
     return pixels
 
 
+@no_type_check
 @cpu.compiled()
 def _borders(sides):
     """First pixel of each row in the hull."""
@@ -104,6 +108,7 @@ def _borders(sides):
     return first
 
 
+@no_type_check
 @cpu.compiled()
 def _feret(left, right):
     """Smallest and largest width of the hull of the pixels' centres."""

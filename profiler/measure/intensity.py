@@ -1,6 +1,6 @@
 """How bright each object is, one channel at a time."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +102,7 @@ def intensity_cpu(signal: cpu.Signal) -> Intensity:
     return Intensity._make(features)
 
 
+@no_type_check
 @cpu.compiled()
 def _summarise(values, offsets):
     """Sum, mean, standard deviation, minimum and maximum of each object."""
@@ -122,6 +123,7 @@ def _summarise(values, offsets):
     return found
 
 
+@no_type_check
 @cpu.compiled()
 def _mad(ordered, offsets, medians):
     """Median distance from the median, by walking outwards from it: no second sort."""

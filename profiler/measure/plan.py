@@ -129,7 +129,7 @@ def _run(family: FeatureFamily, compartment: str, channels: dict[str, int]) -> R
     )
 
 
-def _entry(name: str, known: Mapping[str, Entry]) -> Entry:
+def _entry(name: str, known: Mapping[str, Entry]) -> Any:
     if ":" not in name:
         return lookup(known, kind="feature family", name=name)
     module, _, attribute = name.partition(":")
@@ -142,7 +142,7 @@ def _entry(name: str, known: Mapping[str, Entry]) -> Entry:
         ) from error
 
 
-def _made(name: str, entry: Entry, options: Mapping[str, Any]) -> tuple[FeatureFamily, ...]:
+def _made(name: str, entry: Any, options: Mapping[str, Any]) -> tuple[FeatureFamily, ...]:
     if callable(entry):
         try:
             entry = entry(**options)

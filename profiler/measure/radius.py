@@ -1,6 +1,6 @@
 """How far inside each object's pixels lie: the distance to the nearest pixel outside."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +105,7 @@ def radius_cpu(objects: cpu.Objects) -> Radius:
     )
 
 
+@no_type_check
 @cpu.compiled()
 def _distances(labels, order):
     """Squared distances of the packed pixels, by the same steps as `_squares`."""

@@ -1,7 +1,7 @@
 """How large and how round each object is: area, box, outline, and the ellipse of its moments."""
 
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +78,7 @@ def _step_lengths() -> np.ndarray:
 
 
 STEP_LENGTHS = _step_lengths()
+ROUND = 1e-6  # of the trace: moments nearer to each other are equal
 
 
 def _finish(objects: Any, outline: Any, moments: Any) -> AreaShape:
@@ -97,7 +98,9 @@ def _finish(objects: Any, outline: Any, moments: Any) -> AreaShape:
     spread = xp.hypot(yy - xx, 2 * yx)
     major, minor = (yy + xx + spread) / 2, xp.clip((yy + xx - spread) / 2, 0, None)
     box = (bottom - top) * (right - left)
-    tilt = xp.rad2deg(xp.atan2(2 * yx, yy - xx) / 2)
+    # Rounding must not turn 90 degrees into -90.
+    across = xp.where(abs(yx) > ROUND * (yy + xx), yx, 0)
+    tilt = xp.rad2deg(xp.atan2(2 * across, yy - xx) / 2)
     return AreaShape(
         area,
         box,
@@ -116,7 +119,7 @@ def _finish(objects: Any, outline: Any, moments: Any) -> AreaShape:
         xp.where(major > 0, xp.sqrt(1 - minor / major), 0),
         4 * xp.sqrt(major),
         4 * xp.sqrt(minor),
-        xp.where(spread > 1e-6 * (yy + xx), tilt, 45.0),
+        xp.where(spread > ROUND * (yy + xx), tilt, 45.0),
     )
 
 
@@ -157,6 +160,7 @@ def shape_cpu(objects: cpu.Objects) -> AreaShape:
     return _finish(objects, outline, moments)
 
 
+@no_type_check
 @cpu.compiled()
 def _rim(framed):
     rim = np.zeros(framed.shape, np.bool_)
@@ -172,6 +176,7 @@ def _rim(framed):
     return rim
 
 
+@no_type_check
 @cpu.compiled()
 def _walk(framed, rim, order, offsets, lengths):
     """Perimeter and Euler number of each object."""
@@ -197,6 +202,7 @@ def _walk(framed, rim, order, offsets, lengths):
     return found
 
 
+@no_type_check
 @cpu.compiled()
 def _moments(places, centre, offsets):
     """Sums of the squares and the product of the distances from each object's centre."""

@@ -10,7 +10,7 @@ from profiler.report.numbers import count, defined, interval, number, quantity
 from profiler.report.run import Run
 from profiler.report.svg import Markup
 from profiler.report.tables import left_out
-from profiler.report.wells import treatment
+from profiler.report.wells import IS_TREATED, treatment
 
 MAX_CURVES = 24
 SHAPE = ("bottom", "top", "slope", "ec50")
@@ -73,8 +73,7 @@ def all_series(run: Run, wells: pl.DataFrame) -> dict[str, Series]:
 
 def _doses_by_compound(wells: pl.DataFrame) -> dict[str, list[Dose]]:
     """Wells of treatments alone, as the curves are fitted to no others."""
-    treated = pl.col("role").is_in(["negative", "positive", "empty"]).not_().fill_null(value=True)
-    drawable = treated & (pl.col("concentration") > 0) & pl.col("readout").is_finite()
+    drawable = IS_TREATED & (pl.col("concentration") > 0) & pl.col("readout").is_finite()
     grouped: dict[str, list[Dose]] = {}
     for well in wells.filter(drawable).iter_rows(named=True):
         note = f"{well['plate']} {well['well']}: {treatment(well)}, {number(well['readout'])}"

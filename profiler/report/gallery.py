@@ -12,7 +12,7 @@ from profiler.report.numbers import count, number
 from profiler.report.run import Run
 from profiler.report.tables import left_out
 from profiler.report.thumbnail import thumbnail_path
-from profiler.report.wells import treatment
+from profiler.report.wells import IS_TREATED, treatment
 
 MAX_PICTURES = 48
 MAX_CONTROLS = 6  # of either kind
@@ -79,8 +79,7 @@ def _has_picture(run: Run, wells: pl.DataFrame) -> list[bool]:
 
 
 def _others(there: pl.DataFrame) -> tuple[str, pl.DataFrame]:
-    is_control = pl.col("role").is_in(["negative", "positive"]).fill_null(value=False)
-    treated = there.filter(~is_control).sort("rank", nulls_last=True, maintain_order=True)
+    treated = there.filter(IS_TREATED).sort("rank", nulls_last=True, maintain_order=True)
     hits = treated.filter(pl.col("is_hit"))
     return ("Strongest hits", hits) if hits.height else ("Treated wells", treated)
 

@@ -112,4 +112,4 @@ def _mark(well: dict[str, Any], kind: MapKind) -> WellMark:
     words = number(value) if value is not None or status in (None, "ok") else status
     note = ": ".join(part for part in (f"{well['well']} {treatment(well)}".strip(), words) if part)
     sign = SIGNS.get(well["role"] or "", "")
-    return WellMark(row, column, value, note, sign, bool(well["is_hit"]))
+    return WellMark(row, column, value, note, sign, bool(well["is_hit"]) and not sign)

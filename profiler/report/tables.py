@@ -38,7 +38,7 @@ class Table(NamedTuple):
 
 def figure(value: Number | None, *, note: str = "") -> Cell:
     """Cell of a number."""
-    return Cell(number(value), value if defined(value) else None, True, note)  # noqa: FBT003
+    return Cell(number(value), value if defined(value) else None, True, note)
 
 
 def pill(text: str, *, kind: str) -> Markup:

@@ -6,6 +6,7 @@ import polars as pl
 
 from profiler.report.numbers import count, defined, number, seconds
 from profiler.report.run import Run
+from profiler.report.wells import IS_TREATED
 
 
 class Tile(NamedTuple):
@@ -45,7 +46,8 @@ def z_primes(run: Run) -> list[float]:
 def _hits(run: Run, wells: pl.DataFrame) -> str:
     compounds = run.table("compounds")
     if compounds is not None and "is_hit" in compounds.columns:
-        tested = compounds.filter(_is_treatment(compounds))
+        roles = compounds.rename({"Metadata_Role": "role"}, strict=False)
+        tested = roles.filter(IS_TREATED) if "role" in roles.columns else roles
         hits = int(tested["is_hit"].fill_null(value=False).sum())
         return f"{hits:,} {'hit' if hits == 1 else 'hits'} among {count(tested.height, 'compound')}"
     if _is_called(wells):
@@ -53,23 +55,13 @@ def _hits(run: Run, wells: pl.DataFrame) -> str:
     return "No hits called yet"
 
 
-def _is_treatment(compounds: pl.DataFrame) -> pl.Expr:
-    if "Metadata_Role" not in compounds.columns:
-        return pl.lit(value=True)
-    return (
-        pl.col("Metadata_Role")
-        .is_in(["negative", "positive", "empty"])
-        .not_()
-        .fill_null(value=True)
-    )
-
-
 def _is_called(wells: pl.DataFrame) -> bool:
     return wells["is_hit"].is_not_null().any()
 
 
 def _n_hits(wells: pl.DataFrame) -> int:
-    return int(wells["is_hit"].fill_null(value=False).sum())
+    """Treated wells that are hits: a positive control that works is none."""
+    return wells.filter(IS_TREATED & pl.col("is_hit")).height
 
 
 def _assay(values: list[float]) -> str:

@@ -25,6 +25,8 @@ SOURCES = {  # our name -> its name in wells, hits or both, and its type
     "is_toxic": ("is_toxic", pl.Boolean),
     "rank": ("rank", pl.Float64),
 }
+# Wells without a role are taken to be treated: a run without a plate map has no other.
+IS_TREATED = pl.col("role").is_in(["negative", "positive", "empty"]).not_().fill_null(value=True)
 SIGNS = {"positive": "+", "negative": "−"}
 
 

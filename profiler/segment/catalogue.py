@@ -2,4 +2,6 @@
 
 from pathlib import Path
 
-MODELS = {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.safetensors"))}
+MODELS = {
+    path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.safetensors"))
+}

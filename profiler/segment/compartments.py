@@ -132,9 +132,7 @@ def _slide(plane: Array, step: int, axis: int, fill: Array) -> Array:
     return lax.slice_in_dim(padded, start, start + plane.shape[axis], axis=axis)
 
 
-def settle(
-    nuclei: Labels, cells: Labels, config: CellsConfig, *, max_cells: int
-) -> Compartments:
+def settle(nuclei: Labels, cells: Labels, config: CellsConfig, *, max_cells: int) -> Compartments:
     """Flag or drop what touches the border, and take the cytoplasm out of the cells."""
     size = nuclei.size  # ids never exceed the number of pixels
     touches = jnp.zeros(size + 1, bool).at[_frame(nuclei)].set(True).at[0].set(False)

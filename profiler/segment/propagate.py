@@ -136,5 +136,3 @@ def _step_price(plane, y, x, v, u, regularisation):
             around += abs(plane[a, b] - plane[c, d])
     steps = np.float32(abs(y - v) + abs(x - u))
     return np.float32(np.sqrt(around * around + steps * regularisation * regularisation))
-
-

@@ -17,7 +17,6 @@ from profiler.segment.compartments import (
 from profiler.segment.decode import DecodeConfig, Nuclei, decode
 from profiler.segment.normalise import normalise
 from profiler.segment.tiles import predict
-
 from profiler.segment.weights import Card, load_network
 from profiler.shapes import Image, Images, Plane
 
@@ -109,5 +108,3 @@ def _at_once(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
         return compartments(stain, found, config.cells, max_cells=config.max_cells)
 
     return jax.jit(jax.vmap(one))
-
-

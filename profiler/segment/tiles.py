@@ -24,7 +24,9 @@ CORE = 1024  # side of a tile without its halo
 Network = Callable[[Float[Array, "batch height width channel"]], Prediction]
 
 
-def predict(network: Network, plane: Plane, config: UNetConfig, *, whole: int = WHOLE) -> Prediction:
+def predict(
+    network: Network, plane: Plane, config: UNetConfig, *, whole: int = WHOLE
+) -> Prediction:
     """Predict every pixel of one normalised plane.
 
     Args:
@@ -72,6 +74,4 @@ def _up(length: int, multiple: int) -> int:
 
 
 def _pad_to(plane: Plane, height: int, width: int) -> Plane:
-    return jnp.pad(
-        plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge"
-    )
+    return jnp.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge")

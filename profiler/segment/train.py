@@ -15,6 +15,7 @@ from profiler.shapes import Images
 
 DISTANCE_WEIGHT = 3.0  # brings both losses to one size after a few hundred steps
 
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Schedule of one training run."""

@@ -16,7 +16,6 @@ from profiler.segment.catalogue import MODELS
 from profiler.segment.unet import UNet, UNetConfig
 
 
-
 @dataclass(frozen=True)
 class Card:
     """What a network is, was trained on, and scores.

@@ -76,6 +76,14 @@ def test_one_lucky_replicate_of_many_is_no_hit(make_plate):
     assert row(ranked(wells), "C001")["is_hit"] is False
 
 
+def test_of_two_replicates_both_must_pass(make_plate):
+    wells = make_plate(doses=1, replicates=2, compounds=2)
+    value = pl.when(pl.int_range(pl.len()) == pl.len() - 1).then(2.0).otherwise(50.0)
+    mine = pl.when(pl.col("Metadata_Compound") == "C001").then(value).otherwise(READOUT)
+    found = row(ranked(wells.with_columns(mine.alias(READOUT))), "C001")
+    assert (found["score"] > found["threshold"], found["is_hit"]) == (True, False)
+
+
 def test_one_well_of_a_dose_series_is_not_enough(make_plate):
     one = planted(make_plate(doses=5, replicates=1), above=16.0)
     two = planted(make_plate(doses=5, replicates=1), above=8.0)
@@ -95,20 +103,32 @@ def test_a_compound_with_one_well_stands_on_it(make_plate):
     assert (found["is_hit"], found["n_wells"]) == (True, 1)
 
 
+def null_screen(make_plate, *, on: int, **settings) -> pl.DataFrame:
+    """60 plates in groups of `on` that hold the same compounds; their controls are few."""
+    plates = []
+    for seed in range(60):
+        name = pl.when(TREATED).then(pl.format("{} {}", pl.lit(seed // on), "Metadata_Compound"))
+        wells = make_plate(f"P{seed}", compounds=8 * on, seed=seed, **settings)
+        plates.append(wells.with_columns(Metadata_Compound=name.otherwise("Metadata_Compound")))
+    return pl.concat(plates)
+
+
 @pytest.mark.parametrize("rank_by", ["readout", "profile"])
 @pytest.mark.parametrize(
-    ("negatives", "doses", "replicates"), [(4, 8, 1), (16, 9, 1), (16, 3, 3), (8, 1, 4), (16, 1, 1)]
+    "settings",
+    [
+        {"negatives": 4, "doses": 8, "replicates": 1, "on": 1},
+        {"negatives": 16, "doses": 9, "replicates": 1, "on": 1},
+        {"negatives": 16, "doses": 3, "replicates": 3, "on": 1},
+        {"negatives": 8, "doses": 1, "replicates": 4, "on": 1},
+        {"negatives": 16, "doses": 1, "replicates": 1, "on": 1},
+        {"negatives": 6, "doses": 4, "replicates": 1, "on": 3},
+        {"negatives": 8, "doses": 3, "replicates": 2, "on": 2},
+    ],
+    ids=str,
 )
-def test_fewer_than_5_percent_of_null_compounds_are_hits(
-    make_plate, rank_by, negatives, doses, replicates
-):
-    # A plate's compounds share its controls, so the rate is taken over many plates.
-    settings = {"negatives": negatives, "doses": doses, "replicates": replicates}
-    plates = [make_plate(f"P{i}", compounds=8, seed=i, **settings) for i in range(60)]
-    rename = pl.format("{} {}", "Metadata_Plate", "Metadata_Compound").alias("Metadata_Compound")
-    wells = pl.concat(plates).with_columns(
-        pl.when(TREATED).then(rename).otherwise("Metadata_Compound")
-    )
+def test_fewer_than_5_percent_of_null_compounds_are_hits(make_plate, rank_by, settings):
+    wells = null_screen(make_plate, **settings)
     compounds = ranked(wells, rule=HitRule(rank_by=rank_by), readouts=()).filter(TREATED)
     assert compounds.height == 480
     assert compounds["is_hit"].mean() < 0.05
@@ -116,7 +136,7 @@ def test_fewer_than_5_percent_of_null_compounds_are_hits(
 
 def test_the_threshold_rises_with_doses_and_falls_with_controls():
     doses, controls = np.array([1, 9, 1, 9]), np.array([16, 16, 5, 5])
-    found = dose_threshold(3.0, doses=doses, controls=controls, two_sided=True)
+    found = dose_threshold(3.0, doses=doses, plates=np.ones(4, int), controls=controls)
     rate = 2 * stats.norm.sf(3)
     per_dose = 1 - (1 - rate) ** (1 / 9)
     expected = [
@@ -126,6 +146,15 @@ def test_the_threshold_rises_with_doses_and_falls_with_controls():
         stats.t.isf(per_dose / 2, 4),
     ]
     np.testing.assert_allclose(found, expected)
+
+
+def test_plates_that_agree_need_less_each_but_never_less_than_the_threshold():
+    plates = np.array([1, 3, 9])
+    found = dose_threshold(3.0, doses=np.full(3, 7), plates=plates, controls=np.full(3, 6), sides=1)
+    per_dose = 1 - (1 - stats.norm.sf(3)) ** (1 / 7)
+    two_of_three = stats.t.sf(found[1], 5)
+    assert stats.binom.sf(1, 3, two_of_three) == pytest.approx(per_dose)
+    assert found[0] > found[1] > found[2] == 3.0
 
 
 def test_wells_that_failed_are_missing_and_a_compound_of_them_keeps_a_row(make_plate):

@@ -45,6 +45,11 @@ def test_readout_and_count_by_hand():
     assert scores["readout"].unique().to_list() == [READOUT]
 
 
+def test_without_field_counts_wells_are_compared():
+    scores = scored(by_hand().drop("Metadata_QC_FieldsOk"))
+    assert scores["viability"].to_list() == [0.9, 1.0, 1.1, 1.0, 0.25, None]
+
+
 def test_a_well_without_cells_is_wholly_dead():
     wells = by_hand().with_columns(
         pl.Series("Metadata_Object_Count", [360, 400, 440, 400, 0, None])

@@ -37,7 +37,10 @@ def test_empty_field(run, field):
 @pytest.mark.parametrize("backend", ["cpu", "jax"])
 def test_a_batch_is_its_fields(field, backend):
     plan = plan_measurement(
-        families=("AreaShape",), stains=("GFP", "DNA"), max_cells=12, backend=backend
+        families=("Correlation", "profiler.measure.hull:HULL"),
+        stains=("GFP", "DNA"),
+        max_cells=12,
+        backend=backend,
     )
     others = CellLabels(*(label[::-1].copy() for label in field.labels))
     batch = CellLabels(*(np.stack(pair) for pair in zip(field.labels, others, strict=True)))

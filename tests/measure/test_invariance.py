@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from profiler.measure import CellLabels
+from profiler.measure import FAMILIES, CellLabels, measure, plan_measurement
 
 PLACED = ("Center", "BoundingBoxM", "Orientation", "MaxIntensity_", "CenterMass")
 
@@ -17,14 +17,16 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
 
 
-def test_backends_agree(field, measured, run):
-    """Of both parameters of `run`, the first to come is kept and compared with the second."""
-    first = KEPT.setdefault("table", measured.table)
-    np.testing.assert_allclose(measured.table.features, first.features, rtol=1e-3, atol=1e-5)
-    np.testing.assert_array_equal(measured.table.present, first.present)
-
-
-KEPT: dict = {}
+def test_backends_agree(field):
+    tables = []
+    for backend in ("cpu", "jax"):
+        plan = plan_measurement(
+            families=tuple(FAMILIES), stains=("GFP", "DNA"), max_cells=12, backend=backend
+        )
+        tables.append(measure(*field, plan=plan))
+    for column, cpu, jax in zip(plan.columns, *(table.features.T for table in tables), strict=True):
+        np.testing.assert_allclose(jax, cpu, rtol=1e-3, atol=1e-4, err_msg=column)
+    np.testing.assert_array_equal(*(table.present for table in tables))
 
 
 @pytest.mark.parametrize("axis", [0, 1])

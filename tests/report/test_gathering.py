@@ -12,6 +12,7 @@ from PIL import Image
 from profiler.report.doses import all_series, control_bands, curve_section
 from profiler.report.facts import fact_groups, written
 from profiler.report.gallery import embedded, gallery
+from profiler.report.maps import map_section
 from profiler.report.quality import sparse_wells, statistics_table
 from profiler.report.ranking import compound_table, hit_table
 from profiler.report.run import read_run
@@ -255,6 +256,18 @@ def test_verdict_without_compounds_counts_wells(run_copy):
     (run_copy / "compounds.parquet").unlink()
     run = read_run(run_copy)
     assert verdict(run, well_table(run)).startswith("31 hit wells; ")
+
+
+def test_controls_that_work_are_no_hits(run_copy, rewrite):
+    (run_copy / "compounds.parquet").unlink()
+    hits = table(run_copy, "hits")
+    strong = pl.col("is_hit") | (pl.col("Metadata_Role") == "positive")
+    rewrite(run_copy, "hits", hits.with_columns(is_hit=strong))
+    run = read_run(run_copy)
+    wells = well_table(run)
+    assert verdict(run, wells).startswith("31 hit wells; ")
+    framed = str(map_section(run, wells).plates[0].maps[0].svg).count('class="well hit"')
+    assert framed == 31
 
 
 def test_tiles_leave_out_what_is_unknown(run_copy):

@@ -1,0 +1,103 @@
+"""The map of the rooms in docs/flow.md, enforced."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEVICE = {
+    "profiler.shapes",
+    "profiler.segment",
+    "profiler.measure",
+    "profiler.field",
+    "profiler.images",
+}
+LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.report"}
+MAY_IMPORT = {  # room -> rooms it may import, besides itself
+    "plates": set(),
+    "profiler.shapes": set(),
+    "profiler.recipe": {"plates"},
+    "profiler.events": set(),
+    "profiler.request": {"plates", "profiler.recipe"},
+    "profiler.segment": {"plates", "profiler.shapes"},
+    "profiler.measure": {"plates", "profiler.shapes"},
+    "profiler.store": {"plates"},
+    "profiler.profile": {"plates"},
+    "profiler.hits": {"plates", "profiler.profile"},
+    "profiler.report": {"plates", "profiler.profile", "profiler.hits", "profiler.store"},
+    "profiler.field": {"profiler.recipe", "profiler.segment", "profiler.measure"},
+    "profiler.gather": {"plates", "profiler.field", "profiler.store"},
+    "profiler.pictures": {"plates", "profiler.field", "profiler.report", "profiler.store"},
+    "profiler.cells": {"plates", "profiler.events", "profiler.field", "profiler.gather"}
+    | {"profiler.pictures", "profiler.recipe", "profiler.request", "profiler.store"},
+    "profiler.pipeline": {"plates", "profiler.cells", "profiler.events", "profiler.recipe"}
+    | {"profiler.request"}
+    | LAPTOP,
+}
+SLOW = ("jax", "flax", "polars", "pyarrow", "numpy", "scipy", "numba", "matplotlib", "sklearn")
+
+
+def imports(source: str) -> set[str]:
+    """Absolute module names a file imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(module: str) -> str | None:
+    """The longest prefix of a module name that is a room."""
+    inside = [name for name in MAY_IMPORT if f"{module}.".startswith(f"{name}.")]
+    return max(inside, key=len, default=None)
+
+
+def files(name: str) -> list[Path]:
+    home = ROOT / name.replace(".", "/")
+    return sorted(home.rglob("*.py")) if home.is_dir() else [home.with_suffix(".py")]
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_a_room_imports_only_what_the_map_allows(name):
+    assert files(name)
+    for file in files(name):
+        used = {room(module) for module in imports(file.read_text())} - {None, name}
+        assert used <= MAY_IMPORT[name], file
+
+
+@pytest.mark.parametrize("name", sorted(set(MAY_IMPORT) - DEVICE))
+def test_only_the_device_rooms_know_jax(name):
+    for file in files(name):
+        roots = {module.split(".")[0] for module in imports(file.read_text())}
+        assert not {"jax", "flax", "optax"} & roots, file
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {module.split(".")[0] for module in done.stdout.split()}
+
+
+def test_the_command_line_waits_for_nothing():
+    assert not loaded_by("import profiler.cli") & set(SLOW)
+
+
+@pytest.mark.parametrize(
+    "module", ["profiler.pipeline", "profiler.store.query", "profiler.report", "profiler.hits"]
+)
+def test_the_stages_after_the_cells_load_no_jax(module):
+    assert "jax" not in loaded_by(f"import {module}")
+
+
+def test_no_file_is_longer_than_its_ceiling():
+    long = {
+        p: n
+        for p in (*files("plates"), *files("profiler"))
+        if (n := len(p.read_text().splitlines())) > 400
+    }
+    assert not long

@@ -1,0 +1,313 @@
+"""Whatever goes wrong at 3 a.m.: a clear message or a coded row, and nothing lost."""
+
+import errno
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+import profiler
+from plates.errors import (
+    BadLayout,
+    BadModel,
+    BadPlate,
+    BadRecipe,
+    BadRun,
+    NoControls,
+    UnknownName,
+)
+from profiler.events import Finished
+from profiler.pipeline import run
+from profiler.recipe import load_recipe, parse_recipe
+from profiler.request import Request
+from profiler.store import atomic
+
+WELLS = ("A01", "A04", "B01", "B02")
+
+
+@pytest.fixture
+def plate(small_plate, tmp_path) -> Path:
+    return Path(shutil.copytree(small_plate, tmp_path / "mini"))
+
+
+def request(plate: Path, out: Path, **changes) -> Request:
+    base = Request((plate,), out, load_recipe("demo"), layout=plate / "platemap.csv", wells=WELLS)
+    return replace(base, **changes)
+
+
+def image(plate: Path, well: str, channel: str = "GFP") -> Path:
+    return next(plate.glob(f"mini_{well}_s1_{channel}*"))
+
+
+def set_layout(plate: Path, change) -> Path:
+    path = plate / "platemap.csv"
+    change(pl.read_csv(path)).write_csv(path)
+    return path
+
+
+# Plates
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(BadPlate, match="is empty. Expected a plate's images"):
+        list(run(request(tmp_path / "nothing", tmp_path / "out")))
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(BadPlate, match="Check the path"):
+        list(run(request(tmp_path / "nowhere", tmp_path / "out")))
+
+
+def test_a_folder_of_no_known_format_lists_what_was_tried(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("hello")
+    with pytest.raises(BadPlate, match=r"Tried: loaddata needs .*; pattern needs .*readme\.txt"):
+        list(run(request(tmp_path / "notes", tmp_path / "out")))
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def resized(path: Path) -> None:
+    tifffile.imwrite(path, tifffile.imread(path)[:-7])
+
+
+def in_eight_bits(path: Path) -> None:
+    tifffile.imwrite(path, (tifffile.imread(path) >> 8).astype(np.uint8))
+
+
+def in_colour(path: Path) -> None:
+    plane = tifffile.imread(path)
+    tifffile.imwrite(path, np.stack([plane, plane // 2, plane], -1), photometric="rgb")
+
+
+DAMAGE = {
+    "unreadable": truncated,
+    "empty_file": emptied,
+    "wrong_shape": resized,
+    "wrong_bit_depth": in_eight_bits,
+    "colour_image": in_colour,
+    "missing_channel": Path.unlink,
+}
+
+
+def test_every_kind_of_broken_image_is_a_coded_row_and_the_run_goes_on(plate, tmp_path):
+    wells = ("A01", "B01", "A02", "A03", "B02", "B03", "C02")
+    broken = dict(zip(("A02", "A03", "B02", "B03", "C02", "C03"), DAMAGE.items(), strict=True))
+    for well, (_, damage) in broken.items():
+        damage(image(plate, well))
+    last = list(run(request(plate, tmp_path / "out", wells=(*wells, "C03"))))[-1]
+    assert isinstance(last, Finished)
+    fields = profiler.open(tmp_path / "out").fields.collect()
+    status = dict(fields.select("Metadata_Well", "Metadata_QC_Status").iter_rows())
+    assert status == {"A01": "ok", "B01": "ok"} | {w: code for w, (code, _) in broken.items()}
+    assert last.summary["fields_failed"] == dict.fromkeys(sorted(DAMAGE), 1)
+    bad = fields.filter(pl.col("Metadata_QC_Status") != "ok")
+    assert bad["Metadata_QC_Reason"].str.len_chars().min() > 20
+    again = list(run(request(plate, tmp_path / "out", wells=(*wells, "C03"))))
+    assert again[0].fields == 0  # a broken image is not read again until it changes
+
+
+def test_a_mended_image_is_read_again(plate, tmp_path, small_plate):
+    emptied(image(plate, "B02"))
+    list(run(request(plate, tmp_path / "out")))
+    shutil.copy(image(small_plate, "B02"), image(plate, "B02"))
+    assert next(iter(run(request(plate, tmp_path / "out")))).fields == 1
+    fields = profiler.open(tmp_path / "out").fields.collect()
+    assert set(fields["Metadata_QC_Status"]) == {"ok"}
+
+
+def test_when_all_fields_fail_the_reasons_are_kept(plate, tmp_path):
+    # Formats are voted for, so one well alone of another kind fails as a whole.
+    for well in WELLS:
+        emptied(image(plate, well, "DNA"))
+    with pytest.raises(BadPlate, match="None of the 4 fields could be used.*empty"):
+        list(run(request(plate, tmp_path / "out")))
+    assert (tmp_path / "out" / "report.html").is_file()
+    fields = profiler.open(tmp_path / "out").fields.collect()
+    assert set(fields["Metadata_QC_Status"]) == {"empty_file"}
+
+
+def test_a_field_without_cells_and_one_with_too_many_are_coded_rows(plate, tmp_path):
+    path = image(plate, "B02", "DNA")
+    noise = np.random.default_rng(0).poisson(100, tifffile.imread(path).shape)
+    tifffile.imwrite(path, noise.astype(np.uint16))
+    recipe = load_recipe("demo")
+    few = recipe.model_copy(update={"segment": recipe.segment.model_copy(update={"max_cells": 4})})
+    list(run(request(plate, tmp_path / "out", recipe=few, wells=("A01", "B02"), layout=None)))
+    fields = profiler.open(tmp_path / "out").fields.collect()
+    status = dict(fields.select("Metadata_Well", "Metadata_QC_Status").iter_rows())
+    assert status == {"A01": "too_many_cells", "B02": "no_cells"}
+    reason = dict(fields.select("Metadata_Well", "Metadata_QC_Reason").iter_rows())
+    assert "a field can hold 4" in reason["A01"]
+
+
+# Plate maps
+
+
+def test_a_plate_map_that_names_a_well_twice(plate, tmp_path):
+    set_layout(plate, lambda t: pl.concat([t, t.head(1)]))
+    with pytest.raises(BadLayout, match="A01"):
+        list(run(request(plate, tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plate_map_with_an_impossible_well(plate, tmp_path):
+    first = pl.col("well_position").replace("A01", "ZZ99")
+    set_layout(plate, lambda t: t.with_columns(first))
+    with pytest.raises(BadLayout, match="ZZ99"):
+        list(run(request(plate, tmp_path / "out")))
+
+
+def test_a_plate_map_without_negative_controls_stops_before_computing(plate, tmp_path):
+    role = pl.col("role").replace("negative", "treatment")
+    set_layout(plate, lambda t: t.with_columns(role))
+    with pytest.raises(NoControls, match="no negative control wells for plate mini"):
+        list(run(request(plate, tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_wells_on_one_side_only_are_kept_and_told(plate, tmp_path):
+    set_layout(plate, lambda t: t.filter(pl.col("well_position") != "B02"))
+    last = list(run(request(plate, tmp_path / "out")))[-1]
+    wells = profiler.open(tmp_path / "out").wells.collect()
+    status = dict(wells.select("Metadata_Well", "Metadata_QC_Status").iter_rows())
+    assert status["B02"] == "ok"
+    assert status["C03"] == "not_imaged"
+    told = " ".join(last.summary["profile"])
+    assert "not imaged" in told
+    assert "not in the plate map: mini/B02" in told
+
+
+def test_when_the_negative_controls_failed_cells_are_kept(plate, tmp_path):
+    negative = pl.read_csv(plate / "platemap.csv").filter(pl.col("role") == "negative")
+    for well in negative["well_position"]:
+        emptied(image(plate, well))
+    with pytest.raises(NoControls, match="negative"):
+        list(run(request(plate, tmp_path / "out", wells=())))
+    assert profiler.open(tmp_path / "out").cells.collect().height
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_without_a_plate_map_there_are_cells_and_wells_but_no_hits(plate, tmp_path):
+    last = list(run(request(plate, tmp_path / "out", layout=None)))[-1]
+    assert "no hits" in " ".join(last.summary["hits"])
+    screen = profiler.open(tmp_path / "out")
+    assert screen.wells.collect().height == 4
+    with pytest.raises(BadRun):
+        screen.hits  # noqa: B018
+
+
+# Recipes and models
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"segment": {"nuclie": "DNA"}}, "nuclie is not a setting. Did you mean 'nuclei'"),
+        ({"imges": {}}, "imges is not a setting. Did you mean 'images'"),
+        ({"segment": {"max_cells": 0}}, r"\[segment\] max_cells.*found 0"),
+        ({"segment": {"ring_px": [6, 2]}}, "ring_px must begin before it ends"),
+    ],
+)
+def test_a_recipe_with_a_wrong_key_or_value(change, message):
+    with pytest.raises(BadRecipe, match=message):
+        parse_recipe({"name": "x", "images": {"channels": {"DNA": "1"}}} | change)
+
+
+def test_a_recipe_with_an_unknown_stain():
+    table = {"name": "x", "images": {"channels": {"DNA": "1"}}, "segment": {"nuclei": "DAN"}}
+    with pytest.raises(UnknownName, match="no stain.*'DAN'. Did you mean 'DNA'"):
+        parse_recipe(table)
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(UnknownName, match="no recipe called 'translocaton'. Did you mean"):
+        load_recipe("translocaton")
+
+
+def test_a_recipe_that_is_not_toml(tmp_path):
+    (tmp_path / "mine.toml").write_text("[images\n")
+    with pytest.raises(BadRecipe, match=r"mine\.toml is not TOML"):
+        load_recipe(tmp_path / "mine.toml")
+    with pytest.raises(BadRecipe, match="Cannot read the recipe"):
+        load_recipe(tmp_path / "other.toml")
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "error", "message"),
+    [
+        ("segment", {"model": "nucleus"}, UnknownName, "no segmentation model called 'nucleus'"),
+        ("segment", {"model": "none.safetensors"}, BadModel, "A model is two files"),
+        ("images", {"channels": {"DNA": "DNB", "GFP": "GFP", "RNA": "RNA"}}, UnknownName, "no channel 'DNB'.*Did you mean 'DNA'"),
+        ("measure", {"families": ("Intensty",)}, UnknownName, "'Intensty'. Did you mean 'Intensity'"),
+    ],
+)  # fmt: skip
+def test_names_that_nobody_knows(plate, tmp_path, section, change, error, message):
+    recipe = load_recipe("demo")
+    part = getattr(recipe, section).model_copy(update=change)
+    wrong = recipe.model_copy(update={section: part})
+    with pytest.raises(error, match=message):
+        list(run(request(plate, tmp_path / "out", recipe=wrong)))
+
+
+# Run folders
+
+
+def test_a_folder_made_by_another_recipe(plate, small_run, tmp_path):
+    out = Path(shutil.copytree(small_run, tmp_path / "out"))
+    other = load_recipe("demo").model_copy(update={"name": "other"})
+    with pytest.raises(BadRun, match="made by recipe 'demo', not 'other'"):
+        list(run(request(plate, out, recipe=other)))
+    list(run(request(plate, out, recipe=other, replace=True)))
+    assert profiler.open(out).facts.recipe == "other"
+
+
+def test_a_folder_made_by_another_version(plate, small_run, tmp_path):
+    out = Path(shutil.copytree(small_run, tmp_path / "out"))
+    facts = (out / "run.json").read_text()
+    (out / "run.json").write_text(facts.replace('"store_version": "1"', '"store_version": "0"'))
+    with pytest.raises(BadRun, match="store version 0"):
+        list(run(request(plate, out)))
+
+
+def test_a_disk_that_fills_up_keeps_the_finished_wells(plate, tmp_path, monkeypatch):
+    saved = []
+    original = atomic._sync
+
+    def full(path: Path) -> None:
+        if path.name.startswith(".B01.parquet"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved.append(path)
+        original(path)
+
+    monkeypatch.setattr(atomic, "_sync", full)
+    with pytest.raises(BadRun, match="full"):
+        list(run(request(plate, tmp_path / "out")))
+    monkeypatch.undo()
+    wells = sorted(path.stem for path in (tmp_path / "out" / "cells").rglob("*.parquet"))
+    assert wells == ["A01", "A04"]
+    events = list(run(request(plate, tmp_path / "out")))
+    assert events[0].wells_done == 2
+    assert isinstance(events[-1], Finished)
+
+
+def test_an_interrupt_keeps_the_finished_wells_and_frees_the_folder(plate, tmp_path):
+    events = run(request(plate, tmp_path / "out"))
+    while not list((tmp_path / "out").rglob("A01.parquet")):
+        next(events)
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt())
+    again = list(run(request(plate, tmp_path / "out")))
+    assert again[0].wells_done >= 1
+    assert isinstance(again[-1], Finished)

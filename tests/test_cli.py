@@ -1,0 +1,155 @@
+"""The command line: what is printed where, exit codes, and how soon help comes."""
+
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from profiler import cli
+from profiler.segment.score import score
+
+RUNNER = CliRunner()
+
+
+def call(*words: str | Path):
+    return RUNNER.invoke(cli.app, [str(word) for word in words])
+
+
+@pytest.fixture
+def out(small_run, tmp_path) -> Path:
+    return Path(shutil.copytree(small_run, tmp_path / "run"))
+
+
+def cpu_seconds(*command: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_costs_under_a_third_of_a_second():
+    def extra() -> float:
+        shown = cpu_seconds(sys.executable, "-m", "profiler.cli", "--help")
+        return shown - cpu_seconds(sys.executable, "-c", "pass")
+
+    assert min(extra() for _ in range(5)) < 0.3
+
+
+def test_every_command_is_in_the_help():
+    text = call("--help").output
+    for (
+        name
+    ) in ["demo", "scan", "run", "segment", "profile", "hits", "report", "query", "readers", "recipes", "models", "doctor"]:
+        assert f" {name} " in text
+        assert call(name, "--help").exit_code == 0
+
+
+def test_query_answers_in_csv(out):
+    done = call("query", out, "SELECT Metadata_Well, count(*) AS cells FROM cells GROUP BY 1")
+    assert done.exit_code == 0
+    table = pl.read_csv(done.stdout.encode())
+    assert table.columns == ["Metadata_Well", "cells"]
+    assert table.height == 12
+
+
+def test_query_without_a_run_is_a_usage_error():
+    assert call("query", "SELECT 1").exit_code == 2
+
+
+def test_scan_says_what_is_there(small_plate):
+    assert (
+        "mini: 12 wells of a 12-well plate, 12 fields, channels DNA (12 planes)"
+        in call("scan", small_plate).stdout
+    )
+    listed = pl.read_csv(call("scan", small_plate, "--planes").stdout.encode())
+    assert listed.height == 36
+
+
+def test_stages_after_the_cells_run_alone_and_without_jax(out):
+    for table in ("wells", "profiles", "hits", "compounds", "statistics", "curves"):
+        (out / f"{table}.parquet").unlink()
+    (out / "report.html").unlink()
+    block = "import sys; sys.modules['jax'] = None; from profiler.cli import main; main()"
+    for stage in ("profile", "hits", "report"):
+        done = subprocess.run(
+            [sys.executable, "-c", block, stage, str(out)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert (out / "report.html").is_file()
+    assert (out / "compounds.parquet").is_file()
+
+
+def test_hits_can_be_ranked_by_something_else(out):
+    done = call("hits", out, "--rank-by", "readout", "--readout", "Nuclei_AreaShape_Area")
+    assert done.exit_code == 0
+    assert set(pl.read_parquet(out / "hits.parquet")["readout"]) == {"Nuclei_AreaShape_Area"}
+
+
+def test_segment_writes_one_label_image_for_each_image(small_plate, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for well in ("A01", "B02"):
+        shutil.copy(next(small_plate.glob(f"mini_{well}_s1_DNA*")), images)
+    tifffile.imwrite(images / "broken.tif", b"")
+    (images / "broken.tif").write_bytes(b"II*\0")
+    done = call("segment", images, "--out", tmp_path / "labels")
+    assert "1 of 3 images could not be read" in str(done.exception)
+    found = sorted(path.name for path in (tmp_path / "labels").iterdir())
+    assert len(found) == 2
+    labels = tifffile.imread(tmp_path / "labels" / found[0])
+    assert labels.dtype == np.uint16
+    assert labels.max() > 3
+
+
+def test_what_ships_can_be_listed():
+    assert "pattern" in call("readers").stdout
+    assert "translocation" in call("recipes").stdout
+    assert "nuclei" in call("models").stdout
+
+
+def test_doctor_finds_this_machine_well():
+    done = call("doctor")
+    assert done.exit_code == 0
+    assert "ok  model nuclei: whole" in done.stdout
+
+
+def in_a_shell(*words: str | Path, **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "profiler.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, **kwargs)
+
+
+def test_a_fixable_error_is_one_message_and_exit_code_one(tmp_path):
+    done = in_a_shell("run", tmp_path / "no", "--out", tmp_path / "out", "--recipe", "demo")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("profiler: There is no")
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_is_exit_code_two(tmp_path):
+    assert in_a_shell("run", tmp_path).returncode == 2
+    assert in_a_shell("nonsense").returncode == 2
+
+
+def test_results_go_to_stdout_and_talk_to_stderr(out):
+    done = in_a_shell("hits", out)
+    assert done.stdout.startswith("rank,Metadata_Compound")
+    assert "compounds are hits" in done.stderr
+
+
+def test_found_nuclei_match_the_truth_of_a_synthetic_field(tmp_path):
+    from plates.synthetic import Phenotype, field
+
+    made = field(Phenotype(), size=256, seed=5)
+    images = tmp_path / "images"
+    images.mkdir()
+    tifffile.imwrite(images / "one.tif", made.images[..., 0])
+    assert call("segment", images, "--out", tmp_path / "labels").exit_code == 0
+    found = tifffile.imread(tmp_path / "labels" / "one.tif")
+    assert score([(made.nuclei, found)]).f1[0] > 0.9
