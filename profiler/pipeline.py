@@ -15,7 +15,14 @@ from plates.errors import BadPlate
 from profiler.events import Event, Finished, StageDone
 from profiler.hits import Hits as HitTables
 from profiler.hits import call_hits
-from profiler.profile import aggregate, annotate, feature_columns, is_role, robust_z
+from profiler.profile import (
+    aggregate,
+    annotate,
+    feature_columns,
+    is_role,
+    lost_features,
+    robust_z,
+)
 from profiler.recipe import Hits, Recipe, parse_recipe
 from profiler.report import write_report
 from profiler.request import Request, find_fields, find_layout
@@ -80,10 +87,11 @@ def make_profiles(out: Path) -> StageDone:
     if layout is None:
         return StageDone("profile", (*notes, "Without a plate map wells are not normalised."))
 
-    profiles = robust_z(wells, features=feature_columns(wells), reference=is_role("negative"))
+    how = {"features": feature_columns(wells), "reference": is_role("negative")}
+    profiles, lost = robust_z(wells, **how), lost_features(wells, **how)
     parameters = {"method": "robust_z", "reference": "negative", "within": "Metadata_Plate"}
     write_table(out / "profiles.parquet", profiles, level="profiles", parameters=parameters)
-    return StageDone("profile", notes)
+    return StageDone("profile", (*notes, *_tell_lost(lost)))
 
 
 def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDone:
@@ -125,12 +133,26 @@ def _tell_hits(hits: HitTables) -> tuple[str, ...]:
     """Say what was found: how good the assay is, and how many hits."""
     quality = hits.statistics.filter(pl.col("readout").is_in([hits.readout, hits.best]))
     columns = ("Metadata_Plate", "readout", "z_prime")
-    lines = [
-        f"{p}: Z' {z:.2f} of {name}" for p, name, z in quality.select(columns).iter_rows() if z
-    ]
+    rows = quality.drop_nulls("z_prime").select(columns).iter_rows()
+    lines = [f"{plate}: Z' {z:.2f} of {name}" for plate, name, z in rows]
     found = hits.compounds.filter((pl.col("Metadata_Role") == "treatment") & pl.col("is_hit"))
     names = ", ".join(found["Metadata_Compound"]) or "none"
     return (*lines, f"{found.height} compounds are hits, ranked by {hits.ranked_by}: {names}")
+
+
+def _tell_lost(lost: pl.DataFrame) -> Iterator[str]:
+    """Say which features have no value after normalisation on a plate, and why."""
+    why = {
+        "no_spread": "the negative controls do not vary in them",
+        "no_reference": "no negative control has a value",
+        "infinite": "some wells are infinite",
+    }
+    for key, features in lost.group_by("Metadata_Plate", "reason", maintain_order=True):
+        plate, reason = map(str, key)
+        names = features["feature"].to_list()
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        listed = f"{', '.join(names[:3])}{more}"
+        yield f"{plate}: {len(names)} features are null, as {why[reason]}: {listed}."
 
 
 def _recipe(out: Path) -> Recipe:

@@ -103,13 +103,14 @@ class Hits(_Model):
     """How wells become hits.
 
     Attributes:
-        readout: The feature that is the assay's answer; the best separating one by default.
+        readout: The feature that is the assay's answer; of several the first ranks, and all
+            get dose-response curves. The best separating one by default.
         rank_by: Rank by the readout, or by how far the whole profile is from the controls.
         threshold: Robust z (or profile score) from which a well counts.
         toxic_below: Cells left, as a share of the negative controls', below which a well is toxic.
     """
 
-    readout: str | None = None
+    readout: str | tuple[str, ...] | None = None
     rank_by: Literal["readout", "profile"] = "readout"
     threshold: float = Field(3.0, gt=0)
     toxic_below: float = Field(0.5, ge=0, le=1)

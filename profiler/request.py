@@ -11,6 +11,7 @@ from plates.imageset import image_sets
 from plates.layout import read_layout
 from plates.readers import scan
 from plates.well import parse_well
+from profiler.profile.compounds import check_compounds
 from profiler.recipe import Recipe
 
 
@@ -62,12 +63,13 @@ def find_layout(request: Request, sets: pl.DataFrame) -> pl.DataFrame | None:
     """Read the plate map, and refuse one that could not give hits after a night's computing.
 
     Raises:
-        BadLayout: It cannot be read, or names a well twice.
+        BadLayout: It cannot be read, or names a well twice, or a compound in two ways.
         NoControls: It has no negative controls, in all or on one of the plates.
     """
     if request.layout is None:
         return None
     layout = read_layout(request.layout)
+    check_compounds(layout)
     _check_controls(layout, plates=sets["plate"].unique().sort().to_list(), path=request.layout)
     return layout
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.shapes": set(),
     "profiler.recipe": {"plates"},
     "profiler.events": set(),
-    "profiler.request": {"plates", "profiler.recipe"},
+    "profiler.request": {"plates", "profiler.profile", "profiler.recipe"},
     "profiler.segment": {"plates", "profiler.shapes"},
     "profiler.measure": {"plates", "profiler.shapes"},
     "profiler.store": {"plates"},

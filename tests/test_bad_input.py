@@ -249,10 +249,15 @@ def test_a_recipe_that_is_not_toml(tmp_path):
     [
         ("segment", {"model": "nucleus"}, UnknownName, "no segmentation model called 'nucleus'"),
         ("segment", {"model": "none.safetensors"}, BadModel, "A model is two files"),
-        ("images", {"channels": {"DNA": "DNB", "GFP": "GFP", "RNA": "RNA"}}, UnknownName, "no channel 'DNB'.*Did you mean 'DNA'"),
-        ("measure", {"families": ("Intensty",)}, UnknownName, "'Intensty'. Did you mean 'Intensity'"),
+        (
+            "images",
+            {"channels": {"DNA": "DNB", "GFP": "GFP", "RNA": "RNA"}},
+            UnknownName,
+            "no channel 'DNB'.*Did you mean 'DNA'",
+        ),
+        ("measure", {"families": ("Intensty",)}, UnknownName, "Did you mean 'Intensity'"),
     ],
-)  # fmt: skip
+)
 def test_names_that_nobody_knows(plate, tmp_path, section, change, error, message):
     recipe = load_recipe("demo")
     part = getattr(recipe, section).model_copy(update=change)

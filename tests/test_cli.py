@@ -44,9 +44,20 @@ def test_help_costs_under_a_third_of_a_second():
 
 def test_every_command_is_in_the_help():
     text = call("--help").output
-    for (
-        name
-    ) in ["demo", "scan", "run", "segment", "profile", "hits", "report", "query", "readers", "recipes", "models", "doctor"]:
+    for name in [
+        "demo",
+        "scan",
+        "run",
+        "segment",
+        "profile",
+        "hits",
+        "report",
+        "query",
+        "readers",
+        "recipes",
+        "models",
+        "doctor",
+    ]:
         assert f" {name} " in text
         assert call(name, "--help").exit_code == 0
 

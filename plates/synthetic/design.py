@@ -80,7 +80,7 @@ DEMO = (
 class PlateDesign:
     """A plate to be drawn.
 
-    The first and last columns hold controls, negative and positive in turn; the dose series
+    The first and last columns hold controls, every third a positive one; the dose series
     are shuffled over the wells between, so that no compound follows a plate effect. Wells
     that are left over stay out of the plate map and are not imaged.
 
@@ -155,13 +155,9 @@ def _controls(design: PlateDesign) -> dict[str, tuple[Compound, str, float]]:
     negative = (VEHICLE, "negative", 0.0)
     positive = (design.positive, "positive", float(max(design.concentrations)))
     outer = _wells_between(design, inner=False)
-    return {well: (negative, positive)[_is_odd(well)] for well in outer}
-
-
-def _is_odd(well: str) -> bool:
-    """The square's colour on a chessboard, with the first and last column of opposite colours."""
-    row, column = well_position(well)
-    return bool((row + (column > 0)) % 2)
+    # Every third one is positive, which alternates between the two columns: hits are
+    # measured against the negatives, so most of the controls are negatives.
+    return {well: positive if i % 3 == 1 else negative for i, well in enumerate(outer)}
 
 
 def _treatments(design: PlateDesign) -> dict[str, tuple[Compound, str, float]]:

@@ -5,6 +5,7 @@ import polars as pl
 from scipy import stats
 
 from profiler.hits.rank import DEFAULT, HitRule, effect, is_two_sided, strength_of
+from profiler.hits.series import RUNS, agreeing_doses, run_threshold
 from profiler.profile.controls import is_role
 from profiler.profile.features import feature_columns, finite, phenotype_features
 
@@ -13,6 +14,7 @@ COMPOUND, ROLE, DOSE = "Metadata_Compound", "Metadata_Role", "Metadata_Concentra
 UNIT = "Metadata_Unit"
 PER = [COMPOUND, ROLE]
 TOP_FEATURES = 5
+RULES = 1 + len(RUNS)  # ways for a dose series to be a hit, which share its false positive rate
 COLUMNS = (
     *("rank", *PER, "is_hit", "is_toxic", "score", "direction", "best_concentration", UNIT),
     *("percent_effect", "viability", "n_wells", "n_missing", "n_hits", "n_doses", "threshold"),
@@ -21,7 +23,13 @@ COLUMNS = (
 
 
 def dose_threshold(
-    threshold: float, *, doses: np.ndarray, plates: np.ndarray, controls: np.ndarray, sides: int = 2
+    threshold: float,
+    *,
+    doses: np.ndarray,
+    plates: np.ndarray,
+    controls: np.ndarray,
+    sides: int = 2,
+    share: float | np.ndarray = 1.0,
 ) -> np.ndarray:
     """Raise a threshold for the doses tried and for the few controls it rests on.
 
@@ -38,6 +46,7 @@ def dose_threshold(
         plates: Number of plates that hold the best dose, from 1.
         controls: Number of negative control wells on a plate, from 2.
         sides: 2 if an effect of either sign counts, else 1.
+        share: Of the false positive rate that this rule may use up.
 
     Returns:
         The threshold for each entry of the arrays, never below the one given.
@@ -47,7 +56,7 @@ def dose_threshold(
     >>> raised.round(2).tolist()
     [3.0, 3.62]
     """
-    rate = sides * stats.norm.sf(threshold)
+    rate = sides * stats.norm.sf(threshold) * share
     per_dose = -np.expm1(np.log1p(-rate) / np.maximum(doses, 1))
     plates = np.maximum(plates, 1)
     needed = plates // 2 + 1
@@ -71,6 +80,9 @@ def rank_compounds(
     raised by `dose_threshold` for the doses tried and for few controls. Of compounds
     without effect fewer than 5% become hits (tests/hits/test_rank_compounds.py).
 
+    A compound with a dose series is a hit also when two or three neighbouring doses all
+    reach the lower threshold for such runs (`profiler.hits.series`).
+
     Args:
         hits: From `rank_wells`.
         curves: From `fit_curves`.
@@ -87,7 +99,8 @@ def rank_compounds(
         name), null if no well could be ranked.
     """
     wells = _at_best_dose(_prepared(hits, rule), rule)
-    table = wells.group_by(PER).agg(*_counts(), *_at_best(), _is_hit(rule))
+    table = wells.group_by(PER).agg(*_counts(), *_at_best(), _is_hit(rule), _fewest_controls())
+    table = table.with_columns(is_hit=pl.col("is_hit") | _is_hit_by_run(table, wells, rule))
     table = table.join(_top_features(wells, profiles), on=PER, how="left", nulls_equal=True)
     table = table.join(_ec50(hits, curves), on=PER, how="left", nulls_equal=True)
     return _ordered(table, rule)
@@ -122,7 +135,12 @@ def _at_best_dose(wells: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
     doses, plates, controls = counts
     sides = 2 if is_two_sided(rule.rank_by) else 1
     threshold = dose_threshold(
-        rule.threshold, doses=doses, plates=plates, controls=controls, sides=sides
+        rule.threshold,
+        doses=doses,
+        plates=plates,
+        controls=controls,
+        sides=sides,
+        share=np.where(doses > 1, 1 / RULES, 1.0),
     )
     return wells.with_columns(pl.Series("threshold", threshold, dtype=pl.Float64))
 
@@ -157,6 +175,38 @@ def _is_hit(rule: HitRule) -> pl.Expr:
     by_wells = passes.sum() >= pl.min_horizontal(pl.lit(2), pl.col("effect").count())
     size = score.abs() if is_two_sided(rule.rank_by) else score
     return (by_replicates & by_wells & (size >= pl.col("threshold").first())).alias("is_hit")
+
+
+def _fewest_controls() -> pl.Expr:
+    return pl.col("controls").min().cast(pl.Int64)
+
+
+def _is_hit_by_run(table: pl.DataFrame, wells: pl.DataFrame, rule: HitRule) -> pl.Series:
+    """Whether neighbouring doses agree, for every row of `table`."""
+    two_sided = is_two_sided(rule.rank_by)
+    doses = wells.filter(pl.col("dose_effect").is_not_null(), pl.col(DOSE).is_not_null())
+    effects = doses.select(
+        pl.struct(PER).alias("series"), pl.col(DOSE).alias("dose"), effect="dose_effect"
+    ).unique()
+    series = table.select(pl.struct(PER).alias("series"), "n_doses", "controls")
+    verdict = pl.repeat(False, table.height, dtype=pl.Boolean, eager=True)
+    for run in RUNS:
+        best = agreeing_doses(effects, run=run, is_two_sided=two_sided)
+        rows = series.join(best, on="series", how="left", maintain_order="left")
+        limit = [
+            _run_limit(rule, run, n, controls, two_sided)
+            for n, controls in rows.select("n_doses", "controls").iter_rows()
+        ]
+        verdict |= (rows["strength"] >= pl.Series(limit, dtype=pl.Float64)).fill_null(False)
+    return verdict
+
+
+def _run_limit(rule: HitRule, run: int, doses: int, controls: int, two_sided: bool) -> float:
+    sides = 2 if two_sided else 1
+    rate = stats.norm.sf(rule.threshold) / RULES
+    return run_threshold(
+        float(stats.norm.isf(rate)), run=run, doses=doses, controls=controls, sides=sides
+    )
 
 
 def _top_features(wells: pl.DataFrame, profiles: pl.DataFrame) -> pl.DataFrame:

@@ -41,8 +41,8 @@ def score_wells(
         - percent_effect: 0 at the median of the plate's negative controls, 100 at
           that of its positive controls; null without positive controls
         - profile_score: from `profile_score`
-        - viability: cells per usable field (or well, if fields are not counted), 1 at the median of the plate's
-          negative controls; count_z: the same as robust z
+        - viability: cells per usable field, or per well if fields are not counted; 1 at
+          the median of the plate's negative controls; count_z: the same as robust z
 
         All null where the well has no usable field.
 

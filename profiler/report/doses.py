@@ -10,7 +10,7 @@ from profiler.report.numbers import count, defined, interval, number, quantity
 from profiler.report.run import Run
 from profiler.report.svg import Markup
 from profiler.report.tables import left_out
-from profiler.report.wells import IS_TREATED, treatment
+from profiler.report.wells import IS_TREATED, is_on_robust_z, treatment
 
 MAX_CURVES = 24
 SHAPE = ("bottom", "top", "slope", "ec50")
@@ -73,11 +73,11 @@ def all_series(run: Run, wells: pl.DataFrame) -> dict[str, Series]:
 
 def _doses_by_compound(wells: pl.DataFrame) -> dict[str, list[Dose]]:
     """Wells of treatments alone, as the curves are fitted to no others."""
-    drawable = IS_TREATED & (pl.col("concentration") > 0) & pl.col("readout").is_finite()
+    drawable = IS_TREATED & (pl.col("concentration") > 0) & pl.col("response").is_finite()
     grouped: dict[str, list[Dose]] = {}
     for well in wells.filter(drawable).iter_rows(named=True):
-        note = f"{well['plate']} {well['well']}: {treatment(well)}, {number(well['readout'])}"
-        dose = Dose(well["concentration"], well["readout"], note)
+        note = f"{well['plate']} {well['well']}: {treatment(well)}, {number(well['response'])}"
+        dose = Dose(well["concentration"], well["response"], note)
         grouped.setdefault(well["compound"], []).append(dose)
     return grouped
 
@@ -93,7 +93,7 @@ def control_bands(wells: pl.DataFrame) -> list[Band]:
     """Where the middle 80 per cent of each control's wells lie, both controls or fewer."""
     bands = []
     for role in ("negative", "positive"):
-        values = wells.filter(role=role)["readout"].drop_nulls()
+        values = wells.filter(role=role)["response"].drop_nulls()
         if values.len():
             ends = [values.quantile(q, "linear") for q in (0.1, 0.5, 0.9)]
             bands.append(Band(role, *(float(end or 0.0) for end in ends)))
@@ -114,18 +114,19 @@ def curve_section(
     place = {compound: i for i, compound in enumerate(order)}
     ranked = sorted(series.values(), key=lambda s: place.get(s.compound, len(place)))
     bands = control_bands(wells)
-    cards = [_card(one, bands, run.readout or "") for one in ranked[:MAX_CURVES]]
+    y_label = f"{run.readout or ''}{', robust z' * is_on_robust_z(run)}"
+    cards = [_card(one, bands, y_label) for one in ranked[:MAX_CURVES]]
     remark = left_out(len(ranked), len(cards), what="curves", where="curves.parquet")
     return CurveSection(cards, remark)
 
 
-def _card(series: Series, bands: Sequence[Band], readout: str) -> CurveCard:
+def _card(series: Series, bands: Sequence[Band], y_label: str) -> CurveCard:
     svg = dose_response(
         series.doses,
         curve=series.curve,
         bands=bands,
         x_label=f"{series.compound}, {series.unit}" if series.unit else series.compound,
-        y_label=readout,
+        y_label=y_label,
         label=f"Dose-response of {series.compound}: {'; '.join(_words(series))}",
     )
     return CurveCard(series.compound, svg, _words(series))

@@ -34,8 +34,8 @@ def well_table(run: Run) -> pl.DataFrame:
     """Put together what wells, profiles, hits and fields say of every well.
 
     Returns:
-        The columns of `SOURCES` and `readout`, null where no table has them; plates by
-        name, wells row by row. Where both wells.parquet and hits.parquet have a column, the
+        The columns of `SOURCES`, `readout` and `response` (the readout on the scale its curves
+        were fitted on), null where no table has them; plates by name, wells row by row. Where both wells.parquet and hits.parquet have a column, the
         former is believed.
     """
     frames = [
@@ -52,9 +52,15 @@ def well_table(run: Run) -> pl.DataFrame:
     unknown = pl.col("status").is_in(["failed", "not_imaged"]).fill_null(value=False)
     # The fields of a failed well add up to no cells, which is not a count.
     counted = table.with_columns(pl.when(~unknown).then("cells").alias("cells"))
-    return counted.with_columns(pl.col(pl.Float64).fill_nan(None)).sort(
-        "plate", pl.col("well").str.len_chars(), "well"
-    )
+    counted = counted.with_columns(pl.col(pl.Float64).fill_nan(None))
+    response = pl.col("z" if is_on_robust_z(run) else "readout").alias("response")
+    return counted.with_columns(response).sort("plate", pl.col("well").str.len_chars(), "well")
+
+
+def is_on_robust_z(run: Run) -> bool:
+    """Whether curves were fitted on robust z, as they are over several plates."""
+    curves = run.table("curves")
+    return curves is not None and "scale" in curves.columns and "robust_z" in curves["scale"]
 
 
 def _values(table: pl.DataFrame) -> list[str]:

@@ -51,7 +51,7 @@ def mini(tmp_path_factory):
 def test_default_design_has_controls_and_series():
     wells = plan(PlateDesign())
     roles = pl.Series([well.role for well in wells]).value_counts()
-    assert dict(roles.iter_rows()) == {"negative": 8, "positive": 8, "treatment": 80}
+    assert dict(roles.iter_rows()) == {"negative": 11, "positive": 5, "treatment": 80}
     assert {w.well[1:] for w in wells if w.role != "treatment"} == {"01", "12"}
     series = [(w.compound.name, w.concentration) for w in wells if w.role == "treatment"]
     assert len(set(series)) == 80
@@ -92,8 +92,8 @@ def test_files_and_plate_map(mini):
     assert plate_map.columns == ["well_position", "compound", "role", "concentration", "unit"]
     assert plate_map["well_position"].to_list() == sorted(plate_map["well_position"])
     assert plate_map["role"].value_counts().sort("role").rows() == [
-        ("negative", 4),
-        ("positive", 4),
+        ("negative", 5),
+        ("positive", 3),
         ("treatment", 16),
     ]
     negative = plate_map.filter(pl.col("role") == "negative")
