@@ -80,7 +80,10 @@ def parse_well(text: str) -> str:
             f"{text!r} is not a well. Expected a row letter (A to AF) and a column number "
             "(1 to 48), as in B03."
         )
-    return well_at(row=found[1], column=found[2])
+    try:
+        return well_at(row=found[1], column=found[2])
+    except BadPlate as reason:
+        raise BadPlate(f"{text!r} is not a well. {reason}") from None
 
 
 def well_at(*, row: str, column: str) -> str:

@@ -100,7 +100,7 @@ class _Worker:
         self, sets: pl.DataFrame, stains: tuple[str, ...], pixel_format: PixelFormat
     ) -> Pictures:
         limits = plate_limits(sets, stains=stains, pixel_format=pixel_format)
-        first = int(sets["site"].min())
+        first = sets.select(pl.col("site").min()).item()
         return Pictures(self.request.out, stains, limits, self.request.save_labels, first)
 
 

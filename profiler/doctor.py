@@ -49,7 +49,7 @@ def _devices() -> Iterator[Finding]:
         text = "adds thousands of times too slowly on GPUs (jax#38806); install jax 0.11.1 or newer"
         yield Finding("scatter", text, is_fine=False)
     keep_compiled_programs()
-    yield Finding("compiled programs", f"kept in {jax.config.jax_compilation_cache_dir}")
+    yield Finding("compiled programs", f"kept in {jax.config.values['jax_compilation_cache_dir']}")
 
 
 def _disk(folder: Path) -> Finding:

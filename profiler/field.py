@@ -85,7 +85,7 @@ def compile_recipe(recipe: Recipe) -> FieldProgram:
     )
 
 
-def to_unit(images: Shaped[np.ndarray, "..."]) -> Float[Array, "..."]:
+def to_unit(images: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
     """Scale raw grey levels as CellProfiler does: integers by their type's maximum.
 
     The raw integers travel to the device; float32 is made there.
@@ -132,7 +132,7 @@ def _key(*parts: str) -> str:
 
 def keep_compiled_programs() -> None:
     """Turn JAX's persistent compilation cache on, unless the user has placed it elsewhere."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(home) / "plate-profiler" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

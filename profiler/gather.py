@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ TOO_MANY_CELLS = "too_many_cells"
 def wells_of(sets: pl.DataFrame) -> dict[Well, Files]:
     """The files of every field of every well, in the order they are read."""
     stains = [column for column in sets.columns if column.startswith(path_column(""))]
-    wells: dict[Well, dict[FieldKey, tuple[str, ...]]] = {}
+    wells: dict[Well, Any] = {}
     for plate, well, site, *files in sets.select("plate", "well", "site", *stains).iter_rows():
         paths = tuple(path for stack in files for path in stack or ())
         wells.setdefault((plate, well), {})[FieldKey(plate, well, site)] = paths

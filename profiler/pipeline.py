@@ -4,14 +4,14 @@ Every function is a stage and can be run alone; nothing is computed here. The st
 the cells read Parquet and need no JAX, so the one that does is imported where it is used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from plates.errors import BadPlate
+from plates.errors import BadPlate, NoControls
 from profiler.events import Event, Finished, StageDone
 from profiler.hits import Hits as HitTables
 from profiler.hits import call_hits
@@ -47,11 +47,15 @@ def run(request: Request) -> Iterator[Event]:
     layout = find_layout(request, sets)
     with locked(request.out):
         yield from make_cells(request, sets, layout)
-        yield from analyse(request.out)
+        yield from analyse(request.out, is_whole=not request.wells)
 
 
-def analyse(out: Path) -> Iterator[Event]:
+def analyse(out: Path, *, is_whole: bool = True) -> Iterator[Event]:
     """Run every stage after the cells, from the Parquet alone; the report is made whatever fails.
+
+    Args:
+        out: The run folder.
+        is_whole: Whether all wells were asked for; a few may well lack controls.
 
     Raises:
         BadPlate: No field of the run could be used.
@@ -62,7 +66,7 @@ def analyse(out: Path) -> Iterator[Event]:
         if not summary["fields_ok"] + summary["fields_empty"]:
             raise BadPlate(_all_failed(out))
         for stage in (make_profiles, make_hits):
-            done = stage(out)
+            done = stage(out) if is_whole else _without_controls(stage, out)
             summary |= {done.name: list(done.notes)} | dict(done.found)
             yield done
     finally:
@@ -85,13 +89,13 @@ def make_profiles(out: Path) -> StageDone:
     write_table(out / "wells.parquet", wells, level="wells", parameters=settings.model_dump())
     notes = tuple(coverage.sentences())
     if layout is None:
-        return StageDone("profile", (*notes, "Without a plate map wells are not normalised."))
+        return StageDone("profiles", (*notes, "Without a plate map wells are not normalised."))
 
     how = {"features": feature_columns(wells), "reference": is_role("negative")}
     profiles, lost = robust_z(wells, **how), lost_features(wells, **how)
     parameters = {"method": "robust_z", "reference": "negative", "within": "Metadata_Plate"}
     write_table(out / "profiles.parquet", profiles, level="profiles", parameters=parameters)
-    return StageDone("profile", (*notes, *_tell_lost(lost)))
+    return StageDone("profiles", (*notes, *_tell_lost(lost)))
 
 
 def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDone:
@@ -111,6 +115,14 @@ def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDo
         write_table(out / f"{name}.parquet", getattr(hits, name), level=name, parameters=parameters)
     found = {"readout": hits.readout, "best_readout": hits.best, "ranked_by": hits.ranked_by}
     return StageDone("hits", _tell_hits(hits), found)
+
+
+def _without_controls(stage: Callable[[Path], StageDone], out: Path) -> StageDone:
+    """Run a stage on a few wells, where a lack of controls is to be told, not raised."""
+    try:
+        return stage(out)
+    except NoControls as lack:
+        return StageDone(stage.__name__.removeprefix("make_"), (str(lack),))
 
 
 def count_fields(fields: pl.DataFrame) -> dict[str, Any]:

@@ -66,13 +66,13 @@ class Segment(_Model):
         1.5,
         6.0,
     )
-    gap_px: float = Field(0.0, ge=0, le=127)
+    gap_px: float = Field(default=0.0, ge=0, le=127)
     threshold: Literal["minimum_cross_entropy", "otsu"] = "minimum_cross_entropy"
-    correction: float = Field(1.0, gt=0)
-    regularisation: float = Field(0.05, ge=0)
-    min_nucleus_area_px: int = Field(25, ge=1)
+    correction: float = Field(default=1.0, gt=0)
+    regularisation: float = Field(default=0.05, ge=0)
+    min_nucleus_area_px: int = Field(default=25, ge=1)
     border: Literal["keep", "drop"] = "keep"
-    max_cells: int = Field(1024, ge=1, le=65_535)
+    max_cells: int = Field(default=1024, ge=1, le=65_535)
 
 
 class Measure(_Model):
@@ -112,8 +112,8 @@ class Hits(_Model):
 
     readout: str | tuple[str, ...] | None = None
     rank_by: Literal["readout", "profile"] = "readout"
-    threshold: float = Field(3.0, gt=0)
-    toxic_below: float = Field(0.5, ge=0, le=1)
+    threshold: float = Field(default=3.0, gt=0)
+    toxic_below: float = Field(default=0.5, ge=0, le=1)
 
 
 class Recipe(_Model):
@@ -180,7 +180,7 @@ def _explain(problem: Any) -> str:
     place = f"[{'.'.join(parents)}] {key}" if parents else key
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg']}, found {problem['input']!r}."
-    model = Recipe
+    model: Any = Recipe
     for part in parents:
         model = model.model_fields[part].annotation
     return f"{place} is not a setting. {suggestion(key, list(model.model_fields))}"

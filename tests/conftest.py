@@ -39,13 +39,14 @@ def _compiled_programs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_plate(tmp_path_factory) -> Path:
     """A 12-well synthetic plate: folder with images and `platemap.csv`."""
-    from plates.synthetic import Compound, PlateDesign, write_plate
+    from plates.synthetic import Compound, Phenotype, PlateDesign, write_plate
 
     folder = tmp_path_factory.mktemp("plates") / "mini"
     design = PlateDesign(
         plate="mini",
         plate_format=12,
         size=192,
+        untreated=Phenotype(n_cells=25),
         compounds=(Compound("Mover", phenotype="translocation", ec50=0.3), Compound("Idle")),
         concentrations=(0.1, 1.0, 10.0),
     )

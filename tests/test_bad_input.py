@@ -122,7 +122,8 @@ def test_a_mended_image_is_read_again(plate, tmp_path, small_plate):
     emptied(image(plate, "B02"))
     list(run(request(plate, tmp_path / "out")))
     shutil.copy(image(small_plate, "B02"), image(plate, "B02"))
-    assert next(iter(run(request(plate, tmp_path / "out")))).fields == 1
+    first, *_ = run(request(plate, tmp_path / "out"))
+    assert first.fields == 1
     fields = profiler.open(tmp_path / "out").fields.collect()
     assert set(fields["Metadata_QC_Status"]) == {"ok"}
 
@@ -184,7 +185,7 @@ def test_wells_on_one_side_only_are_kept_and_told(plate, tmp_path):
     status = dict(wells.select("Metadata_Well", "Metadata_QC_Status").iter_rows())
     assert status["B02"] == "ok"
     assert status["C03"] == "not_imaged"
-    told = " ".join(last.summary["profile"])
+    told = " ".join(last.summary["profiles"])
     assert "not imaged" in told
     assert "not in the plate map: mini/B02" in told
 

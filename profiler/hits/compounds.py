@@ -194,15 +194,15 @@ def _is_hit_by_run(table: pl.DataFrame, wells: pl.DataFrame, rule: HitRule) -> p
         best = agreeing_doses(effects, run=run, is_two_sided=two_sided)
         rows = series.join(best, on="series", how="left", maintain_order="left")
         limit = [
-            _run_limit(rule, run, n, controls, two_sided)
+            _run_limit(rule, run, n, controls)
             for n, controls in rows.select("n_doses", "controls").iter_rows()
         ]
         verdict |= (rows["strength"] >= pl.Series(limit, dtype=pl.Float64)).fill_null(False)
     return verdict
 
 
-def _run_limit(rule: HitRule, run: int, doses: int, controls: int, two_sided: bool) -> float:
-    sides = 2 if two_sided else 1
+def _run_limit(rule: HitRule, run: int, doses: int, controls: int) -> float:
+    sides = 2 if is_two_sided(rule.rank_by) else 1
     rate = stats.norm.sf(rule.threshold) / RULES
     return run_threshold(
         float(stats.norm.isf(rate)), run=run, doses=doses, controls=controls, sides=sides

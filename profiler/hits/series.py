@@ -43,9 +43,9 @@ def run_threshold(threshold: float, *, run: int, doses: int, controls: int, side
 
     def surplus(limit: float) -> float:
         tail = stats.norm.sf(limit * scale[:, None] - centre[None])
-        return places * sides * float((tail**run).mean()) - sides * stats.norm.sf(threshold)
+        return sides * (places * float((tail**run).mean()) - float(stats.norm.sf(threshold)))
 
-    return float(optimize.brentq(surplus, 0.0, 1e6))
+    return float(optimize.root_scalar(surplus, bracket=(0.0, 1e6), method="brentq").root)
 
 
 def agreeing_doses(effects: pl.DataFrame, *, run: int, is_two_sided: bool) -> pl.DataFrame:

@@ -35,8 +35,8 @@ def well_table(run: Run) -> pl.DataFrame:
 
     Returns:
         The columns of `SOURCES`, `readout` and `response` (the readout on the scale its curves
-        were fitted on), null where no table has them; plates by name, wells row by row. Where both wells.parquet and hits.parquet have a column, the
-        former is believed.
+        were fitted on), null where no table has them; plates by name, wells row by row.
+        Where both wells.parquet and hits.parquet have a column, the former is believed.
     """
     frames = [
         _renamed(run.table("wells"), readout=run.readout),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
@@ -35,6 +36,9 @@ class AugmentConfig:
         zoom: Scale from 1 / zoom to zoom, log-uniform.
         diameter: Range of median nuclear diameters, in pixels, that crops are brought
             into before zooming, so that no image asks for more context than a crop holds.
+        gamma: Exponent of intensities from 1 / gamma to gamma, log-uniform; moves where
+            the edge of a blurred nucleus seems to be, so the last steps want it near 1.
+        blur: Share of crops that are blurred.
         empty: Share of crops without any cell: noise over a smooth background.
     """
 
@@ -42,6 +46,8 @@ class AugmentConfig:
     batch: int = 6
     zoom: float = 1.6
     diameter: tuple[float, float] = (12.0, 60.0)
+    gamma: float = 1.6
+    blur: float = 0.3
     empty: float = 0.04
 
 
@@ -59,7 +65,8 @@ def examples(
         chosen = rng.choice(len(fields), config.batch, p=share)
         crops = [_crop(fields[index], config, rng) for index in chosen]
         planes, truth = zip(*crops, strict=True)
-        target = Prediction(*(np.stack(part) for part in zip(*truth, strict=True)))
+        foreground, distance = (np.stack(part) for part in zip(*truth, strict=True))
+        target = Prediction(jnp.asarray(foreground), jnp.asarray(distance))
         yield Example(np.stack(planes)[..., None].astype(np.float32), target)
 
 
@@ -76,7 +83,7 @@ def _crop(field: LabelledField, config: AugmentConfig, rng: np.random.Generator)
         labels = np.zeros(plane.shape, np.int32)
     else:
         plane, labels = _warp(field, config, rng)
-    return _intensities(plane, rng), targets(labels)
+    return _intensities(plane, config, rng), targets(labels)
 
 
 def _empty(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -111,9 +118,10 @@ def _zoom(labels: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -
     return into_range * config.zoom ** rng.uniform(-1, 1)
 
 
-def _intensities(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    plane = np.clip(plane, 0, None) ** rng.uniform(0.6, 1.6) + np.clip(plane, None, 0)
-    if rng.random() < 0.3:
+def _intensities(plane: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    gamma = config.gamma ** rng.uniform(-1, 1)
+    plane = np.clip(plane, 0, None) ** gamma + np.clip(plane, None, 0)
+    if rng.random() < config.blur:
         plane = ndimage.gaussian_filter(plane, rng.uniform(0.3, 1.5))
     if rng.random() < 0.5:
         plane = plane + rng.normal(0, rng.uniform(0, 0.08), plane.shape)

@@ -25,7 +25,7 @@ class DecodeConfig:
     """
 
     foreground: float = 0.0
-    seed: float = 0.6
+    seed: float = 0.55
     min_area_px: int = 25
 
 

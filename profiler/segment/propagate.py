@@ -73,11 +73,10 @@ def _price(plane: Plane, dy: int, dx: int, regularisation: float) -> Plane:
 
 
 def _look(plane: Array, dy: int, dx: int, fill: int | float | None) -> Array:
-    beyond = {"mode": "edge"} if fill is None else {"constant_values": fill}
+    edges = jnp.pad(plane, 1, mode="edge")
+    padded = edges if fill is None else jnp.pad(plane, 1, constant_values=fill)
     height, width = plane.shape
-    return lax.slice(
-        jnp.pad(plane, 1, **beyond), (1 + dy, 1 + dx), (1 + dy + height, 1 + dx + width)
-    )
+    return lax.slice(padded, (1 + dy, 1 + dx), (1 + dy + height, 1 + dx + width))
 
 
 def propagate_cpu(

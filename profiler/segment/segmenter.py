@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
     model, network, card = load_network(config.model)
     graph, state = nnx.split(model)
 
-    def find(state: nnx.State, plane: Plane) -> Nuclei:
+    def find(state: Any, plane: Plane) -> Nuclei:
         run = nnx.merge(graph, state)
         return decode(predict(run, normalise(plane), network), config.decode)
 

@@ -73,5 +73,5 @@ def _up(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _pad_to(plane: Plane, height: int, width: int) -> Plane:
+def _pad_to(plane: Plane, height: int, width: int) -> Float[Array, "padded_height padded_width"]:
     return jnp.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from profiler.segment.prediction import Prediction
-from profiler.shapes import Images
 
 DISTANCE_WEIGHT = 3.0  # brings both losses to one size after a few hundred steps
 
@@ -38,9 +37,9 @@ class TrainConfig:
 
 
 class Example(NamedTuple):
-    """A batch of normalised planes and their targets."""
+    """A batch of normalised planes and their targets, on the host or on the device."""
 
-    images: Images
+    images: Any
     target: Prediction
 
 

@@ -59,6 +59,7 @@ class Block(nnx.Module):
         self.norm2 = nnx.BatchNorm(outputs, momentum=0.95, rngs=rngs)
 
     def __call__(self, x: Activations) -> Activations:
+        """Convolve a batch; height and width stay."""
         x = nnx.relu(self.norm1(self.conv1(x)))
         return nnx.relu(self.norm2(self.conv2(x)))
 

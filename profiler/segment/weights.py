@@ -5,7 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError
@@ -28,9 +30,9 @@ class Card:
     """
 
     name: str
-    architecture: Mapping[str, object]
+    architecture: Mapping[str, Any]
     sha256: str
-    about: Mapping[str, object]
+    about: Mapping[str, Any]
 
 
 def save_network(path: Path, model: UNet, config: UNetConfig, *, about: Mapping) -> Card:
@@ -57,7 +59,8 @@ def load_network(name: str | Path) -> tuple[UNet, UNetConfig, Card]:
     path = path or lookup(MODELS, kind="segmentation model", name=str(name))
     card, tensors = _read(path)
     config = _architecture(card, path)
-    model = UNet(config, rngs=nnx.Rngs(0))
+    # Abstract first: drawing random weights only to replace them would cost a second.
+    model = nnx.eval_shape(lambda: UNet(config, rngs=nnx.Rngs(0)))
     _fill(model, tensors, path)
     model.eval()
     return model, config, card
@@ -98,19 +101,22 @@ def _architecture(card: Card, path: Path) -> UNetConfig:
 
 
 def _fill(model: UNet, tensors: Mapping[str, np.ndarray], path: Path) -> None:
-    wanted = _tensors(model)
-    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in tensors.items()}:
+    state = _flat(model)
+    wanted = {_name(key): leaf.shape for key, leaf in state}
+    if wanted != {name: value.shape for name, value in tensors.items()}:
         odd = sorted(set(wanted) ^ set(tensors)) or ["shapes differ"]
         raise BadModel(f"{path} does not fit the architecture on its card ({odd[0]}).")
-    state = nnx.state(model)
-    flat = [(key, leaf.replace(tensors[_name(key)])) for key, leaf in nnx.to_flat_state(state)]
-    nnx.update(model, nnx.from_flat_state(flat))
+    filled = [(key, leaf.replace(jnp.asarray(tensors[_name(key)]))) for key, leaf in state]
+    nnx.update(model, nnx.from_flat_state(filled))
 
 
 def _tensors(model: UNet) -> dict[str, np.ndarray]:
     """Parameters and running averages by path; random-number state is left out."""
-    state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-    return {_name(key): np.asarray(leaf[...]) for key, leaf in state}
+    return {_name(key): np.asarray(leaf[...]) for key, leaf in _flat(model)}
+
+
+def _flat(model: UNet) -> Any:
+    return nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
 
 
 def _name(key: tuple) -> str:

@@ -121,7 +121,10 @@ def test_role_synonyms(write, word, role):
         ("well,x,Metadata_x\nA1,1,1\n", "gives Metadata_x twice"),
         ("well,dose\nA1,1,2\n", "line 2 has 3 cells, but the header has 2"),
         ("well,dose\nA1\n", "line 2 has 1 cells, but the header has 2"),
-        ("well,dose\nA1,1\nZ99,1\n", "row 2 below the header: Row 26, column 99 is on no plate"),
+        (
+            "well,dose\nA1,1\nZ99,1\n",
+            "row 2 below the header: 'Z99' is not a well. Row 26, column 99 is on no plate",
+        ),
         ("well,dose\nfoo,1\n", "row 1 below the header: 'foo' is not a well"),
         ("well,dose\n,1\n", "row 1 below the header: The cell is empty in well"),
         ("row,column,dose\nA,,1\n", "The cell is empty in row or column"),

@@ -43,7 +43,7 @@ def well_rows(**columns):
 
 def well_table_schema():
     text = dict.fromkeys(("plate", "well", "compound", "role", "unit", "status"), pl.String)
-    numbers = ("concentration", "fields", "cells", "z", "score", "rank", "readout")
+    numbers = ("concentration", "fields", "cells", "z", "score", "rank", "readout", "response")
     return {**text, **dict.fromkeys(numbers, pl.Float64), "is_hit": pl.Boolean}
 
 
@@ -155,7 +155,7 @@ def test_curves_are_in_order_of_rank_and_counted(fake_run):
 
 
 def test_bands_are_the_middle_of_the_controls():
-    wells = well_rows(role=["negative"] * 11 + ["positive"], readout=[*range(11), None])
+    wells = well_rows(role=["negative"] * 11 + ["positive"], response=[*range(11), None])
     (band,) = control_bands(wells)
     assert band == ("negative", 1.0, 5.0, 9.0)
 
@@ -355,3 +355,10 @@ def test_long_values_are_cut():
     assert written(list(range(30))).endswith("22, 23 and 6 more")
     assert len(written("x" * 1000)) == 400
     assert written([{"name": "P1", "wells": 96}]) == "name: P1; wells: 96"
+
+
+def test_over_several_plates_points_are_on_the_scale_of_their_curves(run_copy, rewrite):
+    curves = table(run_copy, "curves").with_columns(scale=pl.lit("robust_z"))
+    rewrite(run_copy, "curves", curves)
+    wells = well_table(read_run(run_copy))
+    assert wells["response"].to_list() == wells["z"].to_list() != wells["readout"].to_list()
