@@ -61,7 +61,7 @@ def lines(screen: Screen, reference: Path) -> Iterator[Line]:
     yield Line("every positive above every negative", str(apart), "True", apart, "-")
     seconds = screen.fields.select(pl.col("Metadata_Seconds").median()).collect().item()
     yield Line(
-        "seconds a field, this machine",
+        "seconds a field (segment and measure), this machine",
         f"{seconds:.2f}",
         "< 4.5",
         seconds < 4.5,

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+MOST_NAMES = 12  # listed in a message
+
 
 class ProfilingError(Exception):
     """Says what was found, what was expected, what to do, and what was kept."""
@@ -68,6 +70,9 @@ def lookup(registry: Mapping[str, T], *, kind: str, name: str) -> T:
 
 
 def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
-    """Complete an error about an unknown name: the likely one, or all of them."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known) or 'none'}."
+    """Complete an error about an unknown name: the likely one, or the first dozen."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    listed = ", ".join(names[:MOST_NAMES]) + more
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {listed or 'none'}."

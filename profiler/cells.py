@@ -6,17 +6,21 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
+from plates.errors import BadPlate
+from plates.imageset import FieldKey
 from plates.loader import Batch, PixelFormat, batches, expected_format
+from plates.well import parse_well
 from profiler.events import Event, FieldsDone, Planned, WellSaved
 from profiler.field import FieldProgram, batch_size, compile_recipe, device_name
 from profiler.gather import FieldRow, WellGatherer, failed_row, field_row, wells_of
-from profiler.pictures import Pictures, label_path, plate_limits
+from profiler.pictures import LABELS, Pictures, label_path, plate_limits
 from profiler.recipe import Recipe
-from profiler.request import Request
+from profiler.request import PlateFields, Request
 from profiler.store.places import stored
-from profiler.store.run import RunFacts, claim, discard
+from profiler.store.run import FACTS, RunFacts, claim, discard
 from profiler.store.tables import write_table
 from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep, write_well
 
@@ -24,28 +28,30 @@ PACKAGES = ("plate-profiler", "jax", "jaxlib", "flax", "numpy", "polars", "pyarr
 
 
 def make_cells(
-    request: Request, sets: pl.DataFrame, layout: pl.DataFrame | None
+    request: Request, plates: PlateFields, layout: pl.DataFrame | None
 ) -> Iterator[Event]:
     """Compute the wells that are not up to date, then gather `fields.parquet`.
 
     Call it where the run folder is locked. Whatever stops it, finished wells stay.
     """
     program = compile_recipe(request.recipe)
-    if request.replace:
+    if request.replace and (request.out / FACTS).exists():
         discard(request.out)
-    claim(request.out, facts=_facts(request, sets, program))
+    claim(request.out, facts=_facts(request, plates.sets, program))
     sweep(request.out)
-    if layout is not None:
-        write_table(request.out / "layout.parquet", layout, level="layout", parameters={})
+    _keep_layout(request, layout)
 
-    wanted = wells_of(sets)
+    wanted = wells_of(plates.asked)
     done = _up_to_date(request, wanted, program)
-    todo = sets.join(_wells_frame(done), on=["plate", "well"], how="anti", maintain_order="left")
-    yield Planned(todo.height, len(wanted), len(done), _stray_notes(request, wanted))
+    todo = plates.asked.join(
+        _wells_frame(done), on=["plate", "well"], how="anti", maintain_order="left"
+    )
+    notes = (*plates.notes, *_stray_notes(request, wanted))
+    yield Planned(todo.height, len(wanted), len(done), notes)
 
     worker = _Worker(request, program, WellGatherer(wanted))
     for (plate,), fields in todo.group_by("plate", maintain_order=True):
-        yield from worker.plate(sets.filter(pl.col("plate") == plate), fields)
+        yield from worker.plate(plates.sets.filter(pl.col("plate") == plate), fields)
 
     rows = collect_fields(request.out, stored(request.out))
     parameters = {"computed_by": program.computed_by}
@@ -64,7 +70,7 @@ class _Worker:
         """Compute the fields `todo` of one plate, whose fields are all in `sets`."""
         images = self.request.recipe.images
         stains = tuple(images.channels)
-        pixel_format = expected_format(sets, channels=stains)
+        pixel_format = _format(sets, stains)
         pictures = self._pictures(sets, stains, pixel_format)
         loaded = batches(
             todo,
@@ -99,7 +105,8 @@ class _Worker:
     def _pictures(
         self, sets: pl.DataFrame, stains: tuple[str, ...], pixel_format: PixelFormat
     ) -> Pictures:
-        limits = plate_limits(sets, stains=stains, pixel_format=pixel_format)
+        projection = self.request.recipe.images.projection
+        limits = plate_limits(sets, stains=stains, pixel_format=pixel_format, projection=projection)
         first = sets.select(pl.col("site").min()).item()
         return Pictures(self.request.out, stains, limits, self.request.save_labels, first)
 
@@ -108,11 +115,41 @@ def _up_to_date(request: Request, wanted: Mapping[Well, Files], program: FieldPr
     done = finished(request.out, wanted=wanted, computed_by=program.computed_by)
     if not request.save_labels:
         return done
-    return {well for well in done if _has_labels(request, wanted[well])}
+    return done - _without_labels(request, done)
 
 
-def _has_labels(request: Request, files: Files) -> bool:
-    return all(label_path(request.out, key, "cells").is_file() for key in files)
+def _without_labels(request: Request, wells: set[Well]) -> set[Well]:
+    """Finished wells whose label images are yet to be written; failed fields have none."""
+    fields = collect_fields(request.out, wells).filter(
+        pl.col("Metadata_QC_Status").is_in(["ok", "no_cells", "too_many_cells"])
+    )
+    keys = [FieldKey(*row) for row in fields.select(pl.nth(0, 1, 2)).iter_rows()]
+    return {
+        (key.plate, key.well)
+        for key in keys
+        for name in LABELS
+        if not label_path(request.out, key, name).is_file()
+    }
+
+
+def _format(sets: pl.DataFrame, stains: tuple[str, ...]) -> PixelFormat:
+    """What the plate's images are like; where none can be read, each is to say why."""
+    try:
+        return expected_format(sets, channels=stains)
+    except BadPlate:
+        return PixelFormat(1, 1, np.dtype(np.uint16))
+
+
+def _keep_layout(request: Request, layout: pl.DataFrame | None) -> None:
+    """Keep the plate map for the stages to come; of a few wells, the part that is theirs."""
+    path = request.out / "layout.parquet"
+    if layout is None:
+        path.unlink(missing_ok=True)
+        return
+    if request.wells:
+        there = {well for _, well in stored(request.out)} | set(map(parse_well, request.wells))
+        layout = layout.filter(pl.col("Metadata_Well").is_in(sorted(there)))
+    write_table(path, layout, level="layout", parameters={})
 
 
 def _wells_frame(wells: set[Well]) -> pl.DataFrame:

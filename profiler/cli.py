@@ -1,7 +1,8 @@
 """Command line: parse, call one function, draw. No science here."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -76,10 +77,21 @@ def run(
     from profiler.request import Request
 
     chosen = tuple(filter(None, (well.strip() for well in wells.split(","))))
-    draw(events(Request(
-        plates=tuple(plates), out=out, recipe=load_recipe(recipe), layout=layout, wells=chosen,
-        save_labels=save_labels, replace=replace, batch=batch,
-    )))  # fmt: skip
+    request = Request(
+        plates=tuple(plates),
+        out=out,
+        recipe=load_recipe(recipe),
+        layout=layout,
+        wells=chosen,
+        save_labels=save_labels,
+        replace=replace,
+        batch=batch,
+    )
+    try:
+        draw(events(request))
+    except KeyboardInterrupt:
+        _talk("Interrupted. Finished wells are kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -93,16 +105,15 @@ def segment(
     from profiler.images import segment_folder
     from profiler.progress import draw_images
 
-    draw_images(segment_folder(folder, out, model=model, min_area_px=min_area))
+    draw_images(segment_folder(folder, out, model=model, min_area_px=min_area), out=out)
 
 
 @app.command()
 def profile(run: Out) -> None:
     """Make well profiles again from the cells of a RUN."""
     from profiler.pipeline import make_profiles
-    from profiler.store.lock import locked
 
-    with locked(run):
+    with _held(run):
         _say(make_profiles(run).notes)
 
 
@@ -115,11 +126,10 @@ def hits(
 ) -> None:
     """Rank the wells and compounds of a RUN again, and print the compounds."""
     from profiler.pipeline import make_hits
-    from profiler.store.lock import locked
     from profiler.store.screen import open as open_screen
 
     asked = {"readout": readout, "rank_by": rank_by and rank_by.value, "threshold": threshold}
-    with locked(run):
+    with _held(run):
         _say(make_hits(run, changes={k: v for k, v in asked.items() if v is not None}).notes)
     _print_table(open_screen(run).compounds.collect())
 
@@ -129,11 +139,12 @@ def report(run: Out) -> None:
     """Write the HTML page of a RUN again, and print where it is."""
     from profiler.report import write_report
 
-    typer.echo(write_report(run))
+    with _held(run):
+        typer.echo(write_report(run))
 
 
 @app.command()
-def query(runs: Annotated[list[Path], typer.Argument(metavar="RUN... SQL")]) -> None:
+def query(runs: Annotated[list[str], typer.Argument(metavar="RUN... SQL")]) -> None:
     """Ask the tables of one or more RUNs a question in SQL; the answer is CSV on stdout."""
     from profiler.store.query import query as ask
     from profiler.store.screen import open as open_screen
@@ -141,7 +152,7 @@ def query(runs: Annotated[list[Path], typer.Argument(metavar="RUN... SQL")]) -> 
     *folders, sql = runs
     if not folders:
         raise typer.BadParameter("expected one or more run folders, then an SQL statement")
-    typer.echo(ask(open_screen(folders), str(sql)).write_csv(), nl=False)
+    _print_table(ask(open_screen(folders), sql))
 
 
 @app.command()
@@ -185,11 +196,17 @@ def main() -> None:
         app()
     except ProfilingError as error:
         sys.exit(f"profiler: {error}")
-    except KeyboardInterrupt:
-        _talk(
-            "profiler: interrupted. Finished wells are kept; the same command goes on from there."
-        )
-        sys.exit(130)
+
+
+@contextmanager
+def _held(run: Path) -> Iterator[None]:
+    """Keep other commands out of a run folder, having checked that it is one."""
+    from profiler.store.lock import locked
+    from profiler.store.run import read_facts
+
+    read_facts(run)
+    with locked(run):
+        yield
 
 
 def _say(notes: Iterable[str]) -> None:

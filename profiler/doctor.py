@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> Iterator[Finding]:
-    """Look at interpreter, packages, device, memory, disk and shipped weights."""
+    """Look at interpreter, packages, device, disk and shipped weights."""
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
     for package in ("jax", "jaxlib", "flax", "polars", "pyarrow", "numba"):
         yield Finding(package, importlib.metadata.version(package))
@@ -44,7 +45,7 @@ def _devices() -> Iterator[Finding]:
     kinds = ", ".join(device.device_kind for device in jax.devices())
     backend = jax.default_backend()
     yield Finding("device", f"{backend}: {kinds}")
-    version = tuple(int(part) for part in jax.lib.__version__.split(".")[:3])
+    version = tuple(map(int, re.findall(r"\d+", jax.lib.__version__)[:3]))
     if backend == "gpu" and SLOW_SCATTER[0] <= version <= SLOW_SCATTER[1]:
         text = "adds thousands of times too slowly on GPUs (jax#38806); install jax 0.11.1 or newer"
         yield Finding("scatter", text, is_fine=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +17,17 @@ from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 SUFFIXES = (".tif", ".tiff", ".png")
 
 
+class ImageDone(NamedTuple):
+    """One image is through: how many nuclei it has, and how many images there are."""
+
+    name: str
+    nuclei: int
+    images: int
+
+
 def segment_folder(
     folder: Path, out: Path, *, model: str = "nuclei", min_area_px: int = 25
-) -> Iterator[tuple[str, int]]:
+) -> Iterator[ImageDone]:
     """Find nuclei in every image of a folder.
 
     Args:
@@ -27,14 +36,13 @@ def segment_folder(
         model: Shipped model, or a .safetensors file.
         min_area_px: Smaller objects are specks.
 
-    Yields:
-        Name of an image and how many nuclei it has.
-
     Raises:
-        BadPlate: The folder holds no images, or two that would share a label image.
+        BadPlate: The folder holds no images, two that would share a label image, or
+            images that their label images would overwrite.
         BadImage: At the end, naming every image that could not be read; the others are done.
     """
     images = _images(folder)
+    _check_out(out, images)
     keep_compiled_programs()
     config = SegmentConfig(model=model, decode=DecodeConfig(min_area_px=min_area_px))
     segmenter = load_segmenter(config)
@@ -46,7 +54,7 @@ def segment_folder(
             broken.append(problem)
             continue
         write_labels(out / f"{path.stem}.tif", labels)
-        yield path.name, int(labels.max(initial=0))
+        yield ImageDone(path.name, int(labels.max(initial=0)), len(images))
     if broken:
         reasons = "\n".join(str(problem) for problem in broken)
         raise BadImage(
@@ -69,6 +77,16 @@ def _images(folder: Path) -> list[Path]:
             "overwrite each other. Rename one."
         )
     return images
+
+
+def _check_out(out: Path, images: list[Path]) -> None:
+    own = {path.resolve() for path in images}
+    lost = [path for path in images if (out / f"{path.stem}.tif").resolve() in own]
+    if lost:
+        raise BadPlate(
+            f"The label image of {lost[0].name} would overwrite an image in {out}. Choose another "
+            "--out; nothing was written."
+        )
 
 
 def _labels(segmenter: Segmenter, path: Path) -> np.ndarray:

@@ -15,11 +15,12 @@ from profiler.report.thumbnail import display_limits, stain_colours, thumbnail, 
 from profiler.store.atomic import replacing
 from profiler.store.places import safe_name
 
+LABELS = ("nuclei", "cells")
 SAMPLE = 8  # fields, spread over the plate, that fix the grey levels of its pictures
 
 
 def plate_limits(
-    sets: pl.DataFrame, *, stains: Sequence[str], pixel_format: PixelFormat
+    sets: pl.DataFrame, *, stains: Sequence[str], pixel_format: PixelFormat, projection: str
 ) -> np.ndarray:
     """Find the grey levels that make the wells of a plate comparable to the eye.
 
@@ -28,7 +29,13 @@ def plate_limits(
         draws as an uninterrupted one does.
     """
     step = max(1, sets.height // SAMPLE)
-    sample = batches(sets.gather_every(step), channels=stains, pixel_format=pixel_format, size=1)
+    sample = batches(
+        sets.gather_every(step),
+        channels=stains,
+        pixel_format=pixel_format,
+        size=1,
+        projection=projection,
+    )
     images = [batch.images[0] for batch in sample if batch.keys]
     if not images:  # every field of the sample is broken; the run will say so
         return np.tile([0.0, 1.0], (len(stains), 1))
@@ -70,9 +77,12 @@ class Pictures:
                 colours=stain_colours(self.stains),
             )
             write_thumbnail(self.out, key.plate, key.well, picture=png)
-        if self.save_labels:
-            for name in ("nuclei", "cells"):
-                write_labels(label_path(self.out, key, name), getattr(result, name))
+        for name in LABELS:
+            path = label_path(self.out, key, name)
+            if self.save_labels:
+                write_labels(path, getattr(result, name))
+            else:  # those of an earlier run are no longer the labels of these cells
+                path.unlink(missing_ok=True)
 
 
 def label_path(out: Path, key: FieldKey, name: str) -> Path:

@@ -23,13 +23,15 @@ from profiler.profile import (
     lost_features,
     robust_z,
 )
-from profiler.recipe import Hits, Recipe, parse_recipe
+from profiler.recipe import Recipe, parse_recipe
 from profiler.report import write_report
 from profiler.request import Request, find_fields, find_layout
 from profiler.store.lock import locked
-from profiler.store.run import read_facts, write_facts
+from profiler.store.run import check, read_facts, write_facts
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import scan_table, write_table
+
+DERIVED = ("wells", "profiles", "statistics", "curves", "hits", "compounds")
 
 
 def run(request: Request) -> Iterator[Event]:
@@ -43,10 +45,12 @@ def run(request: Request) -> Iterator[Event]:
     """
     from profiler.cells import make_cells
 
-    sets = find_fields(request)
-    layout = find_layout(request, sets)
+    plates = find_fields(request)
+    layout = find_layout(request, plates.sets)
+    if not request.replace:
+        check(request.out, recipe=request.recipe.name)
     with locked(request.out):
-        yield from make_cells(request, sets, layout)
+        yield from make_cells(request, plates, layout)
         yield from analyse(request.out, is_whole=not request.wells)
 
 
@@ -62,6 +66,8 @@ def analyse(out: Path, *, is_whole: bool = True) -> Iterator[Event]:
         NoControls: The plate map's negative controls are missing or failed.
     """
     summary: dict[str, Any] = count_fields(scan_table(out / "fields.parquet").collect())
+    for name in DERIVED:  # what a failing stage leaves must not pass for this run's
+        (out / f"{name}.parquet").unlink(missing_ok=True)
     try:
         if not summary["fields_ok"] + summary["fields_empty"]:
             raise BadPlate(_all_failed(out))
@@ -107,7 +113,7 @@ def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDo
     """
     if _layout(out) is None:
         return StageDone("hits", ("Without a plate map there are no controls, and no hits.",))
-    settings = Hits(**_recipe(out).hits.model_dump() | dict(changes or {})).model_dump()
+    settings = _recipe(out, hits=changes or {}).hits.model_dump()
     screen = open_screen(out)
     hits = call_hits(screen.wells.collect(), screen.profiles.collect(), **settings)
     parameters = settings | {"readout": hits.readout, "rank_by": hits.ranked_by}
@@ -167,9 +173,11 @@ def _tell_lost(lost: pl.DataFrame) -> Iterator[str]:
         yield f"{plate}: {len(names)} features are null, as {why[reason]}: {listed}."
 
 
-def _recipe(out: Path) -> Recipe:
+def _recipe(out: Path, *, hits: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe as `run.json` keeps it, so that later stages need nothing else."""
-    return parse_recipe(dict(read_facts(out).settings), where=str(out / "run.json"))
+    settings = dict(read_facts(out).settings)
+    settings["hits"] = {**settings["hits"], **(hits or {})}
+    return parse_recipe(settings, where=str(out / "run.json"))
 
 
 def _layout(out: Path) -> pl.DataFrame | None:

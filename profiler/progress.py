@@ -1,6 +1,7 @@
 """A run, drawn on a terminal: bar, rate, time left, and what a person should know."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,12 +14,11 @@ talk = Console(stderr=True, highlight=False)  # stdout is for data
 def draw(events: Iterable[Event]) -> None:
     """Consume a run's events, drawing them."""
     with _bar("fields") as bar:
-        task = bar.add_task("measuring", total=None, rate="")
-        failed = 0
+        task, failed = bar.add_task("measuring", total=None, rate="", visible=False), 0
         for event in events:
             match event:
                 case Planned():
-                    bar.update(task, total=event.fields)
+                    bar.update(task, total=event.fields, visible=event.fields > 0)
                     _tell(bar, (_plan(event), *event.notes))
                 case FieldsDone():
                     failed += event.failed
@@ -29,12 +29,15 @@ def draw(events: Iterable[Event]) -> None:
                     _tell(bar, (_summary(event),))
 
 
-def draw_images(names: Iterable[tuple[str, int]]) -> None:
-    """Consume (image, objects found) pairs, drawing them."""
+def draw_images(done: Iterable[tuple[str, int, int]], *, out: Path) -> None:
+    """Consume (image, nuclei found, images in all), drawing them."""
     with _bar("images") as bar:
-        task = bar.add_task("segmenting", total=None, rate="")
-        for name, count in names:
-            bar.update(task, advance=1, rate=f"{name}: {count}")
+        task, nuclei, images = bar.add_task("segmenting", total=None, rate="", visible=False), 0, 0
+        for name, count, total in done:
+            nuclei, images = nuclei + count, images + 1
+            rate = f"{_rate(bar, task, 0)}  {name}: {count}"
+            bar.update(task, advance=1, total=total, visible=True, rate=rate)
+        _tell(bar, (f"{images} images, {nuclei:,} nuclei. Label images are in {out}.",))
 
 
 def _bar(unit: str) -> Progress:

@@ -130,6 +130,7 @@ class Recipe(_Model):
     def cells_key(self) -> str:
         """Hash of every setting that the cells depend on, hexadecimal."""
         parts = self.model_dump(mode="json", include={"images", "segment", "measure"})
+        del parts["segment"]["model"]  # its weights count, by their own hash, not its name
         return hashlib.blake2b(
             json.dumps(parts, sort_keys=True).encode(), digest_size=16
         ).hexdigest()
@@ -154,7 +155,16 @@ def load_recipe(name: str | Path) -> Recipe:
         raise BadRecipe(f"Cannot read the recipe {path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path} is not TOML: {error}.") from None
-    return parse_recipe({"name": path.stem} | table, where=str(path))
+    recipe = parse_recipe({"name": path.stem} | table, where=str(path))
+    return _with_own_model(recipe, path.parent)
+
+
+def _with_own_model(recipe: Recipe, home: Path) -> Recipe:
+    """Look for a recipe's own weights beside the recipe, wherever it is run from."""
+    if not recipe.segment.model.endswith(".safetensors"):
+        return recipe
+    segment = recipe.segment.model_copy(update={"model": str(home / recipe.segment.model)})
+    return recipe.model_copy(update={"segment": segment})
 
 
 def parse_recipe(table: dict[str, Any], *, where: str = "recipe") -> Recipe:

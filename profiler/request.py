@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from plates.errors import BadPlate, NoControls, lookup
 from plates.imageset import image_sets
 from plates.layout import read_layout
-from plates.readers import scan
+from plates.readers import scan, unused_images
 from plates.well import parse_well
 from profiler.profile.compounds import check_compounds
 from profiler.recipe import Recipe
@@ -40,8 +41,22 @@ class Request:
     batch: int | None = None
 
 
-def find_fields(request: Request) -> pl.DataFrame:
-    """List the fields that are to be computed, as `plates.imageset.image_sets` does.
+class PlateFields(NamedTuple):
+    """What is on the plates.
+
+    Attributes:
+        sets: Every field of every plate, as `plates.imageset.image_sets` lists them.
+        asked: Those of them to compute.
+        notes: What a person should know.
+    """
+
+    sets: pl.DataFrame
+    asked: pl.DataFrame
+    notes: tuple[str, ...]
+
+
+def find_fields(request: Request) -> PlateFields:
+    """List the fields of the plates, and which are to be computed.
 
     Raises:
         BadPlate: A folder cannot be read, or two hold a plate of the same name.
@@ -52,11 +67,12 @@ def find_fields(request: Request) -> pl.DataFrame:
     _check_names(planes)
     options = {"channels": images.channels, "timepoint": images.timepoint}
     sets = pl.concat([image_sets(table, **options) for table in planes.values()])
+    notes = tuple(filter(None, (_unused(folder, table) for folder, table in planes.items())))
     if not request.wells:
-        return sets
+        return PlateFields(sets, sets, notes)
     found = {well: well for well in sets["well"]}
     asked = [lookup(found, kind="well on the plate", name=parse_well(w)) for w in request.wells]
-    return sets.filter(pl.col("well").is_in(asked))
+    return PlateFields(sets, sets.filter(pl.col("well").is_in(asked)), notes)
 
 
 def find_layout(request: Request, sets: pl.DataFrame) -> pl.DataFrame | None:
@@ -72,6 +88,15 @@ def find_layout(request: Request, sets: pl.DataFrame) -> pl.DataFrame | None:
     check_compounds(layout)
     _check_controls(layout, plates=sets["plate"].unique().sort().to_list(), path=request.layout)
     return layout
+
+
+def _unused(folder: Path, planes: pl.DataFrame) -> str | None:
+    """Say so if a folder holds images that its reader did not take."""
+    images = unused_images(folder, planes)
+    if not images:
+        return None
+    first = ", ".join(path.name for path in images[:3])
+    return f"{len(images)} images in {folder} are not part of the plate, the first: {first}."
 
 
 def _check_names(planes: Mapping[Path, pl.DataFrame]) -> None:

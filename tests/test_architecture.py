@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DEVICE = {
-    "profiler.shapes",
-    "profiler.segment",
-    "profiler.measure",
-    "profiler.field",
-    "profiler.images",
-}
+DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "field", "images")}
+DEVICE |= {"profiler.doctor"}
 LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.report"}
 MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "plates": set(),
@@ -33,6 +28,13 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.pictures": {"plates", "profiler.field", "profiler.report", "profiler.store"},
     "profiler.cells": {"plates", "profiler.events", "profiler.field", "profiler.gather"}
     | {"profiler.pictures", "profiler.recipe", "profiler.request", "profiler.store"},
+    "profiler.images": {"plates", "profiler.field", "profiler.pictures", "profiler.segment"},
+    "profiler.progress": {"profiler.events"},
+    "profiler.overview": {"plates", "profiler.recipe"},
+    "profiler.models": {"profiler.segment"},
+    "profiler.doctor": {"plates", "profiler.field", "profiler.segment"},
+    "profiler.demo": {"plates", "profiler.events", "profiler.pipeline", "profiler.recipe"}
+    | {"profiler.request", "profiler.store"},
     "profiler.pipeline": {"plates", "profiler.cells", "profiler.events", "profiler.recipe"}
     | {"profiler.request"}
     | LAPTOP,

@@ -180,7 +180,9 @@ def test_a_plate_map_without_negative_controls_stops_before_computing(plate, tmp
 
 def test_wells_on_one_side_only_are_kept_and_told(plate, tmp_path):
     set_layout(plate, lambda t: t.filter(pl.col("well_position") != "B02"))
-    last = list(run(request(plate, tmp_path / "out")))[-1]
+    for path in plate.glob("mini_C03*"):
+        path.unlink()
+    last = list(run(request(plate, tmp_path / "out", wells=())))[-1]
     wells = profiler.open(tmp_path / "out").wells.collect()
     status = dict(wells.select("Metadata_Well", "Metadata_QC_Status").iter_rows())
     assert status["B02"] == "ok"
@@ -317,3 +319,70 @@ def test_an_interrupt_keeps_the_finished_wells_and_frees_the_folder(plate, tmp_p
     again = list(run(request(plate, tmp_path / "out")))
     assert again[0].wells_done >= 1
     assert isinstance(again[-1], Finished)
+
+
+# What a second look found
+
+
+def test_a_plate_of_which_nothing_can_be_read_does_not_stop_the_next(plate, small_plate, tmp_path):
+    broken = plate.rename(tmp_path / "broken")
+    for path in broken.glob("mini_*"):
+        path.rename(path.with_name(path.name.replace("mini", "broken"))).write_bytes(b"")
+    both = request(small_plate, tmp_path / "out", plates=(broken, small_plate), layout=None)
+    last = list(run(both))[-1]
+    assert last.summary["fields_failed"] == {"empty_file": 4}
+    assert last.summary["fields_ok"] == 4
+
+
+def test_label_images_follow_their_cells(plate, tmp_path):
+    def labels() -> int:
+        path = tmp_path / "out" / "labels" / "mini" / "A01_1_cells.tif"
+        return tifffile.imread(path).max() if path.exists() else 0
+
+    def cells() -> int:
+        return profiler.open(tmp_path / "out").cells.collect().height
+
+    one = request(plate, tmp_path / "out", wells=("A01",), layout=None, save_labels=True)
+    emptied(image(plate, "A04"))
+    list(run(replace(one, wells=("A01", "A04"))))
+    first, *_ = run(replace(one, wells=("A01", "A04")))
+    assert first.fields == 0  # the broken field has no labels to wait for
+    segment = one.recipe.segment.model_copy(update={"min_nucleus_area_px": 350})
+    fewer = replace(one, recipe=one.recipe.model_copy(update={"segment": segment}))
+    before = labels()
+    list(run(replace(fewer, save_labels=False, wells=("A01", "A04"))))
+    assert labels() == 0  # not those of the earlier cells
+    list(run(replace(fewer, wells=("A01", "A04"))))
+    assert before > labels() == cells() > 0
+
+
+def test_without_the_plate_map_of_an_earlier_run_its_hits_go(plate, small_run, tmp_path):
+    out = Path(shutil.copytree(small_run, tmp_path / "out"))
+    list(run(request(plate, out, layout=None, wells=())))
+    screen = profiler.open(out)
+    assert not screen.has("hits")
+    assert "Metadata_Role" not in screen.wells.collect_schema()
+
+
+def test_a_few_wells_are_not_told_that_the_others_were_not_imaged(plate, tmp_path):
+    list(run(request(plate, tmp_path / "out")))
+    wells = profiler.open(tmp_path / "out").wells.collect()
+    assert sorted(wells["Metadata_Well"]) == list(WELLS)
+
+
+def test_images_that_no_reader_takes_are_told(plate, tmp_path):
+    shutil.copy(image(plate, "A01"), plate / "thumbnail.tif")
+    first, *_ = run(request(plate, tmp_path / "out", wells=("A01",), layout=None))
+    assert "1 images" in first.notes[0]
+    assert "thumbnail.tif" in first.notes[0]
+
+
+def test_a_recipes_own_weights_lie_beside_it(tmp_path):
+    text = '[images]\nchannels = {DNA = "1"}\n[segment]\nmodel = "mine.safetensors"\n'
+    (tmp_path / "mine.toml").write_text(text)
+    assert load_recipe(tmp_path / "mine.toml").segment.model == str(tmp_path / "mine.safetensors")
+
+
+def test_replace_on_a_new_folder_is_an_ordinary_run(plate, tmp_path):
+    events = list(run(request(plate, tmp_path / "out", wells=("A01",), layout=None, replace=True)))
+    assert isinstance(events[-1], Finished)

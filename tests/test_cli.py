@@ -2,8 +2,10 @@
 
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +165,69 @@ def test_found_nuclei_match_the_truth_of_a_synthetic_field(tmp_path):
     assert call("segment", images, "--out", tmp_path / "labels").exit_code == 0
     found = tifffile.imread(tmp_path / "labels" / "one.tif")
     assert score([(made.nuclei, found)]).f1[0] > 0.9
+
+
+def test_a_query_for_a_table_with_lists_is_csv_too(out):
+    done = call("query", out, "SELECT * FROM compounds LIMIT 1")
+    assert done.exit_code == 0
+    assert "top_features" in done.stdout
+
+
+def test_sql_is_taken_as_it_is(out):
+    done = call("query", out, "SELECT 'a//b' AS x FROM wells LIMIT 1")
+    assert done.stdout == "x\na//b\n"
+
+
+def test_a_threshold_that_no_recipe_takes_is_a_message(out):
+    done = in_a_shell("hits", out, "--threshold", "0")
+    assert done.returncode == 1
+    assert "[hits] threshold" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_segment_refuses_to_overwrite_its_images(tmp_path):
+    tifffile.imwrite(tmp_path / "one.tif", np.zeros((64, 64), np.uint8))
+    before = (tmp_path / "one.tif").read_bytes()
+    done = call("segment", tmp_path, "--out", tmp_path)
+    assert "would overwrite" in str(done.exception)
+    assert (tmp_path / "one.tif").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_empty_images_of_any_depth_have_no_nuclei(kind, tmp_path):
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).poisson(60, (64, 64)).astype(kind)
+    tifffile.imwrite(tmp_path / "in" / "black.tif", np.zeros((64, 64), kind))
+    tifffile.imwrite(tmp_path / "in" / "noise.tif", noise)
+    assert call("segment", tmp_path / "in", "--out", tmp_path / "out").exit_code == 0
+    for name in ("black", "noise"):
+        assert not tifffile.imread(tmp_path / "out" / f"{name}.tif").any()
+
+
+@pytest.mark.parametrize("stage", ["profile", "hits", "report"])
+def test_a_mistyped_run_folder_is_not_made(stage, tmp_path):
+    done = call(stage, tmp_path / "typo")
+    assert "is not a run folder" in str(done.exception)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_folder_in_use_is_refused(out):
+    from profiler.store.lock import locked
+
+    with locked(out):
+        done = in_a_shell("report", out)
+    assert done.returncode == 1
+    assert "is in use by" in done.stderr
+
+
+def test_an_interrupt_ends_with_a_message_and_130(small_plate, tmp_path):
+    out = tmp_path / "out"
+    words = ("run", str(small_plate), "--out", str(out), "--recipe", "demo")
+    command = [sys.executable, "-m", "profiler.cli", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(out.rglob("A01.parquet")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Finished wells are kept" in stderr

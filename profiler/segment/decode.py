@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jax.ops import segment_sum
+from jax.ops import segment_max, segment_sum
 from jaxtyping import Array, Bool, Float, Int
 
 from profiler.segment.components import ascend, components
@@ -21,11 +21,13 @@ class DecodeConfig:
         foreground: Logit above which a pixel belongs to a nucleus.
         seed: Distance above which a pixel belongs to a nucleus's core; cores that do not
             touch are different nuclei.
+        faint: Distance that foreground without a core must reach to be a nucleus of its own.
         min_area_px: Smaller objects are specks.
     """
 
     foreground: float = 0.0
-    seed: float = 0.55
+    seed: float = 0.5
+    faint: float = 0.35
     min_area_px: int = 25
 
 
@@ -46,7 +48,7 @@ def decode(prediction: Prediction, config: DecodeConfig) -> Nuclei:
 
     Connected cores found the nuclei; every foreground pixel climbs the distance map to
     a core. The few that climb to a minor hill instead join the nucleus beside them, and
-    foreground without any core is dropped.
+    foreground without any core is a nucleus of its own, or dropped where it is faint.
 
     Args:
         prediction: One field, [height, width] (no batch axis).
@@ -63,6 +65,7 @@ def decode(prediction: Prediction, config: DecodeConfig) -> Nuclei:
     hills = ascend(height, foreground)
     roots = jnp.append(cores, jnp.int32(size))[hills]
     roots = _spread(roots.reshape(foreground.shape), foreground)
+    roots = _rescue(roots, foreground, height, least=config.faint)
     return _number(roots, min_area=config.min_area_px)
 
 
@@ -84,6 +87,21 @@ def _spread(
         return later, jnp.any(later != now)
 
     return lax.while_loop(lambda state: state[1], grow, (roots, jnp.array(True)))[0]
+
+
+def _rescue(
+    roots: Int[Array, "height width"],
+    foreground: Bool[Array, "height width"],
+    height: Float[Array, "height width"],
+    *,
+    least: float,
+) -> Int[Array, "height width"]:
+    """Make a nucleus of every stretch of foreground that no core lies in, if it peaks at all."""
+    size = roots.size
+    alone = components(foreground & (roots == size))
+    peak = segment_max(height.ravel(), alone, size + 1)
+    kept = jnp.where(peak[alone] > least, alone, size).reshape(roots.shape)
+    return jnp.where(roots == size, kept, roots)
 
 
 def _number(roots: Int[Array, "height width"], *, min_area: int) -> Nuclei:

@@ -53,7 +53,7 @@ class Table(NamedTuple):
     needs_layout: bool = True
 
 
-_RUN = "profiler run PLATE --out {out}"
+_RUN = "profiler run PLATE --recipe RECIPE --out {out}"
 _PROFILE = "profiler profile {out}"
 _HITS = "profiler hits {out}"
 

@@ -127,7 +127,10 @@ def scan_cells(out: Path) -> pl.LazyFrame:
     """
     wells = stored(out)
     if not wells:
-        raise BadRun(f"{out} has no cells yet. Make them with: profiler run PLATE --out {out}")
+        raise BadRun(
+            f"{out} has no cells yet. Make them with: "
+            f"profiler run PLATE --recipe RECIPE --out {out}"
+        )
     paths = [well_path(out, *well) for well in wells]
     _check_uniform(out, dict(zip(wells, read_footers(paths), strict=True)))
     return scan_checked(paths)

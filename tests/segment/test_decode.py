@@ -58,9 +58,11 @@ def test_specks_and_coreless_foreground_are_dropped():
     labels[20:40, 20:40] = 2
     prediction = perfect(labels)
     faint = prediction.distance.at[20:40, 20:40].multiply(0.3)
+    dim = prediction.distance.at[20:40, 20:40].multiply(0.45)
     assert decode(prediction, DecodeConfig(min_area_px=17)).count == 1
     assert decode(prediction, DecodeConfig(min_area_px=16)).count == 2
     assert decode(prediction._replace(distance=faint), DecodeConfig(min_area_px=1)).count == 1
+    assert decode(prediction._replace(distance=dim), DecodeConfig(min_area_px=1)).count == 2
 
 
 def test_an_empty_field_has_no_nuclei_and_a_full_one_has_one():
