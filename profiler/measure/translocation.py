@@ -19,8 +19,9 @@ class Translocation(NamedTuple):
         NucleusCytoplasmMedianRatio: Median over median; NaN where the latter is 0.
         NucleusCytoplasmDifference: Mean of the nucleus minus mean of the cytoplasm, in the units
             of the image.
-        NucleusFraction: Integrated intensity of the nucleus over that of the cell: 1 for a cell
-            without cytoplasm, NaN for one without nucleus or where the latter is 0.
+        NucleusFraction: Integrated intensity of the nucleus over that of nucleus and cytoplasm,
+            which leaves out a gap between them: 1 for a cell without cytoplasm, NaN for one
+            without nucleus or where the latter is 0.
     """
 
     NucleusCytoplasmRatio: Any
@@ -35,18 +36,20 @@ def translocation(nuclei: Any, cells: Any, cytoplasm: Any) -> Translocation:
 
     Args:
         nuclei: The channel's `Signal` in the nuclei.
-        cells: In the cells.
+        cells: In the cells; unused, a family over cells is given all three.
         cytoplasm: In the cytoplasm.
     """
+    del cells
     inside = nuclei.total / nuclei.objects.area
     outside = cytoplasm.total / cytoplasm.objects.area
+    nucleus = inside * nuclei.objects.area
     xp = inside.__array_namespace__()
     return Translocation(
         inside / outside,
         xp.log2(inside / outside),
         nuclei.quantile(0.5) / cytoplasm.quantile(0.5),
         inside - outside,
-        inside * nuclei.objects.area / cells.total,
+        nucleus / (nucleus + cytoplasm.total),
     )
 
 
