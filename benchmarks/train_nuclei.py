@@ -33,7 +33,6 @@ from profiler.segment.train import Example, TrainConfig, train
 from profiler.segment.unet import UNet, UNetConfig
 from profiler.segment.weights import load_network, save_network
 
-
 SPLIT = (
     "trained on BBBC039 training images less the last 10 by name, and DSB2018 images whose name's "
     "sha256 is no multiple of 7; those kept apart chose steps and thresholds; BBBC039 validation "

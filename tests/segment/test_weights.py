@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from flax import nnx
 from safetensors.numpy import load_file
 
 from plates.errors import BadModel, UnknownName
+from profiler.segment.catalogue import MODELS
 from profiler.segment.unet import UNet, UNetConfig
 from profiler.segment.weights import load_network, save_network
 
@@ -84,3 +86,12 @@ def test_a_card_that_is_no_card_is_refused(saved):
     saved[0].with_suffix(".json").write_text("[]")
     with pytest.raises(BadModel, match="not a model card"):
         load_network(saved[0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_shipped_network_is_whole_small_and_says_where_it_comes_from(name):
+    model, _, card = load_network(name)
+    assert {"data", "split", "scores"} <= card.about.keys()
+    assert card.name == name
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    assert parameters < 10_000_000
