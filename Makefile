@@ -13,7 +13,9 @@ test: $(READY)            ## the whole test suite
 	$(BIN)/python -m pytest
 
 lint: $(READY)            ## format, style and types
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(READY)            ## docs/schema.md, generated from code
 	$(BIN)/python -c "from profiler.store.schema import describe; print(describe(), end='')" > docs/schema.md
