@@ -113,7 +113,10 @@ HEAD = "FileName_OrigA,Metadata_Well"
             "images/gone.tif,A1\n/gone2.tif,A2",
             r"None of the 2 files .*; the first is .*BR1/images/gone",
         ),
-        ("images/a.tif,A99", "load_data.csv, row 1 below the header: Row 1, column 99 is on no"),
+        (
+            "images/a.tif,A99",
+            "load_data.csv, row 1 below the header: 'A99' is not a well. Row 1, column 99 is on no",
+        ),
         ("images/a.tif,A1\n,A2", "row 2 below the header names no file at all"),
         ("images/a.tif,A1\nimages/b.tif,A1", r"well A01, .* has two files: .*a.tif and .*b.tif"),
         ("", "has a header but no rows"),

@@ -140,7 +140,7 @@ def test_patterns_that_are_none(folder, pattern, error, message):
         (
             "Z99_1.tif",
             r"(?P<well>\w+)_(?P<channel>\d)\.tif",
-            "Z99_1.tif: Row 26, column 99 is on no",
+            "Z99_1.tif: 'Z99' is not a well. Row 26, column 99 is on no",
         ),
         (
             "A1_sx_1.tif",

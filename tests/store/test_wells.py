@@ -328,7 +328,7 @@ def test_sweep_of_a_new_folder_does_nothing(out):
 
 def test_no_wells_yet(out):
     with pytest.raises(
-        BadRun, match=r"has no cells yet\. Make them with: profiler run PLATE --out"
+        BadRun, match=r"has no cells yet\. Make them with: profiler run PLATE --recipe RECIPE --out"
     ):
         scan_cells(out)
 
