@@ -89,17 +89,17 @@ class _Worker:
 
     def _compute(self, batch: Batch, pictures: Pictures) -> list[FieldRow]:
         start = time.perf_counter()
-        columns, max_cells = self.program.columns, self.request.recipe.segment.max_cells
-        results = self.program.run(batch.images)[: len(batch.keys)] if batch.keys else []
+        program, max_cells = self.program, self.request.recipe.segment.max_cells
+        results = program.run(batch.images)[: len(batch.keys)] if batch.keys else []
         share = (time.perf_counter() - start) / max(len(batch.keys), 1)
         for key, image, result in zip(batch.keys, batch.images, results, strict=False):
             pictures.keep(key, image, result)
         return [
             *(
-                field_row(key, result, columns=columns, max_cells=max_cells, seconds=share)
+                field_row(key, result, program=program, max_cells=max_cells, seconds=share)
                 for key, result in zip(batch.keys, results, strict=True)
             ),
-            *(failed_row(failure, columns=columns) for failure in batch.failures),
+            *(failed_row(failure, program=program) for failure in batch.failures),
         ]
 
     def _pictures(

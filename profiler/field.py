@@ -6,6 +6,7 @@ executor, here or on a cluster, calls it batch by batch.
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from profiler.segment.compartments import CellsConfig, Compartments
 from profiler.segment.decode import DecodeConfig
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 
-CELLS_VERSION = "1"  # raised when the same recipe gives other numbers than before
+CELLS_VERSION = "2"  # raised when the same recipe gives other numbers than before
 
 
 class FieldResult(NamedTuple):
@@ -35,6 +36,8 @@ class FieldResult(NamedTuple):
         touches_border: [cell] bool.
         nuclei: Label image [height, width] int32.
         cells: Label image of the cells, with the same ids.
+        image: Features of the field itself, [image column] float32.
+        measure_seconds: The field's share of the time that measuring its batch took.
     """
 
     features: np.ndarray
@@ -42,6 +45,8 @@ class FieldResult(NamedTuple):
     touches_border: np.ndarray
     nuclei: np.ndarray
     cells: np.ndarray
+    image: np.ndarray
+    measure_seconds: float
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,15 @@ class FieldProgram:
     """A recipe, compiled.
 
     Attributes:
-        columns: Names of the features, in the order of `FieldResult.features`.
+        columns: Names of the cells' features, in the order of `FieldResult.features`.
+        image_columns: Names of the fields' own, in the order of `FieldResult.image`.
         weights: Hash of the network's weights.
         computed_by: Hash of all that the cells depend on besides the images.
         run: Raw images [batch, height, width, channel] to one result per image.
     """
 
     columns: tuple[str, ...]
+    image_columns: tuple[str, ...]
     weights: str
     computed_by: str
     run: Callable[[Shaped[np.ndarray, "batch height width channel"]], list[FieldResult]]
@@ -76,9 +83,12 @@ def compile_recipe(recipe: Recipe) -> FieldProgram:
         stains=stains,
         channels=recipe.measure.channels or stains,
         max_cells=recipe.segment.max_cells,
+        options=recipe.measure.options,
+        threads=available_cores(),
     )
     return FieldProgram(
         columns=plan.columns,
+        image_columns=plan.image_columns,
         weights=segmenter.card.sha256,
         computed_by=_key(recipe.cells_key(), segmenter.card.sha256, CELLS_VERSION),
         run=partial(_run, segmenter.segment, plan),
@@ -105,10 +115,17 @@ def _run(
     images: np.ndarray,
 ) -> list[FieldResult]:
     scaled = _to_unit(images)
-    found = segment(scaled)
-    features = measure_batch(scaled, found, plan=plan).features
-    parts = jax.device_get((features, found.count, found.touches_border, found.nuclei, found.cells))
-    return [FieldResult(f, int(n), *rest) for f, n, *rest in zip(*parts, strict=True)]
+    found = jax.block_until_ready(segment(scaled))
+    start = time.perf_counter()
+    table = jax.block_until_ready(measure_batch(scaled, found, plan=plan))
+    share = (time.perf_counter() - start) / len(images)
+    parts = jax.device_get(
+        (table.features, found.count, found.touches_border, found.nuclei, found.cells, table.image)
+    )
+    return [
+        FieldResult(features, int(count), *rest, measure_seconds=share)
+        for features, count, *rest in zip(*parts, strict=True)
+    ]
 
 
 def _segment_config(recipe: Recipe) -> SegmentConfig:
@@ -137,6 +154,11 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(Path(home) / "plate-profiler" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def batch_size() -> int:

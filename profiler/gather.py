@@ -10,7 +10,8 @@ import polars as pl
 from plates.imageset import FieldKey, path_column
 from plates.loader import Failure
 from plates.pixels import FileStamp
-from profiler.field import FieldResult
+from profiler.field import FieldProgram, FieldResult
+from profiler.store.schema import FIELD_KEYS, FIELDS
 from profiler.store.wells import Files, Well, WellTables
 
 OK = "ok"
@@ -37,32 +38,55 @@ class FieldRow:
         status: "ok" or a code.
         reason: A sentence, where the status is not ok.
         cells: Rows for the cell table, empty for a field that failed.
+        image: Row for the image table, null for a field that failed.
         seconds: Share of its batch's time.
+        measure_seconds: Measuring's part of it.
     """
 
     key: FieldKey
     status: str
     reason: str | None
     cells: pl.DataFrame
+    image: pl.DataFrame
     seconds: float
+    measure_seconds: float
 
 
 def field_row(
-    key: FieldKey, result: FieldResult, *, columns: tuple[str, ...], max_cells: int, seconds: float
+    key: FieldKey,
+    result: FieldResult,
+    *,
+    program: FieldProgram,
+    max_cells: int,
+    seconds: float,
 ) -> FieldRow:
-    """Judge a computed field and lay out its cells."""
+    """Judge a computed field and lay out its features."""
     status, reason = _verdict(result.count, max_cells)
     rows = result.count if status == OK else 0
-    return FieldRow(key, status, reason, _cells(key, result, columns, rows), seconds)
-
-
-def failed_row(failure: Failure, *, columns: tuple[str, ...]) -> FieldRow:
-    """Lay out a field that could not be loaded."""
-    none = FieldResult(
-        np.empty((0, len(columns)), np.float32), 0, np.empty(0, bool), *[np.empty((0, 0))] * 2
+    return FieldRow(
+        key,
+        status,
+        reason,
+        _cells(key, result.features[:rows], result.touches_border[:rows], program.columns),
+        _features(_keys(key, 1), result.image[None], program.image_columns),
+        seconds,
+        result.measure_seconds,
     )
-    cells = _cells(failure.key, none, columns, 0)
-    return FieldRow(failure.key, failure.code, failure.message, cells, 0.0)
+
+
+def failed_row(failure: Failure, *, program: FieldProgram) -> FieldRow:
+    """Lay out a field that could not be loaded."""
+    no_cells = np.empty((0, len(program.columns)), np.float32)
+    unknown = np.full((1, len(program.image_columns)), np.nan, np.float32)
+    return FieldRow(
+        failure.key,
+        failure.code,
+        failure.message,
+        _cells(failure.key, no_cells, np.empty(0, bool), program.columns),
+        _features(_keys(failure.key, 1), unknown, program.image_columns),
+        0.0,
+        0.0,
+    )
 
 
 def _verdict(count: int, max_cells: int) -> tuple[str, str | None]:
@@ -80,18 +104,32 @@ def _verdict(count: int, max_cells: int) -> tuple[str, str | None]:
     return OK, None
 
 
-def _cells(key: FieldKey, result: FieldResult, columns: tuple[str, ...], rows: int) -> pl.DataFrame:
-    keys = pl.DataFrame(
+def _cells(
+    key: FieldKey, features: np.ndarray, touches_border: np.ndarray, columns: tuple[str, ...]
+) -> pl.DataFrame:
+    rows = len(features)
+    keys = _keys(key, rows).with_columns(
+        pl.int_range(1, rows + 1, dtype=pl.Int32, eager=True).alias("Metadata_ObjectNumber"),
+        pl.Series("Metadata_QC_TouchesBorder", touches_border, dtype=pl.Boolean),
+    )
+    return _features(keys, features, columns)
+
+
+def _keys(key: FieldKey, rows: int) -> pl.DataFrame:
+    named = zip(FIELD_KEYS, key, strict=True)
+    return pl.DataFrame(
         {
-            "Metadata_Plate": pl.repeat(key.plate, rows, eager=True, dtype=pl.String),
-            "Metadata_Well": pl.repeat(key.well, rows, eager=True, dtype=pl.String),
-            "Metadata_Site": pl.repeat(key.site, rows, eager=True, dtype=pl.Int32),
-            "Metadata_ObjectNumber": pl.int_range(1, rows + 1, dtype=pl.Int32, eager=True),
-            "Metadata_QC_TouchesBorder": pl.Series(result.touches_border[:rows], dtype=pl.Boolean),
+            column.name: pl.repeat(
+                value, rows, eager=True, dtype=pl.Int32 if isinstance(value, int) else pl.String
+            )
+            for column, value in named
         }
     )
-    features = np.ascontiguousarray(result.features[:rows])
-    table = pl.from_numpy(features, schema=dict.fromkeys(columns, pl.Float32), orient="row")
+
+
+def _features(keys: pl.DataFrame, features: np.ndarray, columns: tuple[str, ...]) -> pl.DataFrame:
+    schema = dict.fromkeys(columns, pl.Float32)
+    table = pl.from_numpy(np.ascontiguousarray(features), schema=schema, orient="row")
     return pl.concat([keys, table.fill_nan(None)], how="horizontal")
 
 
@@ -125,21 +163,15 @@ class WellGatherer:
             *well,
             cells=pl.concat([row.cells for row in ordered]),
             fields=pl.DataFrame([_describe(row) for row in ordered], schema=FIELD_ROW),
+            images=pl.concat([row.image for row in ordered]),
             inputs={key: self._inputs.pop(key) for key in sorted(rows)},
         )
 
 
-FIELD_ROW = {
-    "Metadata_Plate": pl.String,
-    "Metadata_Well": pl.String,
-    "Metadata_Site": pl.Int32,
-    "Metadata_QC_Status": pl.String,
-    "Metadata_QC_Reason": pl.String,
-    "Metadata_Object_Count": pl.Int32,
-    "Metadata_Seconds": pl.Float32,
-}
+FIELD_ROW = pl.DataFrame(FIELDS.empty_table()).schema
 
 
-def _describe(row: FieldRow) -> dict:
-    values = (*row.key, row.status, row.reason, row.cells.height, row.seconds)
+def _describe(row: FieldRow) -> dict[str, Any]:
+    count, seconds = row.cells.height, (row.seconds, row.measure_seconds)
+    values = (*row.key, row.status, row.reason, count, *seconds)
     return dict(zip(FIELD_ROW, values, strict=True))

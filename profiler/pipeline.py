@@ -144,6 +144,9 @@ def count_fields(fields: pl.DataFrame) -> dict[str, Any]:
         "fields_failed": dict(sorted(codes.iter_rows())),
         "cells": int(fields["Metadata_Object_Count"].sum()),
         "seconds_per_field": fields.filter(status == "ok")["Metadata_Seconds"].median(),
+        "measure_seconds_per_field": fields.filter(status == "ok")[
+            "Metadata_Seconds_Measure"
+        ].median(),
     }
 
 

@@ -69,8 +69,8 @@ def _summary(event: Finished) -> str:
     failed = ", ".join(f"{n} {code}" for code, n in s["fields_failed"].items())
     trouble = f" {sum(s['fields_failed'].values())} failed ({failed})." if failed else ""
     empty = f" {s['fields_empty']} without cells." if s["fields_empty"] else ""
-    pace = s["seconds_per_field"]
-    speed = f", {pace:.2f} s a field" if pace else ""
+    pace, measuring = s["seconds_per_field"], s["measure_seconds_per_field"]
+    speed = f", {pace:.2f} s a field ({measuring:.2f} s of it measuring)" if pace else ""
     return (
         f"{s['wells']} wells, {s['fields_ok']} of {s['fields']} fields, {s['cells']:,} cells"
         f"{speed}.{trouble}{empty} Results are in {event.out}."

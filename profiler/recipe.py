@@ -81,10 +81,12 @@ class Measure(_Model):
     Attributes:
         families: Names of built-in families, or "module:attribute" of your own.
         channels: Stains to measure; all by default.
+        options: Family -> its options, as [measure.options.Texture] scales = [3, 5, 10].
     """
 
     families: tuple[str, ...] = ("AreaShape", "Intensity", "Location")
     channels: tuple[str, ...] = ()
+    options: dict[str, dict[str, Any]] = {}
 
 
 class Profile(_Model):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from profiler.measure.correlation import CORRELATION
 from profiler.measure.driver import CellLabels, HasCompartments, Table, measure, measure_batch
-from profiler.measure.family import COMPARTMENTS, FeatureFamily, Over
+from profiler.measure.family import COMPARTMENTS, IMAGE, FeatureFamily, Over
 from profiler.measure.hull import HULL
 from profiler.measure.intensity import INTENSITY
 from profiler.measure.location import LOCATION
@@ -22,6 +22,7 @@ from profiler.measure.translocation import TRANSLOCATION
 __all__ = [
     "COMPARTMENTS",
     "FAMILIES",
+    "IMAGE",
     "CellLabels",
     "FeatureFamily",
     "HasCompartments",
@@ -51,6 +52,7 @@ def plan_measurement(
     max_cells: int,
     backend: Literal["auto", "cpu", "jax"] = "auto",
     options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    threads: int = 1,
 ) -> Plan:
     """Decide what to measure, once for a run.
 
@@ -61,9 +63,11 @@ def plan_measurement(
         max_cells: Rows of each field's table.
         backend: Which kernels; "auto" takes the CPU's where JAX has no accelerator.
         options: For families that take options, their keyword arguments.
+        threads: How many of the CPU's kernels run at a time.
 
     Returns:
-        The plan that `measure` and `measure_batch` follow; `Plan.columns` names the features.
+        The plan that `measure` and `measure_batch` follow; `Plan.columns` names the features of
+        cells, `Plan.image_columns` those of fields.
 
     Raises:
         UnknownName: A family or channel that does not exist.
@@ -71,4 +75,4 @@ def plan_measurement(
     """
     chosen = resolve(families, known=FAMILIES, options=options)
     runs = runs_of(chosen, stains=stains, channels=stains if channels is None else channels)
-    return Plan(runs, max_cells, stains, backend_of(backend))
+    return Plan(runs, max_cells, stains, backend_of(backend), threads)

@@ -1,20 +1,24 @@
 """Measuring one field on the CPU: packed pixels, and the loop over the plan's runs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import no_type_check
+from typing import NamedTuple, TypeVar, no_type_check
 
 import numba
 import numpy as np
 
-from profiler.measure.family import Over
+from profiler.measure.family import COMPARTMENTS, IMAGE, Over
+from profiler.measure.memo import Memo
 from profiler.measure.plan import Plan, Run
 from profiler.measure.quantile import quantile
 
 # Below `@no_type_check`: annotations are checked at run time in tests, which numba cannot compile.
 compiled = partial(numba.njit, cache=True, nogil=True)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Objects:
     order: np.ndarray
     offsets: np.ndarray
     boxes: np.ndarray
+    _memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
+    def once(self, make: Callable[..., T], **options: object) -> T:
+        """What `make(objects, **options)` returns, made once whoever asks."""
+        return self._memo.get(make, self, **options)
 
     @cached_property
     def area(self) -> np.ndarray:
@@ -81,6 +90,16 @@ class Signal:
 
     objects: Objects
     plane: np.ndarray
+    _of_plane: Memo = field(default_factory=Memo, repr=False, compare=False)
+    _memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
+    def once(self, make: Callable[..., T], **options: object) -> T:
+        """What `make(plane, **options)` returns, made once for all compartments and the image."""
+        return self._of_plane.get(make, self.plane, **options)
+
+    def derive(self, make: Callable[..., T], **options: object) -> T:
+        """What `make(signal, **options)` returns, made once for all pairs with this signal."""
+        return self._memo.get(make, self, **options)
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -119,43 +138,61 @@ def pack(labels: np.ndarray, *, max_cells: int) -> Objects:
     return Objects(labels, *_pack(labels, max_cells))
 
 
+class FieldTable(NamedTuple):
+    """What was measured in one field.
+
+    Attributes:
+        features: Of the cells, [cell, column] float32.
+        image: Of the field itself, [image column] float32.
+        area: Of each compartment's objects, [compartment, cell].
+    """
+
+    features: np.ndarray
+    image: np.ndarray
+    area: np.ndarray
+
+
 def measure_field(
     image: np.ndarray, labels: Mapping[str, np.ndarray], runs: tuple[Run, ...], *, plan: Plan
-) -> tuple[np.ndarray, np.ndarray]:
-    """Measure one field.
-
-    Returns:
-        The runs' columns one after another, [cell, column] float32, and the area of each
-        compartment's objects, [compartment, cell].
-    """
-    planes = np.moveaxis(image, -1, 0)  # views: each signal gathers its own pixels
+) -> FieldTable:
+    """Measure one field; columns are those of `runs`, one after another."""
     packed = {name: pack(label, max_cells=plan.max_cells) for name, label in labels.items()}
-    seen = {name: [Signal(one, plane) for plane in planes] for name, one in packed.items()}
-    blocks = [_block(run, packed, seen) for run in runs]
-    empty = np.empty((0, plan.max_cells), np.float32)
-    areas = np.stack([objects.area for objects in packed.values()])
-    return np.concatenate([empty, *blocks]).T, areas
+    if any(run.compartment == IMAGE for run in runs):
+        packed[IMAGE] = pack(np.ones(image.shape[:2], np.int32), max_cells=1)
+    # Planes are views: each signal gathers its own pixels.
+    channels = [(plane, Memo()) for plane in np.moveaxis(image, -1, 0)]
+    seen = {name: [Signal(one, *channel) for channel in channels] for name, one in packed.items()}
 
+    calls = [(run, pick) for run in runs for pick in run.picks]
+    with ThreadPoolExecutor(plan.threads) as pool:
+        blocks = list(pool.map(lambda call: _call(call[0], call[1], packed, seen), calls))
 
-def _block(run: Run, packed: dict[str, Objects], seen: dict[str, list[Signal]]) -> np.ndarray:
-    objects = packed[run.compartment]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        block = np.concatenate([_call(run, pick, objects, seen) for pick in run.picks])
-    block[~np.isfinite(block) | (objects.area == 0)] = np.nan
-    return block
+    features = [np.empty((0, plan.max_cells), np.float32)]
+    of_image = [np.empty((0, 1), np.float32)]
+    for (run, _), block in zip(calls, blocks, strict=True):
+        (of_image if run.compartment == IMAGE else features).append(block)
+    areas = np.stack([packed[name].area for name in COMPARTMENTS])
+    return FieldTable(np.concatenate(features).T, np.concatenate(of_image)[:, 0], areas)
 
 
 def _call(
-    run: Run, pick: tuple[int, ...], objects: Objects, seen: dict[str, list[Signal]]
+    run: Run,
+    pick: tuple[int, ...],
+    packed: Mapping[str, Objects],
+    seen: Mapping[str, list[Signal]],
 ) -> np.ndarray:
+    objects = packed[run.compartment]
     match run.family.over:
         case Over.OBJECTS:
             given = (objects,)
         case Over.CELL:
-            given = (signals[pick[0]] for signals in seen.values())
+            given = (seen[name][pick[0]] for name in COMPARTMENTS)
         case _:
             given = (seen[run.compartment][channel] for channel in pick)
-    return np.stack(list(run.family.cpu(*given))).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        block = np.stack(list(run.family.cpu(*given))).astype(np.float32)
+    block[~np.isfinite(block) | (objects.area == 0)] = np.nan
+    return block
 
 
 @no_type_check

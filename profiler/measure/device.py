@@ -1,18 +1,21 @@
 """Measuring fields on an accelerator: the same objects and signals as on the CPU, traced."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from profiler.measure.family import COMPARTMENTS, FeatureFamily, Over
+from profiler.measure.family import COMPARTMENTS, IMAGE, FeatureFamily, Over
 from profiler.measure.plan import Plan, Run
 from profiler.measure.quantile import quantile
 from profiler.shapes import Image, Labels, Plane
+
+T = TypeVar("T")
 
 
 class Objects(NamedTuple):
@@ -29,6 +32,10 @@ class Objects(NamedTuple):
     owner: Int[Array, " pixel"]
     offsets: Int[Array, " cells_and_end"]
     boxes: Int[Array, "4 cell"]
+
+    def once(self, make: Callable[..., T], **options: object) -> T:
+        """What `make(objects, **options)` returns; the compiler sees that it is the same work."""
+        return make(self, **options)
 
     @property
     def area(self) -> Int[Array, " cell"]:
@@ -90,6 +97,14 @@ class Signal:
     objects: Objects
     plane: Plane
 
+    def once(self, make: Callable[..., T], **options: object) -> T:
+        """What `make(plane, **options)` returns: it is not repeated for every compartment."""
+        return make(self.plane, **options)
+
+    def derive(self, make: Callable[..., T], **options: object) -> T:
+        """What `make(signal, **options)` returns."""
+        return make(self, **options)
+
     @property
     def values(self) -> Float[Array, " pixel"]:
         """The intensity of each pixel."""
@@ -144,57 +159,84 @@ def shifted(image: Array, dy: int, dx: int, fill: int) -> Array:
     return padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
 
 
+class FieldTables(NamedTuple):
+    """What was measured in a batch of fields.
+
+    Attributes:
+        features: Of the cells, by the plan's device runs one after another.
+        image: Of the fields themselves, likewise.
+        area: Of each compartment's objects.
+    """
+
+    features: Float[Array, "*batch cell column"]
+    image: Float[Array, "*batch image_column"]
+    area: Int[Array, "*batch compartment cell"]
+
+
 @partial(jax.jit, static_argnames="plan")
 def measure_fields(
     images: Float[Array, "batch height width channel"],
     labels: dict[str, Int[Array, "batch height width"]],
     *,
     plan: Plan,
-) -> tuple[Float[Array, "batch cell column"], Int[Array, "batch compartment cell"]]:
-    """Measure a batch by the plan's device runs.
-
-    Returns:
-        The runs' columns one after another, and the area of each compartment's objects.
-    """
+) -> FieldTables:
+    """Measure a batch by the plan's device runs."""
     stack = jnp.stack([labels[name] for name in COMPARTMENTS], axis=1)
     return jax.vmap(partial(_measure_field, plan=plan))(images, stack)
 
 
 def _measure_field(
     image: Image, labels: Int[Array, "compartment height width"], *, plan: Plan
-) -> tuple[Array, Array]:
+) -> FieldTables:
     objects = jax.vmap(partial(pack, max_cells=plan.max_cells))(labels)
     planes = jnp.moveaxis(image, -1, 0)
     area = jnp.diff(objects.offsets, axis=-1)
-    families = {run.family: run for run in plan.device_runs}
+    of_cells = [run for run in plan.device_runs if run.compartment != IMAGE]
+    families = {run.family: run for run in of_cells}
     blocks = {
-        family: _family(family, run, objects, planes, area) for family, run in families.items()
+        family: _in_cells(family, run, objects, planes, area) for family, run in families.items()
     }
-    done = [
-        blocks[run.family][run.family.reported_for.index(run.compartment)]
-        for run in plan.device_runs
+    features = [jnp.empty((0, plan.max_cells), jnp.float32)]
+    for run in of_cells:
+        cells_in = [name for name in run.family.reported_for if name != IMAGE]
+        features.append(blocks[run.family][cells_in.index(run.compartment)])
+    of_image = [
+        _in_image(run, objects, planes) for run in plan.device_runs if run.compartment == IMAGE
     ]
-    empty = jnp.empty((0, plan.max_cells), jnp.float32)
-    return jnp.concatenate([empty, *done]).T, area
+    empty = jnp.empty(0, jnp.float32)
+    return FieldTables(jnp.concatenate(features).T, jnp.concatenate([empty, *of_image]), area)
 
 
-def _family(
+def _in_cells(
     family: FeatureFamily, run: Run, objects: Objects, planes: Array, area: Array
 ) -> Float[Array, "compartment column cell"]:
     """Run a family in all its compartments and channels: few programs, fat operations."""
-    picks = jnp.array(run.picks, jnp.int32)
-    at = [COMPARTMENTS.index(name) for name in family.reported_for]
-
-    def over_picks(objects: Objects) -> Array:
-        return jax.vmap(lambda pick: _call(family, objects, planes[pick]))(picks)
-
+    names = [name for name in family.reported_for if name != IMAGE]
+    at = jnp.array([COMPARTMENTS.index(name) for name in names])
     if family.over is Over.CELL:
-        found = over_picks(objects)[None]
+        found = _over_picks(run, planes, objects)[None]
     else:
-        chosen = jax.tree.map(lambda leaf: leaf[jnp.array(at)], objects)
-        found = jax.vmap(over_picks)(objects if len(at) == len(COMPARTMENTS) else chosen)
-    flat = found.reshape(len(at), -1, found.shape[-1])
-    return jnp.where(jnp.isfinite(flat) & (area[jnp.array(at), None] > 0), flat, jnp.nan)
+        chosen = objects if len(names) == len(COMPARTMENTS) else _taken(objects, at)
+        found = jax.vmap(partial(_over_picks, run, planes))(chosen)
+    flat = found.reshape(len(names), -1, found.shape[-1])
+    return jnp.where(jnp.isfinite(flat) & (area[at, None] > 0), flat, jnp.nan)
+
+
+def _in_image(run: Run, objects: Objects, planes: Array) -> Float[Array, " column"]:
+    """Run a family in the whole field, or over the compartments for the whole field."""
+    if run.family.over is not Over.CELL:
+        objects = pack(jnp.ones(planes.shape[1:], jnp.int32), max_cells=1)
+    found = _over_picks(run, planes, objects).ravel()
+    return jnp.where(jnp.isfinite(found), found, jnp.nan)
+
+
+def _over_picks(run: Run, planes: Array, objects: Objects) -> Float[Array, "pick feature cell"]:
+    picks = jnp.array(run.picks, jnp.int32)
+    return jax.vmap(lambda pick: _call(run.family, objects, planes[pick]))(picks)
+
+
+def _taken(objects: Objects, at: Array | int) -> Objects:
+    return jax.tree.map(lambda leaf: leaf[at], objects)
 
 
 def _call(family: FeatureFamily, objects: Objects, planes: Array) -> Array:
@@ -202,8 +244,7 @@ def _call(family: FeatureFamily, objects: Objects, planes: Array) -> Array:
     if family.over is Over.OBJECTS:
         given = (objects,)
     elif family.over is Over.CELL:
-        each = (jax.tree.map(lambda leaf, i=i: leaf[i], objects) for i in range(len(COMPARTMENTS)))
-        given = tuple(Signal(one, planes[0]) for one in each)
+        given = tuple(Signal(_taken(objects, i), planes[0]) for i in range(len(COMPARTMENTS)))
     else:
         given = tuple(Signal(objects, planes[i]) for i in range(planes.shape[0]))
     return jnp.stack([jnp.asarray(column, jnp.float32) for column in family.jax(*given)])

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from plates.errors import BadLabels
+from plates.errors import BadLabels, BadRecipe
 from profiler.measure import cpu, device
 from profiler.measure.family import COMPARTMENTS, Over
-from profiler.measure.plan import Plan
+from profiler.measure.plan import Plan, Run, columns_of
 
 
 @runtime_checkable
@@ -43,16 +43,18 @@ class CellLabels(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Features of the cells of a field, or of a batch of fields.
+    """Features of a field and its cells, or of a batch of fields.
 
     Attributes:
         features: Float32, [..., cell, column]; row i is label i + 1. NaN where undefined, and
             throughout for labels that do not occur. On the device if it was computed there.
         present: Whether a label occurs in any compartment, [..., cell] bool.
+        image: Features of the field itself, float32, [..., image column]; NaN where undefined.
     """
 
     features: Any
     present: Any
+    image: Any
 
 
 def measure(image: Any, compartments: HasCompartments, *, plan: Plan) -> Table:
@@ -64,10 +66,11 @@ def measure(image: Any, compartments: HasCompartments, *, plan: Plan) -> Table:
         plan: From `plan_measurement`.
 
     Returns:
-        A table of numpy arrays, [cell, column] and [cell].
+        A table of numpy arrays, [cell, column], [cell] and [image column].
 
     Raises:
         BadLabels: Labels that are not integers from 0 to `max_cells`, or of another shape.
+        BadRecipe: A family that needs a larger field.
     """
     labels = {name: np.asarray(label) for name, label in _by_name(compartments).items()}
     _check(image, labels, plan, axes=3)
@@ -86,50 +89,57 @@ def measure_batch(images: Any, compartments: HasCompartments, *, plan: Plan) -> 
         plan: From `plan_measurement`.
 
     Returns:
-        [batch, cell, column] and [batch, cell]. Labels outside 1 to `max_cells` have no row.
+        [batch, cell, column], [batch, cell] and [batch, image column]. Labels outside 1 to
+        `max_cells` have no row.
 
     Raises:
         BadLabels: Labels that are not integers, or of another shape than the images.
+        BadRecipe: A family that needs a larger field.
     """
     labels = _by_name(compartments)
     _check(images, labels, plan, axes=4)
     if not plan.device_runs:
         return _on_host(images, labels, plan)
     on_device = {name: jnp.asarray(label).astype(jnp.int32) for name, label in labels.items()}
-    features, area = device.measure_fields(jnp.asarray(images, jnp.float32), on_device, plan=plan)
-    table = Table(features, (area > 0).any(axis=1))
+    found = device.measure_fields(jnp.asarray(images, jnp.float32), on_device, plan=plan)
+    table = Table(found.features, (found.area > 0).any(axis=1), found.image)
     # The device is still at work here: JAX returns before the numbers are there.
     return _merged(table, _on_host(images, labels, plan), plan) if plan.host_runs else table
 
 
 def _on_host(images: Any, labels: dict[str, Any], plan: Plan) -> Table:
-    is_masks_only = all(run.family.over is Over.OBJECTS for run in plan.host_runs)
+    runs = plan.host_runs
+    is_masks_only = all(run.family.over is Over.OBJECTS for run in runs)
     without = np.empty((*images.shape[:-1], 0), np.float32)
     pixels = without if is_masks_only else np.asarray(images, np.float32)
     at_hand = {name: np.asarray(label) for name, label in labels.items()}
-    fields = [
-        cpu.measure_field(
-            pixels[i], {n: label[i] for n, label in at_hand.items()}, plan.host_runs, plan=plan
-        )
-        for i in range(len(pixels))
-    ]
-    width = sum(len(run.columns) for run in plan.host_runs)
-    features = np.empty((len(fields), plan.max_cells, width), np.float32)
-    present = np.zeros((len(fields), plan.max_cells), bool)
-    for i, (columns, area) in enumerate(fields):
-        features[i], present[i] = columns, (area > 0).any(axis=0)
-    return Table(features, present)
+    fields = len(pixels)
+    table = Table(
+        np.empty((fields, plan.max_cells, len(columns_of(runs))), np.float32),
+        np.zeros((fields, plan.max_cells), bool),
+        np.empty((fields, len(columns_of(runs, of_image=True))), np.float32),
+    )
+    for i in range(fields):
+        own = {name: label[i] for name, label in at_hand.items()}
+        found = cpu.measure_field(pixels[i], own, runs, plan=plan)
+        table.features[i], table.image[i] = found.features, found.image
+        table.present[i] = (found.area > 0).any(axis=0)
+    return table
 
 
-def _merged(device_table: Table, host_table: Table, plan: Plan) -> Table:
+def _merged(on_device: Table, on_host: Table, plan: Plan) -> Table:
     """Put the columns of both back in the plan's order."""
-    parts = (device_table, host_table)
-    runs = (plan.device_runs, plan.host_runs)
-    names = [column for part in runs for run in part for column in run.columns]
-    both = np.concatenate([np.asarray(table.features) for table in parts], axis=-1)
-    place = {name: i for i, name in enumerate(names)}
+    runs = (*plan.device_runs, *plan.host_runs)
+
+    def joined(part: str, wanted: tuple[str, ...], *, of_image: bool) -> np.ndarray:
+        both = [np.asarray(getattr(table, part)) for table in (on_device, on_host)]
+        place = {name: i for i, name in enumerate(columns_of(runs, of_image=of_image))}
+        return np.concatenate(both, axis=-1)[..., [place[name] for name in wanted]]
+
     return Table(
-        both[..., [place[name] for name in plan.columns]], np.asarray(device_table.present)
+        joined("features", plan.columns, of_image=False),
+        np.asarray(on_device.present),
+        joined("image", plan.image_columns, of_image=True),
     )
 
 
@@ -154,6 +164,17 @@ def _check(image: Any, labels: dict[str, Any], plan: Plan, *, axes: int) -> None
                 f"The labels of {name} have shape {label.shape}, their image {image.shape[:-1]}; "
                 "expected one label for each pixel."
             )
+    for run in plan.runs:
+        _check_size(run, image.shape[-3:-1])
+
+
+def _check_size(run: Run, shape: tuple[int, int]) -> None:
+    if min(shape) < run.family.needs_px:
+        raise BadRecipe(
+            f"{run.compartment}_{run.family.group} needs a field of at least "
+            f"{run.family.needs_px} pixels a side; found {shape[0]} x {shape[1]}. Give it smaller "
+            "scales in the recipe's [measure.options], or leave it out."
+        )
 
 
 def _check_range(labels: dict[str, np.ndarray], plan: Plan) -> None:

@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import Any
 
 COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")
+IMAGE = "Image"  # the whole field, measured as one object
 
 
 class Over(Enum):
@@ -47,7 +48,9 @@ class FeatureFamily:
         cpu: Kernel for numpy arrays.
         jax: Kernel for traced arrays, pure and of fixed shapes; `cpu` itself if that is written
             for both. None: an accelerator's batch goes to the host for this family.
-        compartments: Where it is measured. `Over.CELL` families have columns for Cells only.
+        compartments: Where it is measured; with `IMAGE`, the whole field too, as one object in
+            one row. `Over.CELL` families have columns for Cells, or for the Image if that is all.
+        needs_px: Smallest height and width of a field that it can be measured in.
         about: Definitions, units, sources, and when a feature is NaN.
     """
 
@@ -57,12 +60,15 @@ class FeatureFamily:
     cpu: Kernel
     jax: Kernel | None
     compartments: tuple[str, ...] = COMPARTMENTS
+    needs_px: int = 1
     about: str = field(default="", repr=False, compare=False)
 
     @property
     def reported_for(self) -> tuple[str, ...]:
         """The compartments that have columns of this family."""
-        return ("Cells",) if self.over is Over.CELL else self.compartments
+        if self.over is Over.CELL and self.compartments != (IMAGE,):
+            return ("Cells",)
+        return self.compartments
 
     def picks(self, channels: dict[str, int]) -> tuple[tuple[str, ...], ...]:
         """The channels of each call, as stains.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 
 from plates.errors import BadRecipe, UnknownName, lookup
-from profiler.measure.family import COMPARTMENTS, FeatureFamily
+from profiler.measure.family import COMPARTMENTS, IMAGE, FeatureFamily
 
 Backend = Literal["cpu", "jax"]
 Entry = FeatureFamily | tuple[FeatureFamily, ...] | Callable[..., Any]
@@ -21,7 +21,7 @@ class Run:
 
     Attributes:
         family: What to measure.
-        compartment: Whose rows are filled.
+        compartment: Whose rows are filled; `IMAGE` for the field's own.
         picks: Channels of each call, as indices into the image.
         columns: Names of the columns, call after call.
     """
@@ -41,17 +41,24 @@ class Plan:
         max_cells: Rows of a field's table.
         stains: Names of the image's channels.
         backend: Which kernels run.
+        threads: How many of the CPU's kernels run at a time.
     """
 
     runs: tuple[Run, ...]
     max_cells: int
     stains: tuple[str, ...]
     backend: Backend
+    threads: int = 1
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Full names of the features, "Nuclei_AreaShape_Area" first."""
-        return tuple(column for run in self.runs for column in run.columns)
+        """Full names of the cells' features, "Nuclei_AreaShape_Area" first."""
+        return columns_of(self.runs)
+
+    @property
+    def image_columns(self) -> tuple[str, ...]:
+        """Full names of the fields' own features, as "Image_Granularity_1_DNA"."""
+        return columns_of(self.runs, of_image=True)
 
     @property
     def device_runs(self) -> tuple[Run, ...]:
@@ -62,6 +69,13 @@ class Plan:
     def host_runs(self) -> tuple[Run, ...]:
         """The runs that CPU kernels do: all, or those of families without a JAX kernel."""
         return tuple(run for run in self.runs if self.backend == "cpu" or not run.family.jax)
+
+
+def columns_of(runs: tuple[Run, ...], *, of_image: bool = False) -> tuple[str, ...]:
+    """Names of the columns that runs fill: those of cells, or those of the image."""
+    return tuple(
+        column for run in runs if (run.compartment == IMAGE) is of_image for column in run.columns
+    )
 
 
 def resolve(
@@ -100,7 +114,7 @@ def runs_of(
         chosen[name] = stains.index(name)
     runs = tuple(
         _run(family, compartment, chosen)
-        for compartment in COMPARTMENTS
+        for compartment in (*COMPARTMENTS, IMAGE)
         for family in families
         if compartment in family.reported_for
     )

@@ -6,13 +6,13 @@ from urllib.parse import quote, unquote
 from plates.errors import BadPlate
 
 
-def well_path(out: Path, plate: str, well: str) -> Path:
-    """Name the cell file of a well.
+def well_path(out: Path, plate: str, well: str, *, table: str = "cells") -> Path:
+    """Name the file of a well in one of the tables that have a file per well.
 
     >>> well_path(Path("out"), "../3 plates", "B03").as_posix()
     'out/cells/%2E.%2F3%20plates/B03.parquet'
     """
-    return out / "cells" / safe_name(plate) / f"{safe_name(well)}.parquet"
+    return out / table / safe_name(plate) / f"{safe_name(well)}.parquet"
 
 
 def stored(out: Path) -> list[tuple[str, str]]:

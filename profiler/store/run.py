@@ -14,8 +14,9 @@ from profiler.store.lock import LOCK
 from profiler.store.schema import TABLES, VERSION
 
 FACTS = "run.json"
-_FOLDERS = ("cells", "thumbnails", "labels")
-_FILES = (*(t.file for name, t in TABLES.items() if name != "cells"), "layout.parquet")
+_PER_WELL = ("cells", "images")
+_FOLDERS = (*_PER_WELL, "thumbnails", "labels")
+_FILES = (*(t.file for name, t in TABLES.items() if name not in _PER_WELL), "layout.parquet")
 _OURS = {FACTS, LOCK, "report.html", *_FOLDERS, *_FILES}
 
 

@@ -33,6 +33,7 @@ FIELDS = pa.schema(
         ),
         _column("Metadata_Object_Count", pa.int32(), "Cells of the field in the cell table"),
         _column("Metadata_Seconds", pa.float32(), "Time the field took", nullable=True),
+        _column("Metadata_Seconds_Measure", pa.float32(), "Measuring's part of it", nullable=True),
     ]
 )
 
@@ -59,6 +60,12 @@ _HITS = "profiler hits {out}"
 
 TABLES = {
     "cells": Table("cells/<plate>/<well>.parquet", "one cell", _RUN, needs_layout=False),
+    "images": Table(
+        "images/<plate>/<well>.parquet",
+        "one field: its own features, `Image_*`; null for a failed one",
+        _RUN,
+        needs_layout=False,
+    ),
     "fields": Table(
         "fields.parquet", "one field of the plate, failed ones too", _RUN, needs_layout=False
     ),
@@ -78,7 +85,8 @@ FOOTER = {
     "profiler:parameters": (
         "How it was made, as JSON. For cells: `computed_by` (hash of all that the cells depend "
         "on), `inputs` (site, and path, bytes, mtime and digest of each file read) and `fields` "
-        "(the well's rows of the field table)"
+        "(the well's rows of the field table) and `has_images` (whether there is a file of images "
+        "beside it)"
     ),
 }
 
@@ -96,6 +104,11 @@ def cell_schema(features: Sequence[str]) -> pa.Schema:
     pyarrow.Field<Nuclei_AreaShape_Area: float>
     """
     return pa.schema([*CELL_KEYS, *(pa.field(name, pa.float32()) for name in features)])
+
+
+def image_schema(features: Sequence[str]) -> pa.Schema:
+    """Schema of a table of fields' own features: as `cell_schema`, with the keys of fields."""
+    return pa.schema([*FIELD_KEYS, *(pa.field(name, pa.float32()) for name in features)])
 
 
 def describe() -> str:
@@ -116,6 +129,9 @@ def describe() -> str:
         _columns(CELL_KEYS),
         "\nThen features as `{Nuclei|Cells|Cytoplasm}_{Group}_{Feature}[_{Channel}...]`: float32,",
         "null where undefined. Sorted by site and object number.",
+        "\n## Images\n",
+        "The keys of fields, then features of the whole field as",
+        "`Image_{Group}_{Feature}[_{Channel}...]`: float32, null where undefined. Sorted by site.",
         "\n## Fields\n",
         _columns(FIELDS),
         "\n## Footer of every Parquet file\n",

@@ -12,7 +12,9 @@ from profiler.store.places import stored
 from profiler.store.run import RunFacts, read_facts
 from profiler.store.schema import TABLES
 from profiler.store.tables import scan_table
-from profiler.store.wells import scan_cells
+from profiler.store.wells import has_images, scan_cells, scan_images
+
+_PER_WELL = {"cells": scan_cells, "images": scan_images}
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Screen:
     def cells(self) -> pl.LazyFrame:
         """One row per cell: keys, then features."""
         return self.table("cells")
+
+    @property
+    def images(self) -> pl.LazyFrame:
+        """One row per field: its own features, `Image_*`, null for a failed field."""
+        return self.table("images")
 
     @property
     def fields(self) -> pl.LazyFrame:
@@ -171,12 +178,18 @@ def _flat(table: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:
 
 
 def _has(run: Run, name: str) -> bool:
-    return bool(stored(run.folder)) if name == "cells" else _file(run, name).is_file()
+    match name:
+        case "cells":
+            return bool(stored(run.folder))
+        case "images":
+            return has_images(run.folder)
+        case _:
+            return _file(run, name).is_file()
 
 
 def _scan(run: Run, name: str) -> pl.LazyFrame:
-    if name == "cells":
-        return scan_cells(run.folder)
+    if name in _PER_WELL:
+        return _PER_WELL[name](run.folder)
     if not _has(run, name):
         raise not_made(run.folder, name)
     return scan_table(_file(run, name))

@@ -15,7 +15,7 @@ from plates.pixels import FileStamp
 from profiler.store import inputs
 from profiler.store.atomic import is_draft
 from profiler.store.places import stored, well_path
-from profiler.store.schema import CELL_KEYS, FIELDS, cell_schema
+from profiler.store.schema import CELL_KEYS, FIELD_KEYS, FIELDS, cell_schema, image_schema
 from profiler.store.tables import (
     Footer,
     read_footer,
@@ -39,6 +39,7 @@ class WellTables:
         well: Name of the well: "B03".
         cells: One row per cell: the keys, then features. May have no rows, never no columns.
         fields: One row per field, failed ones too, columns `profiler.store.schema.FIELDS`.
+        images: One row per field, failed ones too: the keys, then the fields' own features.
         inputs: The files read for each field, in reading order.
     """
 
@@ -46,11 +47,12 @@ class WellTables:
     well: str
     cells: pl.DataFrame
     fields: pl.DataFrame
+    images: pl.DataFrame
     inputs: Mapping[FieldKey, tuple[FileStamp, ...]]
 
 
 def write_well(out: Path, tables: WellTables, *, computed_by: str) -> Path:
-    """Write a finished well as one file, whole or not at all.
+    """Write a finished well, whole or not at all: with its cell file it is there.
 
     Args:
         out: The run folder.
@@ -58,16 +60,22 @@ def write_well(out: Path, tables: WellTables, *, computed_by: str) -> Path:
         computed_by: Hash of all that the cells depend on besides the files.
 
     Returns:
-        The file, cells sorted by site and object number.
+        The cell file, sorted by site and object number.
 
     Raises:
         BadRun: The disk is full or the file cannot be written; an earlier one is as before.
     """
     path = well_path(out, tables.plate, tables.well)
+    has_images = tables.images.width > len(FIELD_KEYS)
+    if has_images:
+        beside = well_path(out, tables.plate, tables.well, table="images")
+        how = {"computed_by": computed_by}
+        write_table(beside, _images(tables.images), level="images", parameters=how)
     parameters = {
         "computed_by": computed_by,
         "inputs": inputs.to_json(tables.inputs),
         "fields": _field_rows(tables.fields),
+        "has_images": has_images,
     }
     write_table(path, _cells(tables.cells), level="cells", parameters=parameters)
     return path
@@ -87,7 +95,7 @@ def finished(out: Path, *, wanted: Mapping[Well, Files], computed_by: str) -> se
     """
 
     def is_current(well: Well) -> bool:
-        return _is_current(well_path(out, *well), files=wanted[well], computed_by=computed_by)
+        return _is_current(out, well, files=wanted[well], computed_by=computed_by)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         current = pool.map(is_current, wanted)
@@ -125,13 +133,37 @@ def scan_cells(out: Path) -> pl.LazyFrame:
         BadRun: There are no wells yet, some were computed otherwise than the rest, or a file
             cannot be read.
     """
+    return _scan(out, "cells")
+
+
+def scan_images(out: Path) -> pl.LazyFrame:
+    """Open the features of all fields lazily; as `scan_cells`.
+
+    Raises:
+        BadRun: As `scan_cells`, or the recipe measures no whole fields.
+    """
+    wells = stored(out)
+    if wells and not has_images(out):
+        raise BadRun(
+            f"{out} has no features of whole fields, as its recipe's families have none. Add one "
+            'that has to [measure] families, such as "ImageQuality", and run again.'
+        )
+    return _scan(out, "images")
+
+
+def has_images(out: Path) -> bool:
+    """Whether the wells of a run have features of whole fields."""
+    return any(well_path(out, *well, table="images").is_file() for well in stored(out)[:1])
+
+
+def _scan(out: Path, table: str) -> pl.LazyFrame:
     wells = stored(out)
     if not wells:
         raise BadRun(
-            f"{out} has no cells yet. Make them with: "
+            f"{out} has no {table} yet. Make them with: "
             f"profiler run PLATE --recipe RECIPE --out {out}"
         )
-    paths = [well_path(out, *well) for well in wells]
+    paths = [well_path(out, *well, table=table) for well in wells]
     _check_uniform(out, dict(zip(wells, read_footers(paths), strict=True)))
     return scan_checked(paths)
 
@@ -160,19 +192,26 @@ def _cells(cells: pl.DataFrame) -> pa.Table:
     return ordered.to_arrow().cast(cell_schema(features))
 
 
+def _images(images: pl.DataFrame) -> pa.Table:
+    features = images.columns[len(FIELD_KEYS) :]
+    return images.sort("Metadata_Site").to_arrow().cast(image_schema(features))
+
+
 def _field_rows(fields: pl.DataFrame) -> list[dict]:
     ordered = fields.select(FIELDS.names).sort("Metadata_Site").fill_nan(None)
     return ordered.to_arrow().cast(FIELDS).to_pylist()
 
 
-def _is_current(path: Path, *, files: Files, computed_by: str) -> bool:
+def _is_current(out: Path, well: Well, *, files: Files, computed_by: str) -> bool:
     try:
-        footer = read_footer(path)
+        footer = read_footer(well_path(out, *well))
     except BadRun:  # absent, cut short or foreign: computed and written again
         return False
     made = footer.parameters
-    is_ours = footer.level == "cells" and made["computed_by"] == computed_by
-    return is_ours and inputs.are_unchanged(made["inputs"], files)
+    if footer.level != "cells" or made["computed_by"] != computed_by:
+        return False
+    is_whole = not made["has_images"] or well_path(out, *well, table="images").is_file()
+    return is_whole and inputs.are_unchanged(made["inputs"], files)
 
 
 def _check_uniform(out: Path, footers: Mapping[Well, Footer]) -> None:

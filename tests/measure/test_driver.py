@@ -1,10 +1,21 @@
 """Empty fields, batches, gaps, and what is said about labels that do not fit."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from plates.errors import BadLabels
-from profiler.measure import CellLabels, measure, measure_batch, plan_measurement
+from plates.errors import BadLabels, BadRecipe
+from profiler.measure import (
+    IMAGE,
+    CellLabels,
+    FeatureFamily,
+    Over,
+    measure,
+    measure_batch,
+    plan_measurement,
+)
 
 
 def test_absent_labels_are_nan_and_the_others_are_not(measured):
@@ -89,3 +100,83 @@ def test_labels_that_do_not_fit(run, field, case):
     change, message = WRONG[case]
     with pytest.raises(BadLabels, match=message):
         run(*change(field))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("backend", ["cpu", "jax"])
+def test_the_field_itself_is_measured(field, outside_families, backend, threads):
+    """As one object, or from what is outside the cells; shared work is done once."""
+    plan = plan_measurement(
+        families=("outside:BRIGHTNESS", "outside:BACKGROUND"),
+        stains=("GFP", "DNA"),
+        max_cells=12,
+        backend=backend,
+        threads=threads,
+    )
+    assert plan.image_columns == (
+        "Image_Mine_Mean_GFP", "Image_Mine_Mean_DNA",
+        "Image_Mine_Background_GFP", "Image_Mine_Background_DNA",
+    )  # fmt: skip
+    assert len(plan.columns) == 3 * 2
+    found = measure(field.image, field.labels, plan=plan)
+    outside = field.image[field.labels.cells == 0].mean(axis=0)
+    expected = np.concatenate([field.image.mean(axis=(0, 1)), outside])
+    np.testing.assert_allclose(found.image, expected, rtol=1e-5)
+    spread = field.image.max(axis=(0, 1)) - field.image.min(axis=(0, 1))
+    of_cell = field.image[field.labels.cells == 1].mean(axis=0) / spread
+    np.testing.assert_allclose(found.features[0, 2:4], of_cell, rtol=1e-5)
+    if backend == "cpu":
+        assert outside_families.ranged == 2  # once per channel, for three compartments
+
+
+def test_an_empty_field_has_features_of_its_own(field, outside_families):
+    plan = plan_measurement(families=("outside:BRIGHTNESS",), stains=("GFP", "DNA"), max_cells=2)
+    nothing = np.zeros_like(field.labels.cells)
+    found = measure(field.image, CellLabels(nothing, nothing, nothing), plan=plan)
+    np.testing.assert_allclose(found.image, field.image.mean(axis=(0, 1)), rtol=1e-5)
+
+
+@pytest.fixture
+def outside_families(monkeypatch):
+    calls = SimpleNamespace(ranged=0)
+
+    def extent(plane):
+        calls.ranged += 1
+        return plane.max() - plane.min()
+
+    def relative(signal):
+        return [signal.total / signal.objects.area / signal.once(extent)]
+
+    def mean(signal):
+        return [signal.total / signal.objects.area]
+
+    def background(nuclei, cells, cytoplasm):
+        is_outside = cells.objects.labels == 0
+        return [((cells.plane * is_outside).sum() / is_outside.sum())[None]]
+
+    def in_image(over, name, kernel):
+        return FeatureFamily("Mine", over, (name,), kernel, kernel, compartments=(IMAGE,))
+
+    module = SimpleNamespace(
+        __name__="outside",
+        BRIGHTNESS=(
+            FeatureFamily("Mine", Over.CHANNEL, ("Relative",), cpu=relative, jax=relative),
+            in_image(Over.CHANNEL, "Mean", mean),
+        ),
+        BACKGROUND=in_image(Over.CELL, "Background", background),
+        COARSE=FeatureFamily("Mine", Over.CHANNEL, ("Mean",), cpu=mean, jax=mean, needs_px=65),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "outside", module)
+    return calls
+
+
+@pytest.mark.parametrize("backend", ["cpu", "jax"])
+def test_a_field_smaller_than_a_scale(field, outside_families, backend):
+    plan = plan_measurement(
+        families=("outside:COARSE",), stains=("GFP", "DNA"), max_cells=12, backend=backend
+    )
+    message = (
+        r"Nuclei_Mine needs a field of at least 65 pixels a side; found 64 x 80. Give it small"
+    )
+    with pytest.raises(BadRecipe, match=message):
+        measure(field.image, field.labels, plan=plan)

@@ -12,6 +12,7 @@ from profiler.store.run import RunFacts
 from profiler.store.wells import WellTables
 
 AREA = "Nuclei_AreaShape_Area"
+FOCUS = "Image_ImageQuality_FocusScore_OrigDNA"
 RATIO = "Cells_Intensity_Ratio_GFP"
 
 
@@ -47,7 +48,8 @@ def fields(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
     """One row per field: "ok", or "no_cells" with a reason."""
     status, reason = ("ok", None) if per_site else ("no_cells", "Nothing above the background")
     rows = [
-        (plate, well, site, status, reason, per_site, 0.5 * site) for site in range(1, sites + 1)
+        (plate, well, site, status, reason, per_site, 0.5 * site, 0.25 * site)
+        for site in range(1, sites + 1)
     ]
     schema = {
         "Metadata_Plate": pl.String,
@@ -57,6 +59,19 @@ def fields(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
         "Metadata_QC_Reason": pl.String,
         "Metadata_Object_Count": pl.Int32,
         "Metadata_Seconds": pl.Float32,
+        "Metadata_Seconds_Measure": pl.Float32,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def images(plate: str, well: str, *, sites: int) -> pl.DataFrame:
+    """One feature of each field, 10 * site."""
+    rows = [(plate, well, site, 10.0 * site) for site in range(1, sites + 1)]
+    schema = {
+        "Metadata_Plate": pl.String,
+        "Metadata_Well": pl.String,
+        "Metadata_Site": pl.Int32,
+        FOCUS: pl.Float32,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -72,6 +87,7 @@ def make_well():
             well,
             cells(plate, well, sites=sites, per_site=per_site),
             fields(plate, well, sites=sites, per_site=per_site),
+            images(plate, well, sites=sites),
             {key: tuple(stamp(Path(path)) for path in paths) for key, paths in files.items()},
         )
 

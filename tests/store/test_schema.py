@@ -34,7 +34,7 @@ def test_cell_schema_is_keys_then_nullable_float32():
 
 def test_field_schema_lets_only_reason_and_seconds_be_null():
     nullable = [column.name for column in FIELDS if column.nullable]
-    assert nullable == ["Metadata_QC_Reason", "Metadata_Seconds"]
+    assert nullable == ["Metadata_QC_Reason", "Metadata_Seconds", "Metadata_Seconds_Measure"]
     assert FIELDS.field("Metadata_Object_Count").type == pa.int32()
     assert FIELDS.field("Metadata_Seconds").type == pa.float32()
     assert FIELDS.names[:3] == [key.name for key in FIELD_KEYS]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -22,12 +23,14 @@ from profiler.store.wells import (
     collect_fields,
     finished,
     scan_cells,
+    scan_images,
     strays,
     sweep,
     write_well,
 )
 
 WELL = ("P1", "B03")
+FOCUS = "Image_ImageQuality_FocusScore_OrigDNA"
 
 
 @pytest.fixture
@@ -59,7 +62,9 @@ def test_well_comes_back(out, make_well):
 def test_cells_are_written_in_the_contracts_order_and_schema(out, make_well):
     tables = make_well()
     shuffled = tables.cells.reverse().select(reversed(tables.cells.columns))
-    backwards = WellTables("P1", "B03", shuffled, tables.fields.reverse(), tables.inputs)
+    backwards = WellTables(
+        "P1", "B03", shuffled, tables.fields.reverse(), tables.images.reverse(), tables.inputs
+    )
     path = write_well(out, backwards, computed_by="c1")
     features = ["Cells_Intensity_Ratio_GFP", "Nuclei_AreaShape_Area"]
     assert pa.parquet.read_schema(path).equals(cell_schema(features))
@@ -70,11 +75,33 @@ def test_cells_are_written_in_the_contracts_order_and_schema(out, make_well):
     assert collect_fields(out, [WELL])["Metadata_Site"].to_list() == [1, 2]
 
 
+def test_features_of_fields_come_back_by_site(out, make_well):
+    tables = make_well()
+    write_well(out, replace(tables, images=tables.images.reverse()), computed_by="c1")
+    assert scan_images(out).collect().equals(tables.images)
+
+
+def test_a_well_without_its_images_is_not_finished(out, make_well):
+    write_well(out, make_well(), computed_by="c1")
+    wanted = {WELL: {FieldKey(*WELL, site): () for site in (1, 2)}}
+    assert finished(out, wanted=wanted, computed_by="c1") == {WELL}
+    well_path(out, *WELL, table="images").unlink()
+    assert finished(out, wanted=wanted, computed_by="c1") == set()
+
+
+def test_a_recipe_may_measure_no_whole_fields(out, make_well):
+    tables = make_well()
+    write_well(out, replace(tables, images=tables.images.drop(FOCUS)), computed_by="c1")
+    assert not (out / "images").exists()
+    with pytest.raises(BadRun, match=r"no features of whole fields.*such as \"ImageQuality\""):
+        scan_images(out)
+
+
 def test_null_keys_are_refused(out, make_well):
     tables = make_well()
     cells = tables.cells.with_columns(Metadata_Site=pl.lit(None, pl.Int32))
     with pytest.raises(ValueError, match=r"Metadata_Site.*non-nullable"):
-        write_well(out, WellTables(*WELL, cells, tables.fields, {}), computed_by="c1")
+        write_well(out, replace(tables, cells=cells), computed_by="c1")
     assert stored(out) == []
 
 
@@ -99,7 +126,7 @@ def test_fields_come_back_from_footers_in_the_order_wanted(out, make_well):
 def test_undefined_seconds_are_null(out, make_well):
     tables = make_well()
     fields = tables.fields.with_columns(Metadata_Seconds=pl.lit(float("nan"), pl.Float32))
-    write_well(out, WellTables(*WELL, tables.cells, fields, tables.inputs), computed_by="c1")
+    write_well(out, replace(tables, fields=fields), computed_by="c1")
     assert collect_fields(out, [WELL])["Metadata_Seconds"].to_list() == [None, None]
 
 
@@ -267,7 +294,8 @@ def test_a_whole_plate_is_judged_in_a_blink(out, make_well, make_files):
     }
     first = write_well(out, make_well(well="A01", files=wanted["P1", "A01"]), computed_by="c1")
     for well in wells[1:]:
-        shutil.copy(first, well_path(out, "P1", well))
+        for made in (first, well_path(out, "P1", "A01", table="images")):
+            shutil.copy(made, made.with_stem(well))
     start = time.process_time()
     assert finished(out, wanted=wanted, computed_by="c1") == wanted.keys()
     used = time.process_time() - start
@@ -359,9 +387,10 @@ from profiler.store.schema import FIELDS
 
 path = Path(sys.argv[2])
 cells, fields = scan_table(path).collect(), pl.from_arrow(FIELDS.empty_table())
+images = fields.select(pl.nth(0, 1, 2))
 for number in cycle(range(1000)):
     numbers = cells.with_columns(Nuclei_AreaShape_Area=pl.lit(number, pl.Float32))
-    tables = WellTables("P1", "B03", numbers, fields, {})
+    tables = WellTables("P1", "B03", numbers, fields, images, {})
     write_well(Path(sys.argv[1]), tables, computed_by=str(number))
     print(number, flush=True)
 """
