@@ -24,6 +24,7 @@ from profiler.segment.compartments import CellsConfig, Compartments
 from profiler.segment.decode import DecodeConfig
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 
+MOST_LEVELS = 65_535
 CELLS_VERSION = "2"  # raised when the same recipe gives other numbers than before
 
 
@@ -101,9 +102,14 @@ def to_unit(images: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
     The raw integers travel to the device; float32 is made there.
     """
     raw = jnp.asarray(images)
-    if jnp.issubdtype(raw.dtype, jnp.integer):
-        return raw.astype(jnp.float32) / jnp.float32(jnp.iinfo(raw.dtype).max)
-    return raw.astype(jnp.float32)
+    if not jnp.issubdtype(raw.dtype, jnp.integer):
+        return raw.astype(jnp.float32)
+    most = jnp.iinfo(raw.dtype).max
+    if most > MOST_LEVELS:
+        return raw.astype(jnp.float32) / jnp.float32(most)
+    # Looked up: compilers divide by a constant as they like, and ties hang on the last bit.
+    levels = jnp.asarray((np.arange(most + 1) / most).astype(np.float32))
+    return levels[raw.astype(jnp.int32)]
 
 
 _to_unit = jax.jit(to_unit)

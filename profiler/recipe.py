@@ -82,12 +82,27 @@ class Measure(_Model):
     """Which features.
 
     Attributes:
-        families: Names of built-in families, or "module:attribute" of your own.
+        families: Names of built-in families, or "module:attribute" of your own; by default
+            CellProfiler's whole set.
         channels: Stains to measure; all by default.
         options: Family -> its options, as [measure.options.Texture] scales = [3, 5, 10].
     """
 
-    families: tuple[str, ...] = ("AreaShape", "Intensity", "Location")
+    families: tuple[str, ...] = (
+        "AreaShape",
+        "Location",
+        "Intensity",
+        "Texture",
+        "Granularity",
+        "RadialDistribution",
+        "RadialZernike",
+        "Correlation",
+        "Neighbors",
+        "Relations",
+        "ImageIntensity",
+        "ImageQuality",
+        "Threshold",
+    )
     channels: tuple[str, ...] = ()
     options: dict[str, dict[str, Any]] = {}
 

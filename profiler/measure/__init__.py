@@ -8,16 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from profiler.measure.correlation import CORRELATION
 from profiler.measure.driver import CellLabels, HasCompartments, Table, measure, measure_batch
+from profiler.measure.families import FAMILIES
 from profiler.measure.family import COMPARTMENTS, IMAGE, FeatureFamily, Over
-from profiler.measure.hull import HULL
-from profiler.measure.intensity import INTENSITY
-from profiler.measure.location import LOCATION
-from profiler.measure.plan import Entry, Plan, backend_of, resolve, runs_of
-from profiler.measure.radius import RADIUS
-from profiler.measure.shape import SHAPE
-from profiler.measure.translocation import TRANSLOCATION
+from profiler.measure.plan import Plan, backend_of, resolve, runs_of
 
 __all__ = [
     "COMPARTMENTS",
@@ -33,15 +27,6 @@ __all__ = [
     "measure_batch",
     "plan_measurement",
 ]
-
-# What a recipe can name: a family, several, or a function of options that returns them.
-FAMILIES: dict[str, Entry] = {
-    "AreaShape": (SHAPE, RADIUS, HULL),
-    "Location": LOCATION,
-    "Intensity": INTENSITY,
-    "Correlation": CORRELATION,
-    "Translocation": TRANSLOCATION,
-}
 
 
 def plan_measurement(

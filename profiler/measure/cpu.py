@@ -159,8 +159,8 @@ def measure_field(
     packed = {name: pack(label, max_cells=plan.max_cells) for name, label in labels.items()}
     if any(run.compartment == IMAGE for run in runs):
         packed[IMAGE] = pack(np.ones(image.shape[:2], np.int32), max_cells=1)
-    # Planes are views: each signal gathers its own pixels.
-    channels = [(plane, Memo()) for plane in np.moveaxis(image, -1, 0)]
+    planes = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+    channels = [(plane, Memo()) for plane in planes]
     seen = {name: [Signal(one, *channel) for channel in channels] for name, one in packed.items()}
 
     calls = [(run, pick) for run in runs for pick in run.picks]

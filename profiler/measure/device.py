@@ -247,4 +247,7 @@ def _call(family: FeatureFamily, objects: Objects, planes: Array) -> Array:
         given = tuple(Signal(_taken(objects, i), planes[0]) for i in range(len(COMPARTMENTS)))
     else:
         given = tuple(Signal(objects, planes[i]) for i in range(planes.shape[0]))
-    return jnp.stack([jnp.asarray(column, jnp.float32) for column in family.jax(*given)])
+    found = family.jax(*given)
+    if isinstance(found, jax.Array):
+        return found.astype(jnp.float32)
+    return jnp.stack([jnp.asarray(column, jnp.float32) for column in found])

@@ -49,7 +49,8 @@ class FeatureFamily:
         jax: Kernel for traced arrays, pure and of fixed shapes; `cpu` itself if that is written
             for both. None: an accelerator's batch goes to the host for this family.
         compartments: Where it is measured; with `IMAGE`, the whole field too, as one object in
-            one row. `Over.CELL` families have columns for Cells, or for the Image if that is all.
+            one row. `Over.CELL` families have columns for Cells, unless they name one other.
+        choose: From the stains to measure, those that it takes; None: all.
         needs_px: Smallest height and width of a field that it can be measured in.
         about: Definitions, units, sources, and when a feature is NaN.
     """
@@ -60,15 +61,15 @@ class FeatureFamily:
     cpu: Kernel
     jax: Kernel | None
     compartments: tuple[str, ...] = COMPARTMENTS
+    choose: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None
     needs_px: int = 1
     about: str = field(default="", repr=False, compare=False)
 
     @property
     def reported_for(self) -> tuple[str, ...]:
         """The compartments that have columns of this family."""
-        if self.over is Over.CELL and self.compartments != (IMAGE,):
-            return ("Cells",)
-        return self.compartments
+        is_of_cells = self.over is Over.CELL and self.compartments == COMPARTMENTS
+        return ("Cells",) if is_of_cells else self.compartments
 
     def picks(self, channels: dict[str, int]) -> tuple[tuple[str, ...], ...]:
         """The channels of each call, as stains.
@@ -76,13 +77,14 @@ class FeatureFamily:
         Pairs are in alphabetical order, as in JUMP's tables, so that a column's name does not
         depend on the recipe's order of channels.
         """
+        stains = tuple(channels) if self.choose is None else self.choose(tuple(channels))
         match self.over:
             case Over.OBJECTS:
                 return ((),)
             case Over.PAIR:
-                return tuple(combinations(sorted(channels), 2))
+                return tuple(combinations(sorted(stains), 2))
             case _:
-                return tuple((stain,) for stain in channels)
+                return tuple((stain,) for stain in stains)
 
     def column(self, feature: str, stains: tuple[str, ...]) -> str:
         """Name a feature as CellProfiler does, without its compartment.

@@ -35,7 +35,13 @@ def test_an_empty_compartment_is_nan(measured):
 
 def test_whole_cells_are_free_of_nan(measured):
     """Where CellProfiler has a value, so have we."""
-    assert np.isfinite(measured.table.features[[0, 1, 2, 3, 4]]).all()
+    undefined = [f"NormalizedMoment_{powers}" for powers in ("0_0", "0_1", "1_0")]
+    too_small = [f"_10_{direction:02}_256" for direction in range(4)]  # cells for that scale
+    nowhere = (*undefined, *too_small)
+    keep = [not column.endswith(nowhere) for column in measured.plan.columns]
+    finite = np.isfinite(measured.table.features[:5, keep])
+    names = np.array(measured.plan.columns)[keep]
+    assert finite.all(), names[~finite.all(axis=0)]
 
 
 def test_empty_field(run, field):
@@ -48,7 +54,7 @@ def test_empty_field(run, field):
 @pytest.mark.parametrize("backend", ["cpu", "jax"])
 def test_a_batch_is_its_fields(field, backend):
     plan = plan_measurement(
-        families=("Correlation", "profiler.measure.hull:HULL"),
+        families=("Correlation", "profiler.measure.shape.hull:HULL"),
         stains=("GFP", "DNA"),
         max_cells=12,
         backend=backend,

@@ -5,6 +5,10 @@ import pytest
 
 from profiler.measure import FAMILIES, CellLabels, measure, plan_measurement
 
+# A mirror changes signs, which pixels count, or which of several centres: see their own tests.
+HANDED = ("Moment_", "InertiaTensor_", "Zernike", "FracAtD", "MeanFrac", "RadialCV", "_Texture_")
+# Grids that begin at the field's corner, and cells beyond the seam.
+GRIDDED = ("Granularity", "Neighbors")
 PLACED = ("Center", "BoundingBoxM", "Orientation", "MaxIntensity_", "CenterMass")
 
 
@@ -36,7 +40,8 @@ def test_flip(run, field, measured, axis):
 
     found = run(flip(field.image), CellLabels(*map(flip, field.labels)))
     # The hull's borders and the order of ties are symmetrical too.
-    assert_same(features_of(found), features_of(measured))
+    without = PLACED + HANDED + GRIDDED
+    assert_same(features_of(found, without), features_of(measured, without))
     angle = found["Cells_AreaShape_Orientation"]
     expected = measured["Cells_AreaShape_Orientation"]
     tilted = [0, 1, 2, 3, 4]
@@ -47,7 +52,8 @@ def test_translation(run, field, measured):
     """Round a torus: only cells that do not touch its seam are compared."""
     inner = [0, 1, 3, 4, 6, 7, 9, 10]
     found = run(*(np.roll(field.image, (3, 2), (0, 1)), moved(field.labels, 3, 2)))
-    assert_same(features_of(found)[inner], features_of(measured)[inner])
+    without = PLACED + GRIDDED
+    assert_same(features_of(found, without)[inner], features_of(measured, without)[inner])
     moves = {"Center_X": 2, "Center_Y": 3, "BoundingBoxMinimum_X": 2, "BoundingBoxMaximum_Y": 3}
     for feature, distance in moves.items():
         column = f"Cells_AreaShape_{feature}"
@@ -62,16 +68,18 @@ def test_relabelling_moves_rows(run, field, measured):
     new = np.random.default_rng(0).permutation(12) + 1
     table = np.concatenate([[0], new]).astype(np.int32)
     found = run(field.image, CellLabels(*(table[label] for label in field.labels)))
-    np.testing.assert_allclose(
-        found.table.features[new - 1], measured.table.features, rtol=1e-4, atol=1e-5
-    )
+    names = ("ClosestObjectNumber", "Object_Number", "IncludingEdges")  # labels themselves
+    moved_rows = features_of(found, names)[new - 1]
+    np.testing.assert_allclose(moved_rows, features_of(measured, names), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(found.table.present[new - 1], measured.table.present)
 
 
 def test_intensity_scale(run, field, measured):
     found = run(field.image / 2, field.labels)
     for column in measured.plan.columns:
+        if "_Texture_" in column or "_Costes_" in column:
+            continue  # of 256 grey levels, and of thresholds among the file's
         scaled = column.split("_")[1] == "Intensity" and "MassDisplacement" not in column
-        scaled = scaled or "Difference" in column
+        scaled = scaled or "Difference" in column or "ZernikeMagnitude" in column
         expected = measured[column] / (2 if scaled else 1)
         np.testing.assert_allclose(found[column], expected, rtol=1e-4, atol=1e-6, err_msg=column)

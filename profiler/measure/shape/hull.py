@@ -14,12 +14,14 @@ class Hull(NamedTuple):
     Source: CellProfiler 4.2.8, MeasureObjectSizeShape.
 
     Attributes:
-        Solidity: Area over the pixels of the hull around the object's pixel edges' middles.
+        ConvexArea: Pixels of the hull around the middles of the object's pixels' edges.
+        Solidity: Area over ConvexArea.
         MinFeretDiameter: Smallest distance between two parallel lines around the centres of the
             object's pixels; 0 for a single pixel or a straight line.
         MaxFeretDiameter: Largest such distance; 0 for a single pixel.
     """
 
+    ConvexArea: Any
     Solidity: Any
     MinFeretDiameter: Any
     MaxFeretDiameter: Any
@@ -33,7 +35,7 @@ def hull_cpu(objects: cpu.Objects) -> Hull:
 @no_type_check
 @cpu.compiled()
 def _measure(width, order, offsets, boxes):
-    found = np.full((3, len(offsets) - 1), np.nan)
+    found = np.full((4, len(offsets) - 1), np.nan)
     for cell in range(found.shape[1]):
         area = offsets[cell + 1] - offsets[cell]
         if area == 0:
@@ -45,8 +47,9 @@ def _measure(width, order, offsets, boxes):
             row, column = pixel // width - top, pixel % width
             left[row] = min(left[row], column)
             right[row] = min(right[row], -column)
-        found[0, cell] = area / _filled(left, right)
-        found[1, cell], found[2, cell] = _feret(left, right)
+        found[0, cell] = _filled(left, right)
+        found[1, cell] = area / found[0, cell]
+        found[2, cell], found[3, cell] = _feret(left, right)
     return found
 
 

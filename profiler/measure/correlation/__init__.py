@@ -1,0 +1,1 @@
+"""How the channels of each object go together, pair by pair."""

@@ -1,0 +1,1 @@
+"""The granular spectrum: how much light lies in bright areas of each size."""

@@ -1,0 +1,1 @@
+"""The whole field's own features: intensity, focus, saturation, thresholds."""

@@ -1,0 +1,1 @@
+"""How light is spread from each object's centre to its edge."""

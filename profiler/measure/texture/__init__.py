@@ -1,0 +1,1 @@
+"""Haralick's textures: how often grey levels lie beside one another."""
