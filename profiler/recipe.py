@@ -48,8 +48,6 @@ class Segment(_Model):
         cells: Stain that cells are seen in; by default the nuclear one.
         method: "propagation" over the cell stain, or a "ring" around the nucleus.
         ring_px: Beginning and end of the ring, measured from the nucleus.
-        ring_floor: Ring pixels where the cell stain is below this part of its threshold are
-            background, not cytoplasm; 0 keeps all.
         gap_px: Strip between nucleus and cytoplasm of propagated cells.
         threshold: How the cell stain is told from the background.
         correction: Factor on that threshold.
@@ -68,7 +66,6 @@ class Segment(_Model):
         1.5,
         6.0,
     )
-    ring_floor: float = Field(default=0.0, ge=0, le=1)
     gap_px: float = Field(default=0.0, ge=0, le=127)
     threshold: Literal["minimum_cross_entropy", "otsu"] = "minimum_cross_entropy"
     correction: float = Field(default=1.0, gt=0)

@@ -17,7 +17,7 @@ from profiler.measure.shape.moments import MOMENTS
 from profiler.measure.shape.radius import RADIUS
 from profiler.measure.shape.zernike import RADIAL_ZERNIKE, ZERNIKE
 from profiler.measure.texture.haralick import texture
-from profiler.measure.translocation import TRANSLOCATION
+from profiler.measure.translocation import translocation
 
 # A family, several, or a function of options that returns them.
 FAMILIES: dict[str, Entry] = {
@@ -34,5 +34,5 @@ FAMILIES: dict[str, Entry] = {
     "ImageIntensity": IMAGE_INTENSITY,
     "ImageQuality": image_quality,
     "Threshold": threshold,
-    "Translocation": TRANSLOCATION,
+    "Translocation": translocation,
 }

@@ -23,8 +23,6 @@ class CellsConfig:
         method: "propagation" over a cell stain, or a "ring" of fixed width.
         ring_px: Where the ring begins and ends, in pixels from the nucleus. A cell then
             reaches from its nucleus to the ring's end.
-        ring_floor: Ring pixels where the cell stain is below this part of its threshold are
-            background and belong to no cell; 0 keeps all.
         gap_px: Strip around the nucleus that belongs to neither nucleus nor cytoplasm
             of propagated cells: keeps the blur of one out of the other.
         threshold: How the cell stain is told from the background.
@@ -36,7 +34,6 @@ class CellsConfig:
 
     method: Literal["propagation", "ring"] = "propagation"
     ring_px: tuple[float, float] = (1.5, 6.0)
-    ring_floor: float = 0.0
     gap_px: float = 0.0
     threshold: str = "minimum_cross_entropy"
     correction: float = 1.0
@@ -68,13 +65,13 @@ def compartments(
     """Find cells and cytoplasm around nuclei, on an accelerator.
 
     Args:
-        plane: The cell stain; a ring without a floor does not look at it.
+        plane: The cell stain; a ring does not look at it.
         nuclei: 1 and up, consecutive.
         config: Method and its settings.
         max_cells: Rows of the tables to come; ids above are cut off, `count` tells.
     """
     if config.method == "ring":
-        cells = ring(plane, nuclei, config)
+        cells = within(nuclei, config.ring_px[1])
     else:
         scaled = _unit(plane)
         mask = _mask(scaled, config)
@@ -87,7 +84,7 @@ def compartments_cpu(
 ) -> Compartments:
     """Find cells and cytoplasm around nuclei, on a CPU; see `compartments`."""
     if config.method == "ring":
-        cells = _ring(plane, nuclei, config=config)
+        cells = _within(nuclei, config.ring_px[1])
     else:
         scaled, mask = _mask_of(plane, config)
         grown = propagate_cpu(
@@ -98,16 +95,6 @@ def compartments_cpu(
         )
         cells = jnp.asarray(grown)
     return _settle(nuclei, cells, config, max_cells)
-
-
-def ring(plane: Plane, nuclei: Labels, config: CellsConfig) -> Labels:
-    """Give every pixel within the ring's end the id of its nearest nucleus, if it is stained."""
-    cells = within(nuclei, config.ring_px[1])
-    if not config.ring_floor:
-        return cells
-    scaled = _unit(plane)
-    is_stained = scaled > THRESHOLDS[config.threshold](scaled) * config.ring_floor
-    return jnp.where(is_stained | (nuclei > 0), cells, 0)
 
 
 def within(nuclei: Labels, reach_px: float) -> Labels:
@@ -182,7 +169,7 @@ def _mask_of(plane: Plane, config: CellsConfig) -> tuple[Plane, Mask]:
     return scaled, _mask(scaled, config)
 
 
-_ring = jax.jit(ring, static_argnames="config")
+_within = jax.jit(within, static_argnums=1)
 _settle = jax.jit(
     lambda nuclei, cells, config, max_cells: settle(nuclei, cells, config, max_cells=max_cells),
     static_argnums=(2, 3),

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from cp_measure.bulk import get_core_measurements
 from scipy import ndimage
+from skimage.filters import threshold_li
 
-from profiler.measure import COMPARTMENTS, CellLabels
+from plates.errors import BadRecipe
+from profiler.measure import COMPARTMENTS, CellLabels, measure, plan_measurement
+from profiler.measure.translocation import translocation
 
 ROW_OF_FIVE = np.array([0.1, 0.2, 0.4, 0.8, 0.6], np.float32)
 
@@ -94,6 +97,31 @@ def test_translocation_by_hand(by_hand):
     # Medians at ranks 1.5 of .1 .2 .4 and 1 of .6 .8.
     assert found("CytoplasmMedianRatio") == pytest.approx(0.3 / 0.8)
     assert found("Fraction") == pytest.approx(0.7 / 2.1)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "jax"])
+def test_a_floor_leaves_the_background_out_of_the_cytoplasm(backend):
+    plan = plan_measurement(
+        families=("Translocation",), stains=("GFP",), max_cells=1, backend=backend,
+        options={"Translocation": {"floor": 0.5}},
+    )  # fmt: skip
+    image = np.zeros((8, 8, 1), np.float32)
+    nuclei, cytoplasm = np.zeros((8, 8), np.int32), np.zeros((8, 8), np.int32)
+    nuclei[2:4, 2:4], image[2:4, 2:4] = 1, 0.8
+    cytoplasm[4:6, 2:6], image[4:6, 2:4] = 1, 0.4  # half of it is black
+    threshold = threshold_li(image[..., 0])
+    assert 0 < threshold * 0.5 < 0.4
+    found = measure(image, CellLabels(nuclei, nuclei + cytoplasm, cytoplasm), plan=plan).features
+    ratio, log2, _, difference, fraction = found[0]
+    assert (ratio, log2) == (pytest.approx(2), pytest.approx(1))
+    assert difference == pytest.approx(0.4)
+    assert fraction == pytest.approx(3.2 / 4.8)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 2, "low", True])
+def test_bad_floors(floor):
+    with pytest.raises(BadRecipe, match="Translocation's floor is .*; expected a number from 0 to"):
+        translocation(floor=floor)
 
 
 def test_translocation_is_undefined_without_nucleus_cytoplasm_or_light(by_hand):

@@ -12,7 +12,6 @@ from profiler.segment.compartments import (
     settle,
     within,
 )
-from profiler.segment.threshold import minimum_cross_entropy
 
 RING = CellsConfig(method="ring", ring_px=(1.5, 6.0))
 PROPAGATION = CellsConfig(method="propagation")
@@ -68,20 +67,6 @@ def test_the_ring_leaves_its_gap():
     away = ndimage.distance_transform_edt(np.asarray(found.nuclei) == 0)
     np.testing.assert_array_equal(np.asarray(found.cytoplasm) > 0, (away > 1.5) & (away <= 6))
     np.testing.assert_array_equal(np.asarray(found.cells) > 0, away <= 6)
-
-
-@pytest.mark.parametrize("find", [compartments, compartments_cpu], ids=["jax", "cpu"])
-def test_a_ring_with_a_floor_leaves_the_background_out(find):
-    plane, nuclei = scene()
-    floor = CellsConfig(method="ring", ring_px=(1.5, 6.0), ring_floor=0.8)
-    found, whole = find(plane, nuclei, floor, max_cells=20), find(plane, nuclei, RING, max_cells=20)
-    scaled = (plane - plane.min()) / (plane.max() - plane.min())
-    is_stained = scaled > minimum_cross_entropy(scaled) * 0.8
-    expected = np.where(is_stained | (nuclei > 0), whole.cells, 0)
-    assert 0 < (expected > 0).sum() < (np.asarray(whole.cells) > 0).sum()
-    np.testing.assert_array_equal(found.cells, expected)
-    np.testing.assert_array_equal(found.nuclei, nuclei)
-    np.testing.assert_array_equal(found.cytoplasm, np.where(whole.cytoplasm, found.cells, 0))
 
 
 def test_border_nuclei_are_flagged_or_dropped_and_renumbered():
