@@ -17,8 +17,9 @@ lint: $(READY)            ## format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(READY)            ## docs/schema.md, generated from code
+docs: $(READY)            ## docs/schema.md and docs/features.md, generated from code
 	$(BIN)/python -c "from profiler.store.schema import describe; print(describe(), end='')" > docs/schema.md
+	$(BIN)/python -c "from profiler.measure.describe import describe; print(describe(), end='')" > docs/features.md
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

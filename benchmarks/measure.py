@@ -156,7 +156,7 @@ def main() -> None:
     if args.quick:
         against_cp_measure(drawn(Phenotype(), size=400, seed=1), args.repeats)
         return
-    against_cp_measure(drawn(Phenotype(), size=1080, seed=1), args.repeats)
+    against_cp_measure(drawn(Phenotype(n_cells=150), size=1080, seed=1), args.repeats)
     if (args.shared / "reference").is_dir():
         case = cellprofilers_own(args.shared)
         against_cp_measure(case, args.repeats)

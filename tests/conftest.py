@@ -9,6 +9,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
 SHARED = Path(__file__).parents[2] / "shared"
+QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
 
 
 def _shared(folder: str) -> Path:
@@ -65,7 +66,7 @@ def small_run(small_plate, tmp_path_factory) -> Path:
     request = Request(
         plates=(small_plate,),
         out=out,
-        recipe=load_recipe("demo"),
+        recipe=load_recipe(QUICK),
         layout=small_plate / "platemap.csv",
         save_labels=True,
     )

@@ -26,6 +26,8 @@ from profiler.recipe import load_recipe, parse_recipe
 from profiler.request import Request
 from profiler.store import atomic
 
+QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
+
 WELLS = ("A01", "A04", "B01", "B02")
 
 
@@ -35,7 +37,7 @@ def plate(small_plate, tmp_path) -> Path:
 
 
 def request(plate: Path, out: Path, **changes) -> Request:
-    base = Request((plate,), out, load_recipe("demo"), layout=plate / "platemap.csv", wells=WELLS)
+    base = Request((plate,), out, load_recipe(QUICK), layout=plate / "platemap.csv", wells=WELLS)
     return replace(base, **changes)
 
 
@@ -143,7 +145,7 @@ def test_a_field_without_cells_and_one_with_too_many_are_coded_rows(plate, tmp_p
     path = image(plate, "B02", "DNA")
     noise = np.random.default_rng(0).poisson(100, tifffile.imread(path).shape)
     tifffile.imwrite(path, noise.astype(np.uint16))
-    recipe = load_recipe("demo")
+    recipe = load_recipe(QUICK)
     few = recipe.model_copy(update={"segment": recipe.segment.model_copy(update={"max_cells": 4})})
     list(run(request(plate, tmp_path / "out", recipe=few, wells=("A01", "B02"), layout=None)))
     fields = profiler.open(tmp_path / "out").fields.collect()
@@ -262,7 +264,7 @@ def test_a_recipe_that_is_not_toml(tmp_path):
     ],
 )
 def test_names_that_nobody_knows(plate, tmp_path, section, change, error, message):
-    recipe = load_recipe("demo")
+    recipe = load_recipe(QUICK)
     part = getattr(recipe, section).model_copy(update=change)
     wrong = recipe.model_copy(update={section: part})
     with pytest.raises(error, match=message):
@@ -274,7 +276,7 @@ def test_names_that_nobody_knows(plate, tmp_path, section, change, error, messag
 
 def test_a_folder_made_by_another_recipe(plate, small_run, tmp_path):
     out = Path(shutil.copytree(small_run, tmp_path / "out"))
-    other = load_recipe("demo").model_copy(update={"name": "other"})
+    other = load_recipe(QUICK).model_copy(update={"name": "other"})
     with pytest.raises(BadRun, match="made by recipe 'demo', not 'other'"):
         list(run(request(plate, out, recipe=other)))
     list(run(request(plate, out, recipe=other, replace=True)))

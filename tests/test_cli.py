@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from profiler import cli
 from profiler.segment.score import score
 
+QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
+
 RUNNER = CliRunner()
 
 
@@ -222,7 +224,7 @@ def test_a_folder_in_use_is_refused(out):
 
 def test_an_interrupt_ends_with_a_message_and_130(small_plate, tmp_path):
     out = tmp_path / "out"
-    words = ("run", str(small_plate), "--out", str(out), "--recipe", "demo")
+    words = ("run", str(small_plate), "--out", str(out), "--recipe", str(QUICK))
     command = [sys.executable, "-m", "profiler.cli", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(out.rglob("A01.parquet")):

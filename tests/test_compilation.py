@@ -11,6 +11,8 @@ from profiler.pipeline import run
 from profiler.recipe import load_recipe
 from profiler.request import Request
 
+QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
+
 
 @pytest.fixture
 def compiled(caplog):
@@ -28,7 +30,7 @@ def compiled(caplog):
 
 def test_no_shape_compiles_twice(compiled, small_plate, tmp_path):
     request = Request(
-        (small_plate,), tmp_path / "run", load_recipe("demo"), wells=("A01", "A02", "B03"), batch=2
+        (small_plate,), tmp_path / "run", load_recipe(QUICK), wells=("A01", "A02", "B03"), batch=2
     )
     list(run(request))  # two batches, the last one padded
     found = compiled()

@@ -17,6 +17,8 @@ from profiler.pipeline import run
 from profiler.recipe import load_recipe
 from profiler.request import Request
 
+QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
+
 TABLES = ("cells", "fields", "wells", "profiles", "statistics", "curves", "hits", "compounds")
 
 
@@ -31,7 +33,7 @@ def out(small_run, tmp_path) -> Path:
 
 
 def request(plate: Path, out: Path, **changes) -> Request:
-    base = Request((plate,), out, load_recipe("demo"), layout=plate / "platemap.csv")
+    base = Request((plate,), out, load_recipe(QUICK), layout=plate / "platemap.csv")
     return replace(base, **changes)
 
 
@@ -108,10 +110,22 @@ def test_only_the_well_whose_image_changed_is_computed_again(plate, out):
     ],
 )
 def test_a_changed_recipe_recomputes_what_depends_on_it(plate, out, section, change, is_recomputed):
-    recipe = load_recipe("demo")
+    recipe = load_recipe(QUICK)
     part = getattr(recipe, section).model_copy(update=change)
     changed = recipe.model_copy(update={section: part})
     assert (planned(run(request(plate, out, recipe=changed))).fields == 12) == is_recomputed
+
+
+def test_the_demos_own_recipe_measures_the_full_set(small_plate, tmp_path):
+    full = request(small_plate, tmp_path / "full", recipe=load_recipe("demo"), wells=("A01",))
+    events = list(run(full))
+    screen = profiler.open(tmp_path / "full")
+    groups = {name.split("_")[1] for name in screen.cells.collect_schema()}
+    assert {"AreaShape", "Texture", "Granularity", "RadialDistribution", "Neighbors"} <= groups
+    images = screen.images.collect()
+    assert images.height == 1
+    assert images["Image_ImageQuality_FocusScore_OrigDNA"].is_finite().all()
+    assert events[-1].summary["measure_seconds_per_field"] > 0
 
 
 def test_a_subset_of_wells_gives_the_same_cells(small_plate, small_run, tmp_path):

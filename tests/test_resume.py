@@ -12,12 +12,24 @@ from polars.testing import assert_frame_equal
 
 import profiler
 
-TABLES = ("cells", "fields", "wells", "profiles", "statistics", "curves", "hits", "compounds")
+QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
+
+TABLES = (
+    "cells",
+    "images",
+    "fields",
+    "wells",
+    "profiles",
+    "statistics",
+    "curves",
+    "hits",
+    "compounds",
+)
 PATIENCE = 240  # seconds
 
 
 def start(plate: Path, out: Path) -> subprocess.Popen:
-    command = ["run", str(plate), "--out", str(out), "--recipe", "demo"]
+    command = ["run", str(plate), "--out", str(out), "--recipe", str(QUICK)]
     layout = ["--layout", str(plate / "platemap.csv")]
     return subprocess.Popen(
         [sys.executable, "-m", "profiler.cli", *command, *layout],

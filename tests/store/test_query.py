@@ -100,7 +100,8 @@ def test_unknown_column_gets_a_hint(screen, column):
 
 
 def test_unknown_column_of_a_narrow_table_lists_all(screen):
-    with pytest.raises(UnknownName, match=r"'x' in fields. Known: Metadata_Plate, .*_Seconds_Measure\.$"):
+    known = r"'x' in fields. Known: Metadata_Plate, .*_Seconds_Measure\.$"
+    with pytest.raises(UnknownName, match=known):
         query(screen, "SELECT x FROM fields")
 
 
