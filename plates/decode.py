@@ -7,6 +7,7 @@ image. Transparency is ignored only where all is opaque. White-is-zero integers 
 """
 
 import io
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -19,13 +20,14 @@ from plates.errors import BadImage
 DEPTHS = ("uint8", "uint16", "float32")
 PNG_START = b"\x89PNG"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+NPY_START = b"\x93NUMPY"  # how a plane travels that came out of an array; see `plates.pixels`
 
 Grey: TypeAlias = Shaped[np.ndarray, "height width"]
 Colour: TypeAlias = Shaped[np.ndarray, "height width sample"]
 
 
 def decode(data: bytes, *, path: str) -> Grey:
-    """Decode a TIFF or PNG held in memory.
+    """Decode a TIFF, PNG or NPY held in memory.
 
     Args:
         data: The whole file.
@@ -40,18 +42,29 @@ def decode(data: bytes, *, path: str) -> Grey:
     """
     if not data:
         raise BadImage(f"{path} is empty (0 bytes). Copy it again.", code="empty_file")
+    return _decoded(lambda: _plane(data, path=path), path=path)
+
+
+def decode_page(file: io.BufferedIOBase, *, page: int, size: int, path: str) -> Grey:
+    """Decode one page of an open TIFF without reading the others.
+
+    Args:
+        file: Open at any position.
+        page: Counted from 0, pyramids and thumbnails included.
+        size: Bytes of the file.
+        path: Where it came from, for messages.
+
+    Raises:
+        BadImage: As `decode`; `missing_page` if the file has fewer pages.
+    """
+    if not size:
+        raise BadImage(f"{path} is empty (0 bytes). Copy it again.", code="empty_file")
+    return _decoded(lambda: _page(file, page=page, size=size, path=path), path=path)
+
+
+def _decoded(decode: Callable[[], Grey], *, path: str) -> Grey:
     try:
-        if data.startswith(PNG_START):
-            plane = _png(data, path=path)
-        elif data.startswith(TIFF_STARTS):
-            plane = _tiff(data, path=path)
-        else:
-            raise _refused(
-                f"is neither TIFF nor PNG (it starts with {data[:4]!r}). Export it as TIFF; "
-                "formats such as JPEG change intensities.",
-                path=path,
-                code="unreadable",
-            )
+        plane = decode()
     except BadImage:
         raise
     except Exception as reason:  # decoders raise anything at all on damaged bytes
@@ -61,6 +74,21 @@ def decode(data: bytes, *, path: str) -> Grey:
             code="unreadable",
         ) from reason
     return _checked(plane, path=path)
+
+
+def _plane(data: bytes, *, path: str) -> Grey:
+    if data.startswith(PNG_START):
+        return _png(data, path=path)
+    if data.startswith(TIFF_STARTS):
+        return _tiff(data, path=path)
+    if data.startswith(NPY_START):
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    raise _refused(
+        f"is neither TIFF nor PNG (it starts with {data[:4]!r}). Export it as TIFF; "
+        "formats such as JPEG change intensities.",
+        path=path,
+        code="unreadable",
+    )
 
 
 def _refused(sentence: str, *, path: str, code: str) -> BadImage:
@@ -94,13 +122,33 @@ def _tiff(data: bytes, *, path: str) -> Grey:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         pages = [page.aspage() for page in file.pages]
         pages = [page for page in pages if not page.is_reduced]  # pyramids and thumbnails
-        if len(pages) != 1 or pages[0].imagedepth != 1:
+        if len(pages) != 1:
             raise _several(len(pages), path=path)
-        bits = pages[0].bitspersample
-        bits = bits if isinstance(bits, int) else max(bits)
-        _check_depth(pages[0].dtype, bits=bits, path=path)
-        _check_complete(pages[0], size=len(data), path=path)
-        return _tiff_greys(pages[0], path=path)
+        return _tiff_page(pages[0], size=len(data), path=path)
+
+
+def _page(file: io.BufferedIOBase, *, page: int, size: int, path: str) -> Grey:
+    with tifffile.TiffFile(file) as tiff:  # type: ignore[arg-type]  # any open file will do
+        try:
+            found = tiff.pages[page].aspage()
+        except IndexError as reason:
+            raise _refused(
+                f"has {len(tiff.pages)} pages, fewer than its index says. Copy it again from "
+                "the microscope.",
+                path=path,
+                code="missing_page",
+            ) from reason
+        return _tiff_page(found, size=size, path=path)
+
+
+def _tiff_page(page: tifffile.TiffPage, *, size: int, path: str) -> Grey:
+    if page.imagedepth != 1:
+        raise _several(page.imagedepth, path=path)
+    bits = page.bitspersample
+    bits = bits if isinstance(bits, int) else max(bits)
+    _check_depth(page.dtype, bits=bits, path=path)
+    _check_complete(page, size=size, path=path)
+    return _tiff_greys(page, path=path)
 
 
 def _several(pages: int, *, path: str) -> BadImage:

@@ -28,62 +28,106 @@ def path_column(stain: str) -> str:
 
 
 def image_sets(
-    planes: pl.DataFrame, *, channels: Mapping[str, str], timepoint: int | None = None
+    planes: pl.DataFrame,
+    *,
+    channels: Mapping[str, str],
+    timepoint: int | None = None,
+    each_timepoint: bool = False,
+    z: int | None = None,
 ) -> pl.DataFrame:
     """Gather the files of every field.
 
     Args:
-        planes: From `plates.readers.scan`, columns `PLANES`.
-        channels: Stain -> the reader's name of its channel.
+        planes: From `plates.readers.scan`, columns `PLANES` and perhaps `METADATA`.
+        channels: Stain -> the reader's `channel`, or its `channel_name` if only one has it.
         timepoint: Which one to take; needed only if there are several.
+        each_timepoint: Take all instead, each as a field of its own.
+        z: Take this plane of each stack alone.
 
     Returns:
-        One row per field of the plate: `plate, well, site` and for each stain a column
-        `path_<stain>`, the files in z order, null where the field lacks that channel.
-        Sorted by plate, row, column and site.
+        One row per field of the plate: `plate, well, site`, with `each_timepoint` also
+        `timepoint`, and for each stain a column `path_<stain>`, the files in z order, null
+        where the field lacks that channel. Sorted by plate, row, column, site and time.
 
     Raises:
         UnknownName: A channel is nowhere on the plate.
-        BadPlate: There are several time points and none was chosen, or not that one.
-        BadRecipe: `channels` is empty.
+        BadPlate: There are several time points and none was chosen, or not that one, or no
+            such z.
+        BadRecipe: `channels` is empty, two channels share the name, or a time point was chosen
+            and all wanted too.
     """
-    _check_channels(planes, channels=channels)
-    planes = _at(planes, timepoint=timepoint)
-    sets = planes.select(FIELD).unique()
-    for stain, channel in channels.items():
+    wanted = _resolved(planes, channels=channels)
+    planes = _at_z(_at(planes, timepoint=timepoint, each=each_timepoint), z=z)
+    keys = [*FIELD, "timepoint"] if each_timepoint else list(FIELD)
+    sets = planes.select(keys).unique()
+    for stain, channel in wanted.items():
         files = (
             planes.filter(pl.col("channel") == channel)
             .sort("z")
-            .group_by(FIELD, maintain_order=True)
+            .group_by(keys, maintain_order=True)
             .agg(pl.col("path").alias(path_column(stain)))
         )
-        sets = sets.join(files, on=FIELD, how="left")
+        sets = sets.join(files, on=keys, how="left")
     # A well's name grows from three letters to four after row Z, so length first is row by row.
-    return sets.sort("plate", pl.col("well").str.len_chars(), "well", "site")
+    return sets.sort("plate", pl.col("well").str.len_chars(), *keys[1:])
 
 
-def _check_channels(planes: pl.DataFrame, *, channels: Mapping[str, str]) -> None:
+def _resolved(planes: pl.DataFrame, *, channels: Mapping[str, str]) -> dict[str, str]:
+    """Stain -> the reader's channel, wherever the recipe used a channel's name."""
     found = planes["channel"].unique().sort().to_list()
     if not channels:
         raise BadRecipe(
             "The recipe names no channels. Map each stain to one of the plate's channels: "
             f"{', '.join(found)}."
         )
+    named = _named(planes)
+    listed = ", ".join(found + [f"{n} ({', '.join(c)})" for n, c in named.items()])
+    wanted = {}
     for stain, channel in channels.items():
-        if channel not in found:
+        if channel not in found and channel not in named:
             raise UnknownName(
                 f"The plate has no channel {channel!r} (for {stain}). "
-                f"{suggestion(channel, found)} The plate's channels: {', '.join(found)}."
+                f"{suggestion(channel, [*found, *named])} The plate's channels: {listed}."
             )
+        candidates = [channel] if channel in found else named[channel]
+        if len(candidates) > 1:
+            raise BadRecipe(
+                f"Several channels are called {channel!r} (for {stain}): {', '.join(candidates)}. "
+                "Use one of these in the recipe."
+            )
+        wanted[stain] = candidates[0]
+    return wanted
 
 
-def _at(planes: pl.DataFrame, *, timepoint: int | None) -> pl.DataFrame:
+def _named(planes: pl.DataFrame) -> dict[str, list[str]]:
+    """Name of a dye or filter -> the channels that have it."""
+    if "channel_name" not in planes.columns:
+        return {}
+    pairs = planes.select("channel_name", "channel").drop_nulls().unique().sort("channel")
+    named: dict[str, list[str]] = {}
+    for name, channel in pairs.iter_rows():
+        named.setdefault(name, []).append(channel)
+    return named
+
+
+def _at_z(planes: pl.DataFrame, *, z: int | None) -> pl.DataFrame:
+    if z is None:
+        return planes
+    found = planes["z"].unique().sort().to_list()
+    if z not in found:
+        raise BadPlate(f"The plate has no z plane {z}. There is: {', '.join(map(str, found))}.")
+    return planes.filter(pl.col("z") == z)
+
+
+def _at(planes: pl.DataFrame, *, timepoint: int | None, each: bool) -> pl.DataFrame:
+    if each and timepoint is not None:
+        raise BadRecipe(f"Choose time point {timepoint}, or every time point; not both.")
     found = planes["timepoint"].unique().sort().to_list()
     listed = ", ".join(map(str, found))
-    if timepoint is None and len(found) > 1:
+    if timepoint is None and len(found) > 1 and not each:
         raise BadPlate(
             f"The plate has {len(found)} time points ({listed}), and a field is one of them. "
-            "Choose one with timepoint."
+            "Choose one with timepoint, or take each as a field of its own."
         )
     if timepoint is not None and timepoint not in found:
         raise BadPlate(f"The plate has no time point {timepoint}. There is: {listed}.")

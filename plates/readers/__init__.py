@@ -1,46 +1,87 @@
 """A microscope's folder in, one row per image plane out."""
 
+import re
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from plates.address import is_remote, parse_address
 from plates.errors import BadPlate, BadRecipe, lookup
+from plates.readers import ome_zarr
 from plates.readers import pattern as by_pattern
+from plates.readers.cellh5 import CELLH5
+from plates.readers.cellvoyager import CELLVOYAGER
 from plates.readers.folder import files_below, image_files
+from plates.readers.gallery import GALLERY
+from plates.readers.harmony import HARMONY
+from plates.readers.hdf5 import HDF5
+from plates.readers.imagexpress import IMAGEXPRESS
+from plates.readers.incell import INCELL
 from plates.readers.loaddata import LOADDATA
+from plates.readers.mirror import scan_mirrored
+from plates.readers.ome_tiff import OME_TIFF
+from plates.readers.ome_zarr import OME_ZARR
 from plates.readers.pattern import PATTERN
 from plates.readers.reader import Reader, checked
+from plates.readers.samplesheet import SAMPLESHEET
+from plates.readers.scanr import SCANR
 
-# In the order they are tried: an index is trusted before file names are.
-READERS = {reader.name: reader for reader in (LOADDATA, PATTERN)}
+# In the order they are tried: a table that somebody wrote is trusted before a microscope's index,
+# and an index before file names.
+READERS = {
+    reader.name: reader
+    for reader in (
+        LOADDATA, SAMPLESHEET, GALLERY, CELLVOYAGER, HARMONY, INCELL, SCANR, OME_ZARR, HDF5,
+        CELLH5, OME_TIFF, IMAGEXPRESS, PATTERN,
+    )
+}  # fmt: skip
 
 
 def scan(folder: Path | str, *, reader: str = "auto", pattern: str | None = None) -> pl.DataFrame:
-    """List every image plane of a plate, without opening any image.
+    """List every image plane of a plate, without reading any pixel.
 
     Args:
-        folder: The plate's folder, or an index file such as a LoadData CSV.
+        folder: The plate's folder, or an index file such as a LoadData CSV, here or at an
+            address that fsspec knows (`s3://bucket/plate`).
         reader: Name in `READERS`, or "auto" for the first that matches.
         pattern: Regular expression for file names, or a built-in pattern's name
             (see `plates.readers.pattern`); the pattern reader then does the reading.
 
     Returns:
-        One row per plane, columns `PLANES`, sorted by plate, row, column, site, channel, z.
+        One row per plane, columns `PLANES` and then `METADATA` of `plates.readers.reader`,
+        sorted by plate, row, column, site, channel, z.
 
     Raises:
-        BadPlate: The folder is missing, empty, unreadable or of no known format, or a
-            plane has two files.
+        BadPlate: The folder is missing, empty, unreadable or of no known format, a plane has
+            two files, or a channel was taken at two magnifications.
         UnknownName: There is no such reader or built-in pattern.
         BadRecipe: The pattern is not one, or another reader was asked for with it.
     """
-    source = Path(folder)
+    if pattern is not None and reader not in ("auto", PATTERN.name):
+        raise BadRecipe(f"A file name pattern needs reader = 'pattern', not {reader!r}.")
+    if reader != "auto":
+        lookup(READERS, kind="reader", name=reader)
+    address = _remote(folder)
+    if address is None:
+        return _scan(Path(folder), reader=reader, pattern=pattern)
+    if pattern is None and reader in ("auto", OME_ZARR.name) and ome_zarr.matches(address):
+        return checked(ome_zarr.scan(address), source=Path(address))
+    return scan_mirrored(address, partial(_scan, reader=reader, pattern=pattern))
+
+
+def _scan(source: Path, *, reader: str, pattern: str | None) -> pl.DataFrame:
     files = _files(source)
     if pattern is not None:
-        if reader not in ("auto", PATTERN.name):
-            raise BadRecipe(f"A file name pattern needs reader = 'pattern', not {reader!r}.")
         return checked(by_pattern.scan(source, pattern=pattern), source=source)
-    chosen = _detected(source, files) if reader == "auto" else _named(reader)
+    chosen = READERS[reader] if reader != "auto" else _detected(source, files)
     return checked(chosen.scan(source), source=source)
+
+
+def _remote(folder: Path | str) -> str | None:
+    """The address, if it is one; `Path` takes one of two slashes away."""
+    address = re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(folder))
+    return address if is_remote(address) else None
 
 
 def _files(source: Path) -> list[Path]:
@@ -55,10 +96,6 @@ def _files(source: Path) -> list[Path]:
     if not files:
         raise BadPlate(f"The folder {source} is empty. Expected a plate's images.")
     return files
-
-
-def _named(name: str) -> Reader:
-    return lookup(READERS, kind="reader", name=name)
 
 
 def _detected(source: Path, files: list[Path]) -> Reader:
@@ -79,8 +116,13 @@ def unused_images(folder: Path | str, planes: pl.DataFrame) -> list[Path]:
     Args:
         folder: As given to `scan`.
         planes: What `scan` returned.
+
+    Returns:
+        Their paths; none for a remote folder, which is not searched again.
     """
     source = Path(folder)
     home = source if source.is_dir() else source.parent
-    taken = {Path(path).resolve() for path in planes["path"]}
+    if _remote(folder) or not home.is_dir():
+        return []
+    taken = {Path(parse_address(path).file).resolve() for path in planes["path"]}
     return [path for path in image_files(home) if path.resolve() not in taken]

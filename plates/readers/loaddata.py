@@ -2,7 +2,8 @@
 
 `FileName_Orig<channel>` with `PathName_Orig<channel>`, or `URL_Orig<channel>`; plain
 `FileName_<channel>` where nothing is called Orig. Relative paths start at the CSV's folder.
-Columns of illumination functions (`Illum`) and object masks are no channels.
+Columns of illumination functions (`Illum`) and object masks are no channels. Addresses that
+fsspec knows (`s3://...`) stay as they are and are fetched when they are needed.
 """
 
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
+from plates.address import is_remote
 from plates.errors import BadPlate
 from plates.readers.folder import plate_name
 from plates.readers.reader import PLANES, Reader
 from plates.table import find_column, read_table, wells_of
 
 FILE, URL = "FileName_", "URL_"
+STORES = ("s3", "gs", "gcs", "az", "abfs", "http", "https", "memory")  # what fsspec opens
 PLATE = ("plate", "assay_plate_barcode", "plate_barcode", "barcode")
 NUMBERS = {
     "site": ("site", "field", "fieldid"),
@@ -55,10 +58,27 @@ def scan(source: Path) -> pl.DataFrame:
         their fields get a reason. The plate is `Metadata_Plate`, else the folder's name.
 
     Raises:
-        BadPlate: The CSV is ambiguous, lacks wells or files, names an address that is
-            not a local file, or none of its files is there.
+        BadPlate: The CSV is ambiguous, lacks wells or files, names an address of no known
+            kind, or none of its files is there.
     """
     path = _index(source)
+    planes = listed(path)
+    files = planes["path"]
+    if not any(is_remote(file) or Path(file).exists() for file in files):
+        raise BadPlate(
+            f"None of the {len(files)} files that {path} names is there; the first is "
+            f"{files[0]}. Correct the paths in the CSV (relative ones start at its folder), or "
+            "read the images' folder with reader='pattern'."
+        )
+    return planes
+
+
+def listed(path: Path) -> pl.DataFrame:
+    """List every plane that one CSV names, whether it is there or not.
+
+    Raises:
+        BadPlate: The CSV lacks wells or files, or names an address of no known kind.
+    """
     table = read_table(path, error=BadPlate)
     channels = _channels(table.columns)
     if not channels:
@@ -66,14 +86,8 @@ def scan(source: Path) -> pl.DataFrame:
             f"{path} names no image. Found the columns {', '.join(table.columns)}; expected "
             "FileName_Orig<channel> with PathName_Orig<channel>, or URL_Orig<channel>."
         )
-    rows = list(_planes(table, path=path, channels=channels))
-    if not any(Path(row[-1]).exists() for row in rows):
-        raise BadPlate(
-            f"None of the {len(rows)} files that {path} names is there; the first is "
-            f"{rows[0][-1]}. Correct the paths in the CSV (relative ones start at its folder), or "
-            "read the images' folder with reader='pattern'."
-        )
-    return pl.DataFrame(rows, schema=PLANES, orient="row")
+    rows = _planes(table, path=path, channels=channels)
+    return pl.DataFrame(list(rows), schema=PLANES, orient="row")
 
 
 def _index(source: Path) -> Path:
@@ -139,21 +153,28 @@ def _file(row: dict[str, str | None], columns: tuple[str, ...], *, path: Path) -
     for column in columns:
         if text := row[column]:
             if column.startswith(URL):
-                return str(path.parent / _local(text, path=path))
+                return located(text, index=path)
             home = row.get(column.replace(FILE, "PathName_", 1)) or ""
-            return str(path.parent / _local(home, path=path) / text)
+            return located(f"{home.rstrip('/')}/{text}" if home else text, index=path)
     return None
 
 
-def _local(address: str, *, path: Path) -> Path:
-    scheme = urlsplit(address).scheme
+def located(address: str, *, index: Path) -> str:
+    """Where a file lies that a table names: here, relative to the table, or at a store's address.
+
+    Raises:
+        BadPlate: The address is of a kind that cannot be read, such as "ftp:".
+    """
+    scheme = urlsplit(address).scheme.lower()
     if len(scheme) < 2:  # none, or a Windows drive
-        return Path(address)
-    if scheme.lower() == "file":
-        return Path(unquote(urlsplit(address).path))
+        return str(index.parent / address)
+    if scheme == "file":
+        return str(index.parent / unquote(urlsplit(address).path))
+    if scheme in STORES and is_remote(address):
+        return address
     raise BadPlate(
-        f"{path} names {address}, which is not on this machine. Download the images first "
-        "(aws s3 sync, gsutil rsync, wget) and put the local paths into the CSV."
+        f"{index} names {address}, which cannot be read. Expected a path, or an address that "
+        f"starts with {', '.join(STORES)}; or download the images and put the paths in."
     )
 
 

@@ -30,9 +30,10 @@ PATTERNS = {
     "phenix": r"(?i)r(?P<row>\d+)c(?P<column>\d+)f(?P<site>\d+)p(?P<z>\d+)-(?P<channel>ch\d+)"
     r"sk(?P<timepoint>\d+)fk\d+fl\d+\.tiff?",
     # TimePoint_1/ZStep_2/9987_B02_s1_w1.TIF: MetaXpress export. ZStep_0 is a projection of the
-    # others, and counting it as one of them would be wrong.
+    # others, and counting it as one of them would be wrong. The first part that can be the well
+    # is: `_s12` could be one, too.
     "metaxpress": r"(?i)(?!(?:.*/)?ZStep_0/)(?:.*?TimePoint_(?P<timepoint>\d+)/)?"
-    r"(?:.*?ZStep_(?P<z>\d+)/)?(?:.*/)?[^/]*_(?P<well>[A-Z]{1,2}\d\d)(?:_s(?P<site>\d+))?"
+    r"(?:.*?ZStep_(?P<z>\d+)/)?(?:.*/)?[^/]*?_(?P<well>[A-Z]{1,2}\d\d)(?:_s(?P<site>\d+))?"
     r"(?:_(?P<channel>w\d+))?\.tiff?",
     # demo_B03_s1_DNA.tif: plates.synthetic. Not w1 and thumb..., which are MetaXpress's own.
     "synthetic": r"(?i)(?P<plate>.+)_(?P<well>[A-Z]{1,2}\d\d)_s(?P<site>\d+)(?:_z(?P<z>\d+))?"

@@ -1,8 +1,11 @@
 """What a reader looks like to the rest of the engine."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -16,10 +19,47 @@ PLANES = pl.Schema(
         "channel": pl.String,  # as the microscope names it; the recipe maps stains to it
         "z": pl.Int32,  # plane of the stack, from 1
         "timepoint": pl.Int32,  # from 1
-        "path": pl.String,
+        "path": pl.String,  # file, or place in one: see `plates.address`
+    }
+)
+METADATA = pl.Schema(  # each null where the format does not say
+    {
+        "channel_name": pl.String,  # dye or filter; a recipe may use it in place of `channel`
+        "wavelength_nm": pl.Float64,  # emission
+        "pixel_size_um": pl.Float64,
+        "magnification": pl.Float64,
+        "objective": pl.String,
+        "z_um": pl.Float64,  # position of the plane, from wherever the microscope counts
+        "time_s": pl.Float64,  # since the plate's first plane
+        "flat_field": pl.String,  # the microscope's own shading profile, see `readers.flatfield`
     }
 )
 PLANE = ("plate", "well", "site", "channel", "z", "timepoint")  # at most one file for each
+COUNTS = ("site", "z", "timepoint")
+SAME_SIZE = 0.02  # relative: calibrations of one objective differ by less, objectives by more
+
+
+MOST_PLANES = 1_000_000  # of one field; an index that says more is damaged, or an attack
+
+
+class PlaneRow(NamedTuple):
+    """One row of the plane table; the fields are the columns `PLANES`, then `METADATA`."""
+
+    plate: str
+    well: str
+    site: int
+    channel: str
+    z: int
+    timepoint: int
+    path: str
+    channel_name: str | None = None
+    wavelength_nm: float | None = None
+    pixel_size_um: float | None = None
+    magnification: float | None = None
+    objective: str | None = None
+    z_um: float | None = None
+    time_s: float | None = None
+    flat_field: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +70,8 @@ class Reader:
         name: What users call it.
         needs: What `matches` looks for, to complete "it needs ...".
         matches: Whether a folder (or an index file) is of this kind. Cheap, never raises.
-        scan: One row per plane, columns `PLANES`, in any order; opens no image.
+        scan: One row per plane, columns `PLANES` and any of `METADATA`, in any order; reads
+            indexes and headers, never pixels.
     """
 
     name: str
@@ -39,25 +80,59 @@ class Reader:
     scan: Callable[[Path], pl.DataFrame]
 
 
+def power(objective: str | None) -> float | None:
+    """Magnification that an objective's name tells.
+
+    >>> power("20X Plan Apo Lambda"), power("100x/1.49"), power("Plan Apo")
+    (20.0, 100.0, None)
+    """
+    found = re.search(r"(\d+(?:\.\d+)?)\s*x\b", objective or "", re.IGNORECASE)
+    return float(found[1]) if found else None
+
+
+def check_field(sizes: Iterable[int], *, path: object) -> None:
+    """Refuse a field of more planes than there can be, before they are listed.
+
+    Raises:
+        BadPlate: There are more than `MOST_PLANES`.
+    """
+    if (planes := prod(sizes)) > MOST_PLANES:
+        raise BadPlate(
+            f"{path} says that one field has {planes:,} planes; more than {MOST_PLANES:,} cannot "
+            "be. The index is damaged; export the plate again."
+        )
+
+
+def table(rows: Iterable[PlaneRow]) -> pl.DataFrame:
+    """Lay rows out as a plane table; sites, z and time that start at 0 are moved to start at 1."""
+    planes = pl.DataFrame(list(rows), schema=pl.Schema({**PLANES, **METADATA}), orient="row")
+    starts_at_zero = [name for name in COUNTS if planes[name].min() == 0]
+    return planes.with_columns(pl.col(starts_at_zero) + 1) if starts_at_zero else planes
+
+
 def checked(planes: pl.DataFrame, *, source: Path) -> pl.DataFrame:
     """Hold a reader's table to the contract, whatever the reader.
 
     Returns:
-        The planes sorted by plate, row, column, site, channel, z and time.
+        The planes sorted by plate, row, column, site, channel, z and time, with every column
+        of `METADATA`.
 
     Raises:
-        BadPlate: There is no plane, one plane has two files, or a plate's name is not
-            fit to be a folder's.
+        BadPlate: There is no plane, one plane has two files, a channel was taken at two
+            magnifications, or a plate's name is not fit to be a folder's.
     """
     if planes.is_empty():
         raise BadPlate(f"{source} holds no image plane that could be read. Check the folder.")
     for name in planes["plate"].unique().sort():
         _check_plate_name(name)
+    lacking = {name: dtype for name, dtype in METADATA.items() if name not in planes.columns}
+    planes = planes.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in lacking.items())
     # A well's name grows from three letters to four after row Z, so length first is row by row.
     longer = pl.col("well").str.len_chars()
     planes = planes.sort("plate", longer, "well", "site", "channel", "z", "timepoint", "path")
     _check_twice(planes)
-    return planes
+    _check_one_size(planes)
+    return planes.select(*PLANES, *METADATA)
 
 
 def _check_plate_name(name: str) -> None:
@@ -79,3 +154,18 @@ def _check_twice(planes: pl.DataFrame) -> None:
             f"{first['path']} and {second['path']} ({len(twice)} files are such copies). Remove "
             "one, give one plate at a time, or use a pattern whose groups tell them apart."
         )
+
+
+def _check_one_size(planes: pl.DataFrame) -> None:
+    """Sizes in um of cells seen at two magnifications agree, but their pixels do not."""
+    sized = planes.filter(pl.col("pixel_size_um") > 0)
+    for (plate, channel), group in sized.group_by("plate", "channel", maintain_order=True):
+        by_size = group.sort("pixel_size_um")
+        small, large = by_size.row(0, named=True), by_size.row(-1, named=True)
+        if large["pixel_size_um"] > (1 + SAME_SIZE) * small["pixel_size_um"]:
+            raise BadPlate(
+                f"Plate {plate}, channel {channel} mixes magnifications: pixels of "
+                f"{small['pixel_size_um']:.4g} um (well {small['well']}, {small['path']}) and of "
+                f"{large['pixel_size_um']:.4g} um (well {large['well']}, {large['path']}). Give "
+                "the folder of one measurement, or name the wells of one of them."
+            )

@@ -78,3 +78,56 @@ def test_unknown_channel():
 def test_no_channels():
     with pytest.raises(BadRecipe, match=r"names no channels.* the plate's channels: w1"):
         image_sets(planes(("A01", 1, "w1", 1, 1)), channels={})
+
+
+def named(*rows: tuple) -> pl.DataFrame:
+    """Planes of one field, (channel, channel_name)."""
+    table = planes(*[("A01", 1, channel, 1, 1) for channel, _ in rows])
+    return table.with_columns(channel_name=pl.Series([name for _, name in rows], dtype=pl.String))
+
+
+def test_channels_go_by_their_names_too():
+    table = named(("w1", "DAPI"), ("w2", "FITC"), ("w3", None))
+    sets = image_sets(table, channels={"DNA": "DAPI", "ER": "w2", "Mito": "w3"})
+    assert sets.columns[3:] == ["path_DNA", "path_ER", "path_Mito"]
+    assert sets.row(0)[3:] == (["A01_1_w1_1_1"], ["A01_1_w2_1_1"], ["A01_1_w3_1_1"])
+
+
+def test_a_channel_comes_before_a_name():
+    table = named(("w1", "w2"), ("w2", "w1"))
+    assert image_sets(table, channels={"DNA": "w1"})["path_DNA"].to_list() == [["A01_1_w1_1_1"]]
+
+
+def test_a_name_that_two_channels_share():
+    message = r"Several channels are called 'FITC' \(for ER\): w1, w2\. Use one of these"
+    with pytest.raises(BadRecipe, match=message):
+        image_sets(named(("w1", "FITC"), ("w2", "FITC")), channels={"ER": "FITC"})
+
+
+def test_unknown_channel_lists_names():
+    message = r"no channel 'DAPY' .*Did you mean 'DAPI'\? The plate's channels: w1, DAPI \(w1\)\."
+    with pytest.raises(UnknownName, match=message):
+        image_sets(named(("w1", "DAPI")), channels={"DNA": "DAPY"})
+
+
+def test_each_time_point_is_a_field():
+    table = planes(
+        ("A01", 1, "w1", 1, 2), ("A01", 1, "w1", 1, 1), ("A01", 1, "w2", 1, 1),
+        ("A01", 1, "w1", 2, 1),
+    )  # fmt: skip
+    sets = image_sets(table, channels={"DNA": "w1", "ER": "w2"}, each_timepoint=True)
+    assert sets.columns == ["plate", "well", "site", "timepoint", "path_DNA", "path_ER"]
+    assert sets.rows() == [
+        ("P", "A01", 1, 1, ["A01_1_w1_1_1", "A01_1_w1_2_1"], ["A01_1_w2_1_1"]),
+        ("P", "A01", 1, 2, ["A01_1_w1_1_2"], None),
+    ]
+    with pytest.raises(BadRecipe, match="Choose time point 1, or every time point; not both"):
+        image_sets(table, channels={"DNA": "w1"}, each_timepoint=True, timepoint=1)
+
+
+def test_one_z_plane():
+    table = planes(("A01", 1, "w1", 1, 1), ("A01", 1, "w1", 3, 1), ("A01", 1, "w2", 3, 1))
+    sets = image_sets(table, channels={"DNA": "w1", "ER": "w2"}, z=3)
+    assert sets.row(0)[3:] == (["A01_1_w1_3_1"], ["A01_1_w2_3_1"])
+    with pytest.raises(BadPlate, match=r"no z plane 2\. There is: 1, 3\."):
+        image_sets(table, channels={"DNA": "w1"}, z=2)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
+from plates.address import page_of
 from plates.errors import BadImage, UnknownName
-from plates.pixels import FileStamp, project, read_file, read_plane
+from plates.pixels import FileStamp, is_unchanged, project, read_file, read_plane
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (40, 30), dtype=np.uint8)
@@ -322,6 +324,19 @@ def test_mean_of_floats_is_not_rounded():
     assert project(stack, how="mean").dtype == np.float32
 
 
+def test_sharpest_plane():
+    sharp = RNG.integers(0, 60_000, (40, 30), dtype=np.uint16)
+    blurred = [ndimage.gaussian_filter(sharp, sigma) for sigma in (3, 1, 2)]
+    stack = [blurred[0], blurred[1], sharp, blurred[2]]
+    np.testing.assert_array_equal(project(stack, how="focus"), sharp)
+    inner = slice(1, -1), slice(1, -1)  # where scipy's laplacian needs no edge either
+    scores = [ndimage.laplace(plane.astype(np.float32))[inner].var() for plane in stack]
+    assert np.argmax(scores) == 2
+    np.testing.assert_array_equal(project(blurred, how="focus"), blurred[1])
+    assert project([sharp, sharp + 1], how="focus").tolist() == sharp.tolist()  # the first of two
+    assert project([np.uint8([[3]])], how="focus").tolist() == [[3]]
+
+
 def test_no_projection_of_several():
     with pytest.raises(BadImage, match="has 3 z planes, and projection is 'none'") as caught:
         project([BYTES] * 3, how="none")
@@ -343,3 +358,77 @@ def test_bbbc013_as_pillow_shows_it(data_folder):
 def test_real_compressed_files(data_folder):
     for path in (data_folder / "cell_painting/br00143976_phenix_naming").glob("*.tiff"):
         assert_reads(path, tifffile.imread(path))
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}], ids=str)
+def test_pages_of_a_stack(tiff, options):
+    planes = [WORDS, WORDS[::-1], WORDS // 2]
+    path = tiff(*planes, **options)
+    for page, plane in enumerate(planes):
+        address = page_of(path, page)
+        assert_reads(address, plane)
+        data, stamp = read_file(address)
+        assert stamp.path == address
+        assert (stamp.bytes, stamp.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
+        assert stamp.digest == hashlib.blake2b(data, digest_size=16).hexdigest()
+    assert len({read_file(page_of(path, page))[1].digest for page in range(3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("page", "code", "message"),
+    [(3, "missing_page", "has 3 pages, fewer than its index says"),
+     (1, "wrong_bit_depth", "has 32-bit pixels"), (2, "colour_image", "is a colour image")],
+)  # fmt: skip
+def test_pages_are_judged_alone(tmp_path, page, code, message):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(WORDS, photometric="minisblack", metadata=None)
+        file.write(WORDS.astype(np.uint32), photometric="minisblack", metadata=None)
+        file.write(np.stack([BYTES, BYTES, 255 - BYTES], -1), photometric="rgb", metadata=None)
+    assert_reads(page_of(path, 0), WORDS)
+    refused(page_of(path, page), code=code, message=message)
+
+
+def test_pages_of_what_is_no_stack(tmp_path):
+    path = tmp_path / "a.tif"
+    refused(page_of(path, 0), code="missing_file")
+    path.touch()
+    refused(page_of(path, 0), code="empty_file")
+    path.write_bytes(b"rubbish")
+    refused(page_of(path, 0), code="unreadable", message="is damaged")
+    path.write_bytes(b"II*\0 rubbish")
+    refused(page_of(path, 0), code="missing_page", message="has 0 pages, fewer than")
+
+
+def test_a_truncated_page_is_never_read(tiff):
+    path = tiff(WORDS, WORDS)
+    with tifffile.TiffFile(path) as file:
+        end = file.pages[1].dataoffsets[0] + WORDS.nbytes
+    path.write_bytes(path.read_bytes()[: end - 1])
+    refused(page_of(path, 1), code="unreadable", message="is truncated|is damaged")
+
+
+def test_a_file_whose_name_looks_like_a_place(tmp_path):
+    path = tmp_path / "plate #7.tif"
+    tifffile.imwrite(path, WORDS)
+    assert_reads(path, WORDS)
+
+
+def test_whether_a_file_is_unchanged(tiff):
+    path = tiff(WORDS)
+    stamp = read_plane(path).stamp
+    assert is_unchanged(stamp, str(path))
+    copy = path.rename(path.with_name("copy.tif"))
+    assert is_unchanged(stamp, str(copy))  # where it lies does not matter
+    assert not is_unchanged(stamp, str(path))
+    assert is_unchanged(stamp._replace(bytes=-1), str(path))  # it was not there, and is not
+    tiff(WORDS ^ 1)
+    assert not is_unchanged(stamp, str(path))
+
+
+def test_whether_a_page_is_unchanged(tiff):
+    path = tiff(WORDS, WORDS // 2)
+    stamps = [read_plane(page_of(path, page)).stamp for page in (0, 1)]
+    assert all(is_unchanged(stamp, stamp.path) for stamp in stamps)
+    tiff(WORDS, WORDS // 3)
+    assert [is_unchanged(stamp, stamp.path) for stamp in stamps] == [True, False]

@@ -7,6 +7,7 @@ import pytest
 
 from plates.errors import BadPlate
 from plates.readers import scan
+from plates.readers.reader import PLANES
 
 
 @pytest.fixture
@@ -26,7 +27,8 @@ def plate(tmp_path):
 
 
 def names(planes: pl.DataFrame) -> list[tuple]:
-    return [(*row[:-1], row[-1].rpartition("/")[2]) for row in planes.iter_rows()]
+    rows = planes.select(PLANES.names()).iter_rows()
+    return [(*row[:-1], row[-1].rpartition("/")[2]) for row in rows]
 
 
 def test_cellprofiler_columns(plate):
@@ -127,9 +129,15 @@ def test_lines_refused(plate, lines, message):
         scan(plate(f"{HEAD}\n{lines}\n"))
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/a.tif", "https://x.org/a.tif", "omero:iid=1"])
-def test_addresses_elsewhere(plate, address):
-    message = f"names {address}, which is not on this machine. Download the images first"
+@pytest.mark.parametrize("address", ["s3://bucket/a.tif", "https://x.org/a.tif"])
+def test_addresses_in_stores_stay(plate, address):
+    planes = scan(plate(f"URL_OrigA,Metadata_Well\n{address},A1\n"))
+    assert planes["path"].to_list() == [address]
+
+
+@pytest.mark.parametrize("address", ["ftp://x.org/a.tif", "omero:iid=1", "s3:a.tif"])
+def test_addresses_of_unknown_kinds(plate, address):
+    message = f"names {address}, which cannot be read. Expected a path, or an address that starts"
     with pytest.raises(BadPlate, match=re.escape(message)):
         scan(plate(f"URL_OrigA,Metadata_Well\n{address},A1\n"))
 

@@ -9,6 +9,7 @@ from plates.errors import BadPlate, BadRecipe, UnknownName
 from plates.readers import scan, unused_images
 from plates.readers.folder import plate_name
 from plates.readers.pattern import PATTERNS, compiled
+from plates.readers.reader import PLANE
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def folder(tmp_path):
 
 
 def rows(planes: pl.DataFrame) -> list[tuple]:
-    return planes.drop("path").rows()
+    return planes.select(PLANE).rows()
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def rows(planes: pl.DataFrame) -> list[tuple]:
         ("Channel2-31-C-07.tif", ("plate7", "C07", 1, "Channel2", 1, 1)),
         ("r03c04f05p06-ch2sk7fk1fl1.tiff", ("plate7", "C04", 5, "ch2", 6, 7)),
         ("9987_B02_s2_w3.TIF", ("plate7", "B02", 2, "w3", 1, 1)),
+        ("9987_B02_s12_w3.TIF", ("plate7", "B02", 12, "w3", 1, 1)),
         ("9987_B02_w3.TIF", ("plate7", "B02", 1, "w3", 1, 1)),
         ("9987_B02.TIF", ("plate7", "B02", 1, "1", 1, 1)),
         ("TimePoint_3/ZStep_2/my_plate_AF48_s2_w3.TIF", ("plate7", "AF48", 2, "w3", 2, 3)),
@@ -69,6 +71,8 @@ def test_generic_folders_give_way_to_their_parent(folder):
     assert scan(folder("Channel1-01-A-01.tif", name="BR01/Images"))["plate"][0] == "BR01"
     assert plate_name(folder(name="BR02/TimePoint_1/ZStep_3")) == "BR02"
     assert plate_name(Path("/images")) == "images"
+    assert plate_name(Path("/screen/2023-02-21")) == "2023-02-21"  # a plate may be called so
+    assert plate_name(Path("/screen/2023-02-21/1334/TimePoint_1")) == "screen"
     assert plate_name(folder(name="BR03/Images2")) == "Images2"
 
 

@@ -1,0 +1,103 @@
+"""Writing a plate as OME-Zarr: version 0.4 (Zarr 2) or 0.5 (Zarr 3).
+
+Channels are labelled as the plane table calls them, so that a recipe fits the new plate too.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from plates.convert.stack import Stack, along, channels_of, known
+from plates.imageset import FieldKey
+from plates.readers.ome_zarr import MISSING
+from plates.remote import zarr_package
+from plates.well import well_position
+
+
+class ZarrPlate:
+    """A plate as OME-Zarr 0.4 (Zarr 2) or 0.5 (Zarr 3) has it."""
+
+    def __init__(self, path: Path, rows: pl.DataFrame, *, version: str):
+        self.path, self.version, self.zarr = path, version, zarr_package()
+        self.channels = channels_of(rows)["channel"].to_list()
+        self.wells: dict[str, list[int]] = {}
+        self.name = rows["plate"][0]
+
+    def add(self, key: FieldKey, stack: Stack) -> None:
+        """Write a field."""
+        sites = self.wells.setdefault(_well_path(key.well), [])
+        sites.append(key.site)
+        where = f"{_well_path(key.well)}/{key.site}"
+        group = self._group(where, _multiscales(stack, self.channels, version=self.version))
+        array = group.create_array(
+            "0",
+            shape=stack.images.shape,
+            dtype=stack.images.dtype,
+            chunks=(1, 1, 1, *stack.images.shape[-2:]),
+            # A chunk that is not there is then one that was lost.
+            config={"write_empty_chunks": True},
+            **({"dimension_names": list("tczyx")} if self.version == "0.5" else {}),
+        )
+        array[:] = stack.images
+
+    def close(self) -> None:
+        """Write the groups above the fields."""
+        rows = sorted({path.split("/")[0] for path in self.wells}, key=lambda r: (len(r), r))
+        columns = sorted({path.split("/")[1] for path in self.wells})
+        for row in rows:
+            self._group(row, {})
+        for path, sites in self.wells.items():
+            images = [{"path": str(site), "acquisition": 0} for site in sites]
+            self._group(path, {"well": {"images": images, "version": self.version}})
+        wells = [
+            {"path": p, "rowIndex": rows.index(r), "columnIndex": columns.index(c)}
+            for p in self.wells
+            for r, c in [p.split("/")]
+        ]
+        plate = {
+            "name": self.name,
+            "version": self.version,
+            "rows": [{"name": row} for row in rows],
+            "columns": [{"name": column} for column in columns],
+            "wells": wells,
+            "field_count": max(map(len, self.wells.values()), default=0),
+            "acquisitions": [{"id": 0}],
+        }
+        self._group("", {"plate": plate})
+
+    def _group(self, path: str, attributes: dict[str, Any]) -> Any:
+        group = self.zarr.open_group(
+            self.path / path, mode="a", zarr_format=3 if self.version == "0.5" else 2
+        )
+        if attributes and self.version == "0.5":
+            attributes = {"ome": {"version": self.version, **attributes}}
+        group.attrs.update(attributes)
+        return group
+
+
+def _well_path(well: str) -> str:
+    letters = well.rstrip("0123456789")
+    return f"{letters}/{well_position(well).column + 1:02d}"
+
+
+def _multiscales(stack: Stack, channels: list[str], *, version: str) -> dict[str, Any]:
+    pixel = known(stack.rows, "pixel_size_um")
+    steps = along(stack.rows, "z", "z_um") or []
+    gaps = np.diff(steps)
+    step = float(gaps[0]) if len(gaps) and np.allclose(gaps, gaps[0]) and gaps[0] > 0 else None
+    um = {"unit": "micrometer"}
+    axes = [
+        {"name": "t", "type": "time"},
+        {"name": "c", "type": "channel"},
+        {"name": "z", "type": "space", **(um if step else {})},
+        *({"name": name, "type": "space", **(um if pixel else {})} for name in "yx"),
+    ]
+    scale = [1.0, 1.0, step or 1.0, pixel or 1.0, pixel or 1.0]
+    dataset = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    return {
+        "multiscales": [{"version": version, "axes": axes, "datasets": [dataset]}],
+        "omero": {"channels": [{"label": channel} for channel in channels]},
+        MISSING: np.argwhere(~stack.has_plane).tolist(),
+    }

@@ -1,0 +1,109 @@
+"""A field's planes, read into one array, with what is known of them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Shaped
+
+from plates.errors import BadImage
+from plates.pixels import read_plane
+
+
+class Unread(NamedTuple):
+    """A plane that could not be converted, with a short code and a sentence."""
+
+    channel: str
+    code: str
+    message: str
+
+
+class Stack(NamedTuple):
+    """A field's planes in one array, [timepoint, channel, z, height, width]."""
+
+    images: Shaped[np.ndarray, "timepoint channel z height width"]
+    has_plane: Bool[np.ndarray, "timepoint channel z"]
+    rows: pl.DataFrame
+
+
+def read_stack(
+    field: pl.DataFrame, plate: pl.DataFrame, *, pool: ThreadPoolExecutor
+) -> tuple[Stack | None, tuple[Unread, ...]]:
+    """Read a field.
+
+    Args:
+        field: Its rows of the plane table.
+        plate: All rows of its plate, for the channels that others have.
+        pool: Reads several planes at a time.
+
+    Returns:
+        The stack, or None if no plane can be read, and the planes that cannot.
+    """
+    channels = channels_of(plate)["channel"].to_list()
+    rows = list(field.select("timepoint", "channel", "z", "path").iter_rows())
+    read = list(pool.map(_read, (row[-1] for row in rows)))
+    first = next((plane for plane in read if isinstance(plane, np.ndarray)), None)
+    if first is None:
+        return None, tuple(_unread(row[1], plane) for row, plane in zip(rows, read, strict=True))
+    size = (largest(field, "timepoint"), len(channels), largest(field, "z"))
+    stack = Stack(np.zeros((*size, *first.shape), first.dtype), np.zeros(size, bool), field)
+    unread = []
+    for (time, channel, z, path), plane in zip(rows, read, strict=True):
+        plane = _fitting(plane, first, path=path)
+        if isinstance(plane, BadImage):
+            unread.append(_unread(channel, plane))
+            continue
+        place = time - 1, channels.index(channel), z - 1
+        stack.images[place], stack.has_plane[place] = plane, True
+    return stack, tuple(unread)
+
+
+def _read(path: str) -> np.ndarray | BadImage:
+    try:
+        return read_plane(path).pixels
+    except BadImage as problem:
+        return problem
+
+
+def _fitting(plane: np.ndarray | BadImage, first: np.ndarray, *, path: str) -> Any:
+    if isinstance(plane, BadImage) or (plane.shape, plane.dtype) == (first.shape, first.dtype):
+        return plane
+    return BadImage(
+        f"{path} is {plane.shape[0]} x {plane.shape[1]} {plane.dtype}, but the field's first "
+        f"plane {first.shape[0]} x {first.shape[1]} {first.dtype}.",
+        code="wrong_shape",
+    )
+
+
+def _unread(channel: str, problem: np.ndarray | BadImage) -> Unread:
+    assert isinstance(problem, BadImage)
+    return Unread(channel, problem.code, str(problem))
+
+
+def largest(planes: pl.DataFrame, column: str) -> int:
+    """Largest number in a column of counts."""
+    return int(planes[column].to_numpy().max())
+
+
+def channels_of(plate: pl.DataFrame) -> pl.DataFrame:
+    """One row per channel, sorted, with its name and wavelength."""
+    return (
+        plate.group_by("channel")
+        .agg(pl.col("channel_name", "wavelength_nm").drop_nulls().first())
+        .sort("channel")
+    )
+
+
+def known(rows: pl.DataFrame, column: str) -> Any:
+    """A field's value of a column, if its planes that say agree on one."""
+    values = rows[column].drop_nulls().unique()
+    return values[0] if len(values) == 1 else None
+
+
+def along(rows: pl.DataFrame, axis: str, column: str) -> list[float] | None:
+    """A position for each step of an axis, if each is known: of its first plane."""
+    known = rows.filter(pl.col(column).is_not_null()).group_by(axis).agg(pl.col(column).min())
+    at = dict(known.iter_rows())
+    found = [at.get(step) for step in range(1, largest(rows, axis) + 1)]
+    return None if None in found else [float(value) for value in found if value is not None]

@@ -1,0 +1,166 @@
+"""Molecular Devices ImageXpress: MetaXpress's own folders, and plates exported with an .HTD file.
+
+    Plate/2023-02-21/1334/[TimePoint_2/][ZStep_3/]Name_E08_s2_w2<GUID>.tif      its own
+    Plate/TimePoint_1/[ZStep_3/]9987_B02_s1_w1.TIF with 9987.HTD                exported
+
+Thumbnails (`_thumb`) are no planes. What lies beside the ZStep folders, or in ZStep_0, is a
+projection of them; it is taken only where a channel has no steps of its own.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import tifffile
+
+from plates.errors import BadPlate
+from plates.readers.folder import image_files, indexes, plate_name
+from plates.readers.reader import PlaneRow, Reader, power, table
+from plates.readers.safe_xml import as_number, parse_xml
+from plates.well import parse_well
+
+GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+# The first part that can be the well is: `_s12` could be one, too.
+NAME = re.compile(
+    r"(?i).+?_(?P<well>[A-Z]{1,2}\d{2})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?"
+    rf"(?P<thumb>_thumb)?(?P<guid>{GUID})?\.tiff?"
+)
+WAVE = re.compile(r'"WaveName(\d+)"\s*,\s*"([^"]*)"')
+
+
+class _File(NamedTuple):
+    plate: str
+    well: str
+    site: int
+    wave: int
+    timepoint: int
+    step: int
+    path: Path
+
+
+class _Header(NamedTuple):
+    """What a channel's first image says of itself."""
+
+    channel_name: str | None = None
+    wavelength_nm: float | None = None
+    pixel_size_um: float | None = None
+    magnification: float | None = None
+    objective: str | None = None
+
+
+def matches(source: Path) -> bool:
+    """Whether there is an .HTD file near the top, or an image named with a GUID anywhere."""
+    if indexes(source, "*.htd"):
+        return True
+    try:
+        return source.is_dir() and any(_guid(path) for path in image_files(source))
+    except BadPlate:
+        return False
+
+
+def _guid(path: Path) -> bool:
+    found = NAME.fullmatch(path.name)
+    return bool(found and found["guid"])
+
+
+def scan(source: Path) -> pl.DataFrame:
+    """List every plane of one or more plates.
+
+    Returns:
+        One row per plane, channels `w1`, `w2`, ... with their names. What images say of
+        themselves is read from the first of each plate and channel.
+
+    Raises:
+        BadPlate: No image has such a name.
+    """
+    home = source.parent if source.is_file() else source
+    files = _files(image_files(home))
+    if not files:
+        raise BadPlate(
+            f"{source} holds no image named as MetaXpress does (..._B02_s1_w1.TIF, with or without "
+            "a GUID). Give the folder of the plate, or a pattern for its file names."
+        )
+    taken = _without_projections(files)
+    names = dict(chain.from_iterable(map(_wave_names, indexes(home, "*.htd", depth=1))))
+    headers: dict[tuple[str, int], _Header] = {}
+    for file in taken:
+        key = file.plate, file.wave
+        if key not in headers:
+            header = _header(file.path)
+            headers[key] = header._replace(channel_name=names.get(key) or header.channel_name)
+    return table(_row(file, headers[file.plate, file.wave]) for file in taken)
+
+
+def _files(paths: list[Path]) -> list[_File]:
+    """Files that are planes or projections, told by their names and folders."""
+    folders = {path.parent for path in paths}
+    plates = {folder: plate_name(folder) for folder in folders}
+    times = {folder: _folder_number(folder, "timepoint", default=1) for folder in folders}
+    steps = {folder: _folder_number(folder, "zstep", default=0) for folder in folders}
+    named = [(path, found) for path in paths if (found := NAME.fullmatch(path.name))]
+    return [
+        _File(
+            plate=plates[path.parent],
+            well=parse_well(found["well"]),
+            site=int(found["site"] or 1),
+            wave=int(found["wave"] or 1),
+            timepoint=times[path.parent],
+            step=steps[path.parent],
+            path=path,
+        )
+        for path, found in named
+        if not found["thumb"]
+    ]
+
+
+def _folder_number(folder: Path, name: str, *, default: int) -> int:
+    for part in reversed(folder.parts):
+        if found := re.fullmatch(rf"(?i){name}_(\d+)", part):
+            return int(found[1])
+    return default
+
+
+def _without_projections(files: list[_File]) -> list[_File]:
+    """Leave step 0 out where there are others; it is their projection."""
+    stacked = {file[:5] for file in files if file.step}
+    return [file for file in files if file.step or file[:5] not in stacked]
+
+
+def _row(file: _File, header: _Header) -> PlaneRow:
+    return PlaneRow(
+        plate=file.plate, well=file.well, site=file.site, channel=f"w{file.wave}",
+        z=file.step or 1, timepoint=file.timepoint, path=str(file.path), **header._asdict(),
+    )  # fmt: skip
+
+
+def _wave_names(htd: Path) -> Iterable[tuple[tuple[str, int], str]]:
+    found = WAVE.findall(htd.read_bytes().decode("latin-1"))
+    return [((plate_name(htd.parent), int(number)), name) for number, name in found]
+
+
+def _header(path: Path) -> _Header:
+    """Read the calibration that MetaXpress writes into an image; nothing if there is none."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            description = file.pages.first.description
+        root = parse_xml(description, path=str(path))
+    except Exception:  # the loader will say what is wrong with the file
+        return _Header()
+    said = {p.get("id"): p.get("value") for p in root.iter() if p.tag in ("prop", "custom-prop")}
+    is_um = said.get("spatial-calibration-units") in ("um", "µm")
+    objective = said.get("_MagSetting_")
+    return _Header(
+        channel_name=said.get("_IllumSetting_"),
+        wavelength_nm=as_number(said.get("wavelength")),
+        pixel_size_um=as_number(said.get("spatial-calibration-x")) if is_um else None,
+        magnification=power(objective),
+        objective=objective,
+    )
+
+
+IMAGEXPRESS = Reader(
+    "imagexpress", "an .HTD file, or images that MetaXpress named with a GUID", matches, scan
+)

@@ -1,0 +1,163 @@
+"""OME-TIFF: many planes a file, many files a plate; the index is OME-XML.
+
+The XML stands in a `.companion.ome` file or at the start of each `.ome.tif`. The well of an image
+is what its Plate element says; without one, the only part of the image's or the file's name
+that is a well (`screen1_h15.ome.tif`), and its images are then that well's sites.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import tifffile
+
+from plates.address import page_of
+from plates.errors import BadPlate
+from plates.readers import ome
+from plates.readers.folder import indexes, inside, plate_name
+from plates.readers.reader import PlaneRow, Reader, table
+from plates.readers.safe_xml import parse_xml, read_xml
+from plates.well import parse_well, well_name
+
+COMPANION = "*.companion.ome"
+TIFF = ("*.ome.tif", "*.ome.tiff", "*.ome.tf2", "*.ome.btf")
+IMAGES = ("*.tif", "*.tiff", "*.png", "*.tf2", "*.btf")
+WORDS = re.compile(r"[^A-Za-z0-9]+")
+WELL = re.compile(r"[A-Za-z]{1,2}\d{1,2}")
+
+
+class _Index(NamedTuple):
+    """One OME-XML and the file it stands in."""
+
+    path: Path
+    images: dict[str, ome.OmeImage]
+    wells: dict[str, ome.OmeWell]
+
+
+def matches(source: Path) -> bool:
+    """Whether there is a companion file near the top, or most images there are OME-TIFFs."""
+    if indexes(source, COMPANION):
+        return True
+    found = len(indexes(source, *TIFF))
+    return found > 0 and 2 * found > len(indexes(source, *IMAGES))
+
+
+def scan(source: Path) -> pl.DataFrame:
+    """List every plane of a plate of OME-TIFFs, reading their headers.
+
+    Returns:
+        One row per plane; `path` names file and page.
+
+    Raises:
+        BadPlate: A header cannot be read, or names files outside its folder, or an image
+            belongs to no well.
+    """
+    sites: Counter[str] = Counter()
+    found = _indexes(source)
+    return table(row for index in found for row in _planes(index, sites=sites))
+
+
+def _indexes(source: Path) -> Iterator[_Index]:
+    """Companions first; then those files that no index before has named."""
+    named: set[Path] = set()
+    for path in (*indexes(source, COMPANION), *indexes(source, *TIFF)):
+        if path in named:
+            continue
+        index = read_index(path)
+        files = {page.file for image in index.images.values() for page in image.pages}
+        named |= {_file(index, name) for name in files}
+        yield index
+
+
+def read_index(path: Path) -> _Index:
+    """Read the OME-XML of a companion file or of an OME-TIFF.
+
+    Raises:
+        BadPlate: There is none, or it is damaged.
+    """
+    root = read_xml(path) if path.suffix == ".ome" else parse_xml(_header(path), path=str(path))
+    if root.tag != "OME":
+        raise BadPlate(f"{path} holds no OME-XML, but {root.tag}. Export it as OME-TIFF again.")
+    if root.find("BinaryOnly") is not None:
+        return _Index(path, {}, {})  # its companion file says the rest
+    return _Index(path, ome.images(root, path=path), ome.wells(root, path=path))
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with tifffile.TiffFile(path) as file:
+            description = file.pages.first.tags[270].value
+    except Exception as reason:  # tifffile raises anything at all on damaged bytes
+        raise BadPlate(
+            f"The header of {path} cannot be read: {reason}. Copy it again, or move it away."
+        ) from reason
+    return description.encode() if isinstance(description, str) else description
+
+
+def _file(index: _Index, name: str | None) -> Path:
+    return inside(index.path.parent, name, index=index.path) if name else index.path
+
+
+def _planes(index: _Index, *, sites: Counter[str]) -> Iterator[PlaneRow]:
+    for number, (key, image) in enumerate(index.images.items()):
+        place = index.wells.get(key)
+        if place:
+            well, site = well_name(row=place.row, column=place.column), place.site
+        else:
+            well = _named_well(image.name, index.path, number=number)
+            sites[well] += 1
+            site = sites[well]
+        plate = place.plate if place else plate_name(index.path.parent)
+        yield from _rows(index, image, plate=plate, well=well, site=site)
+
+
+def _named_well(name: str, path: Path, *, number: int) -> str:
+    stem = path.name.partition(".")[0]
+    for text in (name, stem):
+        found = set(_wells(WORDS.split(text)))
+        if len(found) == 1:
+            return found.pop()
+    raise BadPlate(
+        f"{path} does not say which well image {number + 1} ({name or 'unnamed'}) belongs to: it "
+        "has no Plate element, and no single part of its name or the image's is a well. Export "
+        "it with its plate, or name the file like screen1_B03.ome.tif."
+    )
+
+
+def _wells(words: Iterable[str]) -> Iterator[str]:
+    for word in words:
+        try:
+            if WELL.fullmatch(word):
+                yield parse_well(word)
+        except BadPlate:
+            continue
+
+
+def _rows(
+    index: _Index, image: ome.OmeImage, *, plate: str, well: str, site: int
+) -> Iterator[PlaneRow]:
+    start = min(image.times.values(), default=0.0)
+    for page in image.pages:
+        time = image.times.get((page.channel, page.z, page.time))
+        wavelengths = image.wavelengths
+        yield PlaneRow(
+            plate=plate,
+            well=well,
+            site=site,
+            channel=image.channels[page.channel],
+            z=page.z + 1,
+            timepoint=page.time + 1,
+            path=page_of(_file(index, page.file), page.page),
+            wavelength_nm=wavelengths[page.channel] if page.channel < len(wavelengths) else None,
+            pixel_size_um=image.pixel_size_um,
+            magnification=image.magnification,
+            objective=image.objective,
+            z_um=None if image.z_step_um is None else page.z * image.z_step_um,
+            time_s=None if time is None else time - start,
+        )
+
+
+OME_TIFF = Reader("ome-tiff", f"OME-TIFF ({TIFF[0]}) or {COMPANION}", matches, scan)

@@ -1,0 +1,102 @@
+"""nf-core/cellpainting's samplesheet: a CSV with one line per image, `channel` and `path`.
+
+channel,path,source,batch,plate,well,site,col,field_id,plane_id,row
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from plates.address import is_remote
+from plates.errors import BadPlate
+from plates.readers.folder import plate_name
+from plates.readers.loaddata import located
+from plates.readers.reader import PlaneRow, Reader, table
+from plates.table import find_column, read_table, wells_of
+
+REQUIRED = {"channel", "path"}
+NUMBERS = {
+    "site": ("site", "field_id", "field"),
+    "z": ("plane_id", "z"),
+    "timepoint": ("timepoint", "t"),
+}
+PLATE = ("plate", "barcode")
+
+
+def matches(source: Path) -> bool:
+    """Whether the source is a samplesheet, or a folder with one at its top."""
+    return bool(_sheets(source))
+
+
+def _sheets(source: Path) -> list[Path]:
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    return [path for path in files if path.suffix.lower() == ".csv" and _is_sheet(path)]
+
+
+def _is_sheet(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = {name.strip(' "\n') for name in file.readline(100_000).split(",")}
+    except OSError:
+        return False
+    return header >= REQUIRED and bool(header & {"well", "row"})
+
+
+def scan(source: Path) -> pl.DataFrame:
+    """List every image of a samplesheet.
+
+    Returns:
+        One row per line; files that are not there are listed too.
+
+    Raises:
+        BadPlate: There are several sheets, a cell is empty or no number, or no file is there.
+    """
+    sheets = _sheets(source)
+    if len(sheets) != 1:
+        names = ", ".join(path.name for path in sheets) or "none"
+        raise BadPlate(f"Expected one samplesheet in {source}, found: {names}. Give the file.")
+    planes = table(_rows(sheets[0]))
+    if not any(is_remote(file) or Path(file).exists() for file in planes["path"]):
+        raise BadPlate(
+            f"None of the {len(planes)} files that {sheets[0]} names is there; the first is "
+            f"{planes['path'][0]}. Correct the paths (relative ones start at the sheet's folder)."
+        )
+    return planes
+
+
+def _rows(path: Path) -> list[PlaneRow]:
+    sheet = read_table(path, error=BadPlate)
+    plate = find_column(sheet.columns, PLATE, error=BadPlate)
+    wells = wells_of(sheet, path=path, error=BadPlate)
+    numbers = {name: _numbers(sheet, name, path=path) for name in NUMBERS}
+    rows = []
+    for index, row in enumerate(sheet.iter_rows(named=True)):
+        for name in sorted(REQUIRED):
+            if row[name] is None:
+                raise BadPlate(f"{path}, row {index + 1} below the header has no {name}.")
+        rows.append(PlaneRow(
+            (row[plate] if plate else None) or plate_name(path.parent), wells[index],
+            numbers["site"][index], row["channel"], numbers["z"][index],
+            numbers["timepoint"][index], located(row["path"], index=path),
+        ))  # fmt: skip
+    return rows
+
+
+def _numbers(sheet: pl.DataFrame, name: str, *, path: Path) -> list[int]:
+    """Numbers of the first of some columns; a sheet that has site and field_id means one thing."""
+    column = next((c for c in NUMBERS[name] if c in sheet.columns), None)
+    if column is None:
+        return [1] * len(sheet)
+    numbers = sheet[column].cast(pl.Int32, strict=False)
+    if numbers.has_nulls():
+        index = numbers.is_null().arg_max() or 0
+        raise BadPlate(
+            f"{path}, row {index + 1} below the header: {column} is {sheet[column][index]!r}, "
+            "expected a whole number."
+        )
+    return numbers.to_list()
+
+
+SAMPLESHEET = Reader(
+    "samplesheet", "an nf-core samplesheet (a CSV with channel, path and well)", matches, scan
+)

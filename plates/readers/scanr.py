@@ -1,0 +1,112 @@
+"""Olympus / Evident ScanR: `experiment_descriptor.xml`, and images in `data`.
+
+An image is called `A3--W00003--P00001--Z00000--T00000--DAPI.tif`. The number after W counts wells
+row by row; where the plate has another number of columns than the label tells, the label is
+right. The descriptor is LabVIEW's XML: Name and Val in turn.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from plates.errors import BadPlate
+from plates.readers.folder import image_files, indexes, plate_name
+from plates.readers.reader import PlaneRow, Reader, table
+from plates.readers.safe_xml import as_number, parse_xml
+from plates.well import FORMATS, parse_well, well_name
+
+INDEX = "experiment_descriptor.xml"
+NAME = re.compile(
+    r"(?P<label>.*?)--W(?P<well>\d+)--P(?P<site>\d+)--Z(?P<z>\d+)--T(?P<time>\d+)--"
+    r"(?P<channel>.+)\.tiff?",
+    re.IGNORECASE,
+)
+
+
+def matches(source: Path) -> bool:
+    """Whether there is a descriptor near the top."""
+    return bool(indexes(source, INDEX))
+
+
+def scan(source: Path) -> pl.DataFrame:
+    """List every plane of one or more plates.
+
+    Returns:
+        One row per image, channels as they are named.
+
+    Raises:
+        BadPlate: A descriptor is damaged, no image has such a name, or its well is unknown.
+    """
+    return table(row for index in indexes(source, INDEX) for row in _planes(index))
+
+
+def _planes(index: Path) -> Iterator[PlaneRow]:
+    said = dict(_said(_descriptor(index)))
+    columns = _columns(said)
+    names = [(p, NAME.fullmatch(p.name)) for p in image_files(index.parent)]
+    found = [(path, name) for path, name in names if name]
+    if not found:
+        raise BadPlate(
+            f"No image beside {index} has a ScanR name (A1--W00001--P00001--Z00000--T00000--"
+            f"DAPI.tif); {len(names)} have another. Copy the data folder, too."
+        )
+    pixel_size = as_number(said.get("conversion factor um/pixel"))
+    for path, name in found:
+        yield PlaneRow(
+            plate=said.get("plate name") or plate_name(index.parent),
+            well=_well(name, columns=columns, path=path),
+            site=int(name["site"]),
+            channel=name["channel"],
+            z=int(name["z"]) + 1,
+            timepoint=int(name["time"]) + 1,
+            path=str(path),
+            pixel_size_um=pixel_size,
+            objective=said.get("objective"),
+        )
+
+
+def _descriptor(index: Path) -> ET.Element:
+    """ScanR writes Latin-1 without saying so, which no XML parser takes."""
+    try:
+        data = index.read_bytes()
+    except OSError as reason:
+        raise BadPlate(f"{index} cannot be read: {reason.strerror}.") from reason
+    body = re.sub(rb"^\s*(?:\xef\xbb\xbf)?<\?xml[^>]*\?>", b"", data)
+    return parse_xml(b'<?xml version="1.0" encoding="ISO-8859-1"?>' + body, path=str(index))
+
+
+def _said(root: ET.Element) -> Iterator[tuple[str, str]]:
+    """Each setting's name with its value, the first of several."""
+    seen = set()
+    for element in root.iter():
+        name, value = element.findtext("Name"), element.findtext("Val")
+        if name and value and name.strip() not in seen:
+            seen.add(name.strip())
+            yield name.strip(), value.strip()
+
+
+def _columns(said: dict[str, str]) -> int | None:
+    """Columns of the plate, from its own number of columns or of wells."""
+    columns, wells = said.get("Columns", ""), said.get("Number of wells", "")
+    if columns.isdecimal():
+        return int(columns)
+    return FORMATS[int(wells)].columns if wells.isdecimal() and int(wells) in FORMATS else None
+
+
+def _well(name: re.Match[str], *, columns: int | None, path: Path) -> str:
+    try:
+        return parse_well(name["label"])
+    except BadPlate as reason:
+        if columns and int(name["well"]):
+            row, column = divmod(int(name["well"]) - 1, columns)
+            return well_name(row=row, column=column)
+        raise BadPlate(
+            f"{path}: the name starts with no well, and {INDEX} does not say how many columns "
+            f"the plate has, so W{name['well']} could be any. Name the wells in ScanR."
+        ) from reason
+
+
+SCANR = Reader("scanr", f"ScanR's {INDEX}", matches, scan)

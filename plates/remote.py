@@ -1,0 +1,163 @@
+"""Files that are not on this machine, through fsspec, and Zarr arrays wherever they are.
+
+A request that fails is made again: object stores refuse one now and then. Read-ahead is the
+loader's: it asks for whole files, several at a time, while those before are worked on.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Shaped
+
+from plates.address import is_remote
+from plates.errors import BadPlate
+
+T = TypeVar("T")
+
+TRIES = 4
+PAUSE_S = 0.2  # doubled after each try
+
+
+def read_remote(address: str) -> bytes:
+    """Read a whole remote file in one request.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        OSError: The store cannot be reached, refuses, or no library speaks its protocol.
+    """
+
+    def read() -> bytes:
+        fsspec = _fsspec(address)
+        system, path = fsspec.core.url_to_fs(address)
+        return system.cat_file(path)
+
+    return _persistent(read, address=address)
+
+
+def find_remote(address: str) -> dict[str, int]:
+    """Every file below a remote folder and its size; of a file, itself under the name "".
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        OSError: As for `read_remote`.
+    """
+
+    def read() -> dict[str, int]:
+        system, path = _fsspec(address).core.url_to_fs(address)
+        found = system.find(path, detail=True)
+        if not found:
+            raise FileNotFoundError(address)
+        home = path.strip("/")
+        names = {name.strip("/").removeprefix(home).lstrip("/"): i for name, i in found.items()}
+        return {name: int(info.get("size") or 0) for name, info in names.items()}
+
+    return _persistent(read, address=address)
+
+
+def read_json(folder: str, name: str) -> dict[str, Any] | None:
+    """Read a JSON object from a folder here or elsewhere; None if there is no such file.
+
+    Raises:
+        BadPlate: It cannot be read, or is no JSON object.
+    """
+    address = f"{folder.rstrip('/')}/{name}"
+    try:
+        data = read_remote(address) if is_remote(address) else Path(address).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as reason:
+        raise BadPlate(f"{address} cannot be read: {reason.strerror or reason}.") from reason
+    try:
+        found = json.loads(data)
+    except ValueError as reason:
+        raise BadPlate(f"{address} is not JSON: {reason}. Copy it again.") from reason
+    if not isinstance(found, dict):
+        raise BadPlate(f"{address} holds no JSON object. Copy it again.")
+    return found
+
+
+def read_zarr(address: str, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
+    """Read what lies at some leading indices of a Zarr array, version 2 or 3.
+
+    Raises:
+        FileNotFoundError: There is no array, or nothing at all is stored at that place. Zarr
+            makes zeros of that, and zeros of a lost file are no image.
+        IndexError: The array is smaller.
+        BadPlate: The zarr package is not installed.
+        OSError: As for `read_remote`.
+    """
+    zarr = zarr_package()
+
+    def read() -> Shaped[np.ndarray, "..."]:
+        array = zarr.open_array(address, mode="r")
+        found = np.asarray(array[index])
+        if not found.any() and not _is_stored(array, index, address=address):
+            raise FileNotFoundError(f"{address} has nothing at {index}")
+        return found
+
+    return _persistent(read, address=address) if is_remote(address) else read()
+
+
+def _is_stored(array: Any, index: tuple[int, ...], *, address: str) -> bool:
+    grid = array.shards or array.chunks
+    place = [i // size for i, size in zip(index, grid, strict=False)]
+    across = [
+        range(-(-length // size))
+        for length, size in list(zip(array.shape, grid, strict=True))[len(index) :]
+    ]
+    keys = (array.metadata.encode_chunk_key((*place, *rest)) for rest in product(*across))
+    return any(_exists(f"{address}/{key}") for key in keys)
+
+
+def _exists(address: str) -> bool:
+    if not is_remote(address):
+        return Path(address).exists()
+    system, path = _fsspec(address).core.url_to_fs(address)
+    return system.exists(path)
+
+
+def zarr_package() -> Any:
+    """The zarr package, or how to get it.
+
+    Raises:
+        BadPlate: It is not installed.
+    """
+    try:
+        import zarr
+    except ImportError as reason:
+        raise BadPlate(
+            "OME-Zarr needs the zarr package: pip install 'plate-profiler[zarr]'."
+        ) from reason
+    return zarr
+
+
+def _fsspec(address: str) -> Any:
+    try:
+        import fsspec
+        import fsspec.core
+    except ImportError as reason:
+        raise OSError(f"reading {address} needs fsspec (pip install fsspec)") from reason
+    return fsspec
+
+
+def _persistent(read: Callable[[], T], *, address: str) -> T:
+    for trial in range(TRIES):
+        try:
+            return read()
+        except (FileNotFoundError, IndexError):
+            raise
+        except (ImportError, ValueError) as reason:  # the protocol is unknown or not installed
+            raise OSError(f"{address}: {reason}") from reason
+        except Exception as reason:  # every store has errors of its own
+            if trial == TRIES - 1:
+                raise OSError(
+                    f"{address} failed {TRIES} times: {reason}. Check the network and your "
+                    "credentials"
+                ) from reason
+            time.sleep(PAUSE_S * 2**trial)
+    raise AssertionError("unreachable")

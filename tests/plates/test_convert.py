@@ -1,0 +1,178 @@
+"""Plates written anew: same pixels and metadata, absent planes absent, and nothing half done."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+from plates.convert import FORMATS, convert
+from plates.errors import BadPlate, UnknownName
+from plates.imageset import image_sets
+from plates.pixels import read_plane
+from plates.readers import scan
+from plates.readers.reader import PLANE
+
+pytest.importorskip("zarr")
+KINDS = ("harmony", "cellvoyager", "incell", "ome-tiff", "ome-tiff, companion", "cellh5", "pattern")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("to", FORMATS)
+def test_round_trip(trees, tmp_path, kind, to):
+    before = scan(trees[kind](tmp_path / "before"))
+    events = list(convert(tmp_path / "before", tmp_path / "out", to=to))
+    assert sum(event.planes for event in events) == len(before)
+    assert not any(event.unread for event in events)
+    (path,) = (tmp_path / "out").iterdir()
+    assert {event.plate for event in events} == {path}
+    after = scan(path)
+    assert after.select(PLANE).equals(before.select(PLANE))
+    kept = ["pixel_size_um"] + ["magnification", "objective", "channel_name"] * (to == "hdf5")
+    assert after.select(kept).equals(before.select(kept))
+    for old, new in zip(before["path"], after["path"], strict=True):
+        np.testing.assert_array_equal(read_plane(new).pixels, read_plane(old).pixels)
+
+
+def test_z_and_time_come_along(trees, tmp_path):
+    before = scan(trees["harmony"](tmp_path / "before"))
+    for to in FORMATS:
+        list(convert(tmp_path / "before", tmp_path / to, to=to))
+        after = scan(next((tmp_path / to).iterdir()))
+        assert after["z_um"].to_list() == before["z_um"].to_list()
+        if to == "hdf5":
+            assert after["time_s"].to_list() == before["time_s"].to_list()
+
+
+def test_a_recipe_fits_the_new_plate(trees, tmp_path):
+    home = trees["harmony"](tmp_path / "before")
+    list(convert(home, tmp_path / "out", to="ome-zarr"))
+    options = {"channels": {"DNA": "ch1"}}
+    old, new = (image_sets(scan(p), **options) for p in (home, tmp_path / "out"))
+    assert new.select("plate", "well", "site").equals(old.select("plate", "well", "site"))
+
+
+def test_ome_zarr_is_what_the_specification_says(trees, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    home = trees["ome-tiff"](tmp_path / "before")
+    for to, form in (("ome-zarr", 3), ("ome-zarr-0.4", 2)):
+        list(convert(home, tmp_path / to, to=to))
+        plate = zarr.open_group(tmp_path / to / "before.zarr", mode="r")
+        assert plate.metadata.zarr_format == form
+        said = plate.attrs["ome"] if form == 3 else plate.attrs
+        assert said["plate"]["wells"] == [{"path": "B/03", "rowIndex": 0, "columnIndex": 0}]
+        assert said["plate"]["rows"] == [{"name": "B"}]
+        assert said["plate"]["columns"] == [{"name": "03"}]
+        field = plate["B/03/1"]
+        said = field.attrs["ome"] if form == 3 else field.attrs
+        (scales,) = said["multiscales"]
+        assert [axis["name"] for axis in scales["axes"]] == list("tczyx")
+        assert scales["datasets"][0]["coordinateTransformations"] == [
+            {"type": "scale", "scale": [1.0, 1.0, 2.0, 0.5, 0.5]}
+        ]
+        assert [axis.get("unit") for axis in scales["axes"]] == [None, None] + ["micrometer"] * 3
+        assert field["0"].shape == (1, 2, 3, 4, 6)
+        assert field["0"].chunks == (1, 1, 1, 4, 6)
+        stack = tifffile.imread(home / "screen_b03.ome.tif")
+        np.testing.assert_array_equal(field["0"][0], stack)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_unreadable_planes_are_told_and_absent(trees, tmp_path, to):
+    home = trees["harmony"](tmp_path / "before")
+    images = home / "Images"
+    (images / "r02c03f01p01-ch1sk1fk1fl1.tiff").write_bytes(b"")
+    (images / "r02c03f01p02-ch2sk1fk1fl1.tiff").unlink()
+    tifffile.imwrite(images / "r02c03f02p02-ch2sk1fk1fl1.tiff", np.zeros((3, 3), np.uint16))
+    first, second = convert(home, tmp_path / "out", to=to)
+    assert [(u.channel, u.code) for u in first.unread] == [
+        ("ch1", "empty_file"), ("ch2", "missing_file")]  # fmt: skip
+    assert [(u.channel, u.code) for u in second.unread] == [("ch2", "wrong_shape")]
+    assert "is 3 x 3 uint16, but the field's first plane 4 x 6" in second.unread[0].message
+    after = scan(tmp_path / "out")
+    lost = scan(home).join(after, on=PLANE, how="anti").select("site", "channel", "z").rows()
+    assert lost == [(1, "ch1", 1), (1, "ch2", 2), (2, "ch2", 2)]
+    assert all(read_plane(path).pixels.any() for path in after["path"])
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_field_without_any_plane_stays_out(trees, tmp_path, to):
+    home = trees["cellvoyager"](tmp_path / "before")
+    trees["pattern"](tmp_path / "q")
+    for path in home.glob("*.tif"):
+        path.write_bytes(b"")
+    (event,) = convert(home, tmp_path / "out", to=to)
+    assert (event.planes, len(event.unread)) == (0, 2)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_plane_of_zeros_is_a_plane(trees, tmp_path, to):
+    home = trees["pattern"](tmp_path / "before")
+    tifffile.imwrite(home / "demo_A01_s1_DNA.tif", np.zeros((4, 6), np.uint16))
+    list(convert(home, tmp_path / "out", to=to))
+    (path,) = scan(tmp_path / "out")["path"]
+    assert not read_plane(path).pixels.any()
+
+
+def test_several_plates(trees, tmp_path):
+    for name in ("P1", "P2"):
+        trees["imagexpress"](tmp_path / "in" / name)
+    list(convert(tmp_path / "in", tmp_path / "out", to="hdf5"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["P1.h5", "P2.h5"]
+    assert scan(tmp_path / "out")["plate"].unique().sort().to_list() == ["P1", "P2"]
+
+
+def test_a_plate_that_is_there_is_kept(trees, tmp_path):
+    home = trees["pattern"](tmp_path / "before")
+    (tmp_path / "demo.h5").write_text("mine")
+    with pytest.raises(BadPlate, match=r"demo\.h5 is there already\. Move it away, or choose"):
+        list(convert(home, tmp_path, to="hdf5"))
+    assert (tmp_path / "demo.h5").read_text() == "mine"
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_stopped_half_way(trees, tmp_path, to):
+    home = trees["harmony"](tmp_path / "before")
+    going = convert(home, tmp_path / "out", to=to)
+    next(going)
+    going.close()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_is_full(trees, tmp_path, monkeypatch):
+    import h5py
+
+    def full(self, name, **options):
+        raise OSError(28, "No space left on device")
+
+    home = trees["pattern"](tmp_path / "before")
+    monkeypatch.setattr(h5py.Group, "create_dataset", full)
+    with pytest.raises(BadPlate, match=r"cannot be written: No space left on device\. What was"):
+        list(convert(home, tmp_path / "out", to="hdf5"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_unknown_format(trees, tmp_path):
+    with pytest.raises(UnknownName, match=r"no format called 'omezarr'\. Did you mean 'ome-zarr'"):
+        list(convert(tmp_path, tmp_path / "out", to="omezarr"))
+
+
+def test_hdf5_layout_is_what_it_says(trees, tmp_path):
+    import h5py
+
+    home = trees["harmony"](tmp_path / "before")
+    list(convert(home, tmp_path / "out", to="hdf5"))
+    with h5py.File(tmp_path / "out/BR7.h5") as store:
+        assert dict(format=store.attrs["format"], version=int(store.attrs["version"])) == {
+            "format": "plate-profiler", "version": 1}  # fmt: skip
+        assert list(store.attrs["channels"]) == ["ch1", "ch2"]
+        assert list(store.attrs["wavelengths_nm"]) == [456, 706]
+        images = store["B03/2/images"]
+        assert images.shape == (1, 2, 2, 4, 6)
+        assert images.chunks == (1, 1, 1, 4, 6)
+        assert images.attrs["pixel_size_um"] == pytest.approx(0.598)
+        assert list(images.attrs["z_um"]) == [0, 2]
+        assert store["B03/2/has_plane"][()].all()
+        assert json.dumps(sorted(store)) == '["B03"]'
+    assert isinstance(scan(tmp_path / "out"), pl.DataFrame)

@@ -1,0 +1,121 @@
+"""HDF5 plates of our own and CellH5: what is in them, and links that lead elsewhere."""
+
+import h5py
+import numpy as np
+import pytest
+
+from plates.errors import BadImage, BadPlate
+from plates.pixels import is_unchanged, read_plane
+from plates.readers import scan
+
+
+def test_cellh5(trees, tmp_path):
+    home = trees["cellh5"](tmp_path / "x")
+    planes = scan(home)
+    found = set(planes.select("plate", "well", "site", "channel", "z", "timepoint").iter_rows())
+    assert found == {("H1", "B03", 2, c, 1, t) for c in ("rfp", "gfp") for t in (1, 2, 3)}
+    with h5py.File(home / "p.ch5") as store:
+        whole = store["/sample/0/plate/H1/experiment/B3/position/2/image/channel"][:]
+    for row in planes.iter_rows(named=True):
+        expected = whole[["rfp", "gfp"].index(row["channel"]), row["timepoint"] - 1, 0]
+        np.testing.assert_array_equal(read_plane(row["path"]).pixels, expected)
+
+
+def test_cellh5_without_names(trees, tmp_path):
+    home = trees["cellh5"](tmp_path / "x")
+    with h5py.File(home / "p.ch5", "r+") as store:
+        del store["definition"]
+    assert scan(home)["channel"].unique().sort().to_list() == ["C0", "C1"]
+
+
+def test_cellh5_with_a_well_that_is_none(trees, tmp_path):
+    home = trees["cellh5"](tmp_path / "x")
+    with h5py.File(home / "p.ch5", "r+") as store:
+        store.move("/sample/0/plate/H1/experiment/B3", "/sample/0/plate/H1/experiment/0037")
+    with pytest.raises(BadPlate, match=r"'0037' is not a well.* Rename the experiment"):
+        scan(home)
+
+
+def test_cellh5_without_images(trees, tmp_path):
+    home = trees["cellh5"](tmp_path / "x")
+    with h5py.File(home / "p.ch5", "r+") as store:
+        del store["/sample/0/plate/H1/experiment/B3/position/2/image"]
+    with pytest.raises(BadPlate, match="is no complete CellH5 file"):
+        scan(home)
+
+
+def test_links_to_other_files_are_not_followed(trees, tmp_path):
+    home = trees["cellh5"](tmp_path / "x")
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as store:
+        store["position/1/image/channel"] = np.zeros((1, 1, 1, 4, 6), np.uint16)
+    with h5py.File(home / "p.ch5", "r+") as store:
+        store["/sample/0/plate/H1/experiment/C4"] = h5py.ExternalLink(str(secret), "/")
+        store["/sample/0/plate/H1/link"] = h5py.SoftLink("/sample")
+    planes = scan(home)
+    assert planes["well"].unique().to_list() == ["B03"]
+    name = "/sample/0/plate/H1/experiment/C4/position/1/image/channel"
+    with pytest.raises(BadImage, match="is not in the file itself") as caught:
+        read_plane(f"{home}/p.ch5#dataset={name}&index=0.0.0")
+    assert caught.value.code == "missing_plane"
+
+
+def test_pixels_in_other_files_are_not_read(tmp_path):
+    raw = tmp_path / "secret"
+    raw.write_bytes(bytes(48))
+    with h5py.File(tmp_path / "a.h5", "w") as store:
+        options = {"shape": (1, 4, 6), "dtype": np.uint16}
+        store.create_dataset("x", external=[(str(raw), 0, 48)], **options)
+    with pytest.raises(BadImage, match="the pixels of /x lie in another file") as caught:
+        read_plane(f"{tmp_path}/a.h5#dataset=/x&index=0")
+    assert caught.value.code == "unreadable"
+
+
+def test_own_plate_of_a_later_version(trees, tmp_path):
+    home = trees["hdf5"](tmp_path / "x")
+    (path,) = home.glob("*.h5")
+    with h5py.File(path, "r+") as store:
+        store.attrs["version"] = 2
+    with pytest.raises(
+        BadPlate, match=r"^\S+ is a plate of version 2; this release reads 1\. Update"
+    ):
+        scan(home)
+
+
+def test_own_plate_that_is_damaged(trees, tmp_path):
+    home = trees["hdf5"](tmp_path / "x")
+    (path,) = home.glob("*.h5")
+    with h5py.File(path, "r+") as store:
+        del store["B03/1/has_plane"]
+    with pytest.raises(BadPlate, match=r"is damaged: .* Convert the plate again"):
+        scan(home)
+
+
+def test_stamps(trees, tmp_path):
+    home = trees["hdf5"](tmp_path / "x")
+    path = scan(home)["path"][0]
+    stamp = read_plane(path).stamp
+    (file,) = home.glob("*.h5")
+    assert (stamp.bytes, stamp.mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
+    assert is_unchanged(stamp, path)
+    file.touch()
+    assert is_unchanged(stamp, path)  # later, but the same pixels
+    with h5py.File(file, "r+") as store:
+        store["B03/1/images"][...] = 7
+    assert not is_unchanged(stamp, path)
+    file.unlink()
+    assert not is_unchanged(stamp, path)
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "cellh5"])
+def test_more_planes_than_there_can_be(trees, tmp_path, kind):
+    home = trees[kind](tmp_path / "x")
+    (path,) = home.iterdir()
+    stack = "/sample/0/plate/H1/experiment/B3/position/2/image/channel"
+    name = "/B03/1/has_plane" if kind == "hdf5" else stack
+    with h5py.File(path, "r+") as store:
+        shape = (10**4, 10**4, 1) + (() if kind == "hdf5" else (4, 6))
+        del store[name]
+        store.create_dataset(name, shape=shape, dtype="u1", chunks=(1,) * len(shape))
+    with pytest.raises(BadPlate, match=r"one field has 100,000,000 planes; more than 1,000,000"):
+        scan(home)

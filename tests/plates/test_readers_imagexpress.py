@@ -1,0 +1,111 @@
+"""ImageXpress: real trees of both kinds, against what the file names say to the eye."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from plates.errors import BadPlate
+from plates.pixels import read_plane
+from plates.readers import scan, unused_images
+
+GUID = "66923EBB-9960-4952-8955-D1721D112EE2"
+
+
+def test_projections_give_way_to_steps(data_folder):
+    home = data_folder / "vendor/ImageXpress/Projection-Mix"
+    planes = scan(home)
+    assert planes["plate"].unique().to_list() == ["Projection-Mix"]
+    # w1 and w2 have steps and a projection, w3 a projection alone, w4 step 1 alone (of 2 kept).
+    counts = Counter(planes.select("channel", "z").iter_rows())
+    assert counts == {
+        ("w1", 1): 4, ("w1", 2): 4, ("w2", 1): 4, ("w2", 2): 4, ("w3", 1): 4, ("w4", 1): 4,
+    }  # fmt: skip
+    steps = {(row["channel"], "ZStep" in row["path"]) for row in planes.iter_rows(named=True)}
+    assert steps == {("w1", True), ("w2", True), ("w3", False), ("w4", True)}
+    for row in planes.iter_rows(named=True):
+        name = row["path"].rpartition("/")[2]
+        assert name.startswith(f"Projection-Mix_{row['well']}_s{row['site']}_{row['channel']}")
+    unused = {path.name for path in unused_images(home, planes)}
+    assert all("_thumb" in name or re.search("_s._w[12]", name) for name in unused)
+
+
+def test_calibration_is_what_the_images_say(data_folder):
+    planes = scan(data_folder / "vendor/ImageXpress/Projection-Mix")
+    said = planes.select(
+        "channel_name", "wavelength_nm", "pixel_size_um", "magnification", "objective"
+    )
+    # By eye from the ImageDescription of Projection-Mix_E08_s2_w2.
+    assert said.unique().rows() == [("FITC_05", 536.0, 1.3668, 20.0, "20X Plan Apo Lambda")]
+
+
+def test_without_wavelengths_in_the_names(data_folder):
+    planes = scan(data_folder / "vendor/ImageXpress/SingleChannel")
+    found = set(planes.select("well", "site", "z", "channel").iter_rows())
+    assert found == {(w, s, z, "w1") for w in ("E07", "E08") for s in (1, 2) for z in (1, 2)}
+
+
+def test_time_points(data_folder):
+    planes = scan(data_folder / "vendor/ImageXpress/1well-3C-2S-Zmix-T")
+    found = Counter(planes.select("well", "site", "channel", "timepoint").iter_rows())
+    assert found == {
+        ("C07", s, c, t): 1 for s in (1, 2) for c in ("w1", "w2", "w3") for t in (1, 2)
+    }
+    names = set(planes.select("channel", "channel_name", "magnification").iter_rows())
+    assert names == {("w1", "FITC", 4.0), ("w2", "Cy3", 4.0), ("w3", "Texas Red", 4.0)}
+
+
+def test_several_plates_in_one_folder(data_folder):
+    planes = scan(data_folder / "vendor/ImageXpress")
+    assert planes.group_by("plate").len().sort("plate").rows() == [
+        ("1well-3C-2S-Zmix-T", 12), ("Projection-Mix", 24), ("SingleChannel", 8)]  # fmt: skip
+
+
+def test_exported(data_folder):
+    planes = scan(data_folder / "vendor/ImageXpress_exported")
+    # Name of each wave as the .HTD has it, and what each folder holds besides ZStep_0.
+    assert planes.group_by("plate", "channel", "channel_name").len().sort(
+        "plate", "channel"
+    ).rows() == [
+        ("9987_Plate_3420", "w1", "DAPI", 1), ("9987_Plate_3434", "w1", "DAPI", 8),
+        ("9987_Plate_3434", "w2", "FITC", 8), ("9987_Plate_3434", "w3", "Texas Red", 8),
+        ("9987_Plate_3435", "w1", "DAPI", 8), ("9987_Plate_3435", "w2", "FITC", 8),
+    ]  # fmt: skip
+    assert not any("ZStep_0" in path for path in planes["path"])
+    times = planes.filter(plate="9987_Plate_3435")["timepoint"].unique().sort()
+    assert times.to_list() == [1, 2]
+    assert planes["pixel_size_um"].unique().to_list() == [1.3672]
+    assert planes["objective"].unique().to_list() == ["40X Plan Apo Lambda"]
+    assert read_plane(planes["path"][3]).pixels.shape == (256, 256)
+
+
+def test_names(trees, tmp_path):
+    home = trees["imagexpress"](tmp_path / "screen")
+    (home / f"2023-02-21/7/q_AF48_s12_w1{GUID}.tif").touch()
+    planes = scan(home)
+    assert planes["plate"].unique().to_list() == ["screen"]
+    assert planes.select("well", "site", "channel").rows() == [
+        ("E08", 1, "w1"), ("E08", 1, "w2"), ("AF48", 12, "w1")]  # fmt: skip
+    assert planes["pixel_size_um"].null_count() == 3  # no header says it, and none is made up
+
+
+def test_names_of_waves_belong_to_their_plate(trees, tmp_path):
+    for plate, name in (("P1", b"DAPI"), ("P2", b"Hoechst")):
+        home = trees["imagexpress, exported"](tmp_path / plate)
+        (home / "9987.HTD").write_bytes(b'"WaveName1", "%s"' % name)
+    assert scan(tmp_path).select("plate", "channel_name").rows() == [
+        ("P1", "DAPI"), ("P2", "Hoechst")]  # fmt: skip
+
+
+def test_htd_without_images(tmp_path):
+    (tmp_path / "x.HTD").touch()
+    with pytest.raises(BadPlate, match=r"holds no image named as MetaXpress does"):
+        scan(tmp_path)
+
+
+def test_imaged_twice(trees, tmp_path):
+    home = trees["imagexpress"](tmp_path / "screen")
+    (home / "2023-02-21/7").rename(home / "2023-02-21/6")
+    trees["imagexpress"](home)
+    with pytest.raises(BadPlate, match=r"E08, site 1, channel w1.* has two files: .*/6/.*/7/"):
+        scan(home)

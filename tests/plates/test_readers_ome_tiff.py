@@ -1,0 +1,155 @@
+"""OME-TIFF: real files against tifffile's own reading of them, companions, and wells in names."""
+
+import re
+import shutil
+from itertools import product
+
+import numpy as np
+import pytest
+import tifffile
+
+from plates.errors import BadPlate
+from plates.pixels import read_plane
+from plates.readers import scan
+from plates.readers.ome_tiff import read_index
+
+
+def test_real_scenes_against_tifffile(data_folder):
+    path = data_folder / "cell_painting/cdp2bioactives/cdp2bioactives_h15.ome.tif"
+    planes = scan(path.parent)
+    assert planes.equals(scan(path))
+    with tifffile.TiffFile(path) as file:
+        scenes = [series.asarray() for series in file.series]  # [channel, height, width]
+    assert len(scenes) == 6
+    assert len(planes) == 30
+    assert planes.select("plate", "well").unique().rows() == [("cdp2bioactives", "H15")]
+    for row in planes.iter_rows(named=True):
+        channel = int(row["channel"].removeprefix("C:"))
+        np.testing.assert_array_equal(
+            read_plane(row["path"]).pixels, scenes[row["site"] - 1][channel]
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "channels", "waves", "pixel", "step", "objective"),
+    [
+        # It says 5 time points, and names the pages of 6.
+        ("20241003_experiment_488_7_640_3_1", {"C": 2, "Z": 1, "T": 6}, ("Channel1", "Channel2"),
+         (525.0, 680.0), 0.16, None, "100x/1.49"),
+        ("c3_z33", {"C": 3, "Z": 33, "T": 1}, ("Conf640", "Conf561", "Conf405"),
+         (650.0, 580.0, 460.0), 0.0649555549, 0.5, "100x"),
+    ],
+)  # fmt: skip
+def test_real_companions(data_folder, name, sizes, channels, waves, pixel, step, objective):
+    path = data_folder / f"vendor/ome-tiff/{name}.companion.ome"
+    (image,) = read_index(path).images.values()
+    assert image.channels == channels
+    assert image.wavelengths == waves
+    assert (image.pixel_size_um, image.z_step_um) == (pixel, step)
+    assert (image.objective, image.magnification) == (objective, 100.0)
+    # Against the text itself: every TiffData element names one page of one file.
+    text = path.read_text()
+    said = re.findall(r"<TiffData([^>]*)>\s*<UUID FileName=\"([^\"]*)\"", text)
+    expected = set()
+    for attributes, file in said:
+        number = {k: int(v) for k, v in re.findall(r'(\w+)="(\d+)"', attributes)}
+        place = (number.get(f"First{axis}", 0) for axis in "CZT")
+        expected.add((*place, file, number.get("IFD", 0)))
+    assert {tuple(page) for page in image.pages} == expected
+    assert len(image.pages) == np.prod(list(sizes.values()))
+
+
+def test_real_companions_name_no_well(data_folder):
+    with pytest.raises(BadPlate, match=r"does not say which well image 1 \(2024.*\) belongs to"):
+        scan(data_folder / "vendor/ome-tiff")
+
+
+def test_a_name_with_two_wells_names_none(data_folder, tmp_path):
+    shutil.copy(data_folder / "vendor/ome-tiff/c3_z33.companion.ome", tmp_path)  # C03 or Z33?
+    with pytest.raises(BadPlate, match=r"image 1 \(c3_z33\).* or name the file like screen1_B03"):
+        scan(tmp_path)
+
+
+def test_stack_in_one_file(trees, tmp_path):
+    planes = scan(trees["ome-tiff"](tmp_path / "P5"))
+    assert planes.select("plate", "well", "site").unique().rows() == [("P5", "B03", 1)]
+    found = set(planes.select("channel", "z", "z_um", "pixel_size_um").iter_rows())
+    assert found == {(c, z, 2.0 * (z - 1), 0.5) for c in ("DNA", "ER") for z in (1, 2, 3)}
+    stack = tifffile.imread(tmp_path / "P5/screen_b03.ome.tif")
+    for row in planes.iter_rows(named=True):
+        expected = stack[["DNA", "ER"].index(row["channel"]), row["z"] - 1]
+        np.testing.assert_array_equal(read_plane(row["path"]).pixels, expected)
+
+
+def test_plate_in_a_companion(trees, tmp_path):
+    planes = scan(trees["ome-tiff, companion"](tmp_path / "x"))
+    assert planes.select("plate", "well", "site", "channel", "wavelength_nm").rows() == [
+        ("Comp1", "A01", 1, "DAPI", 450.0), ("Comp1", "A01", 1, "GFP", None),
+        ("Comp1", "B12", 1, "DAPI", 450.0), ("Comp1", "B12", 1, "GFP", None),
+    ]  # fmt: skip
+    assert planes["pixel_size_um"].unique().to_list() == [0.65]  # 650 nm
+    assert planes.filter(channel="DAPI")["time_s"].to_list() == [0.0, 0.0]
+    both = tifffile.imread(tmp_path / "x/well-B12.ome.tif")
+    np.testing.assert_array_equal(read_plane(planes["path"][3]).pixels, both[1])
+
+
+@pytest.mark.parametrize("order", ["XYZCT", "XYCZT", "XYTZC", "XYZTC", "XYCTZ", "XYTCZ"])
+def test_every_order_of_pages_against_tifffile(tmp_path, order):
+    sizes = {"T": 2, "C": 3, "Z": 2}
+    axes = order[:1:-1]  # tifffile writes what is last in memory first
+    shape = tuple(sizes[axis] for axis in axes)
+    stack = np.arange(12, dtype=np.uint16).reshape(*shape, 1, 1) + np.zeros((4, 6), np.uint16)
+    tifffile.imwrite(tmp_path / "A1.ome.tif", stack, metadata={"axes": f"{axes}YX"})
+    planes = scan(tmp_path)
+    for row in planes.iter_rows(named=True):
+        at = {"T": row["timepoint"] - 1, "C": int(row["channel"][1:]), "Z": row["z"] - 1}
+        expected = stack[tuple(at[axis] for axis in axes)]
+        np.testing.assert_array_equal(read_plane(row["path"]).pixels, expected)
+    assert len(planes) == len(list(product(*map(range, shape))))
+
+
+def test_several_files_of_a_well_are_its_sites(tmp_path):
+    for name in ("B03_first", "B03_second", "B04_first"):
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros((4, 6), np.uint8))
+    assert scan(tmp_path).select("well", "site").rows() == [("B03", 1), ("B03", 2), ("B04", 1)]
+
+
+def test_a_stray_ome_tiff_does_not_take_a_plate_over(trees, tmp_path):
+    home = trees["pattern"](tmp_path / "p")
+    tifffile.imwrite(home / "overview.ome.tif", np.zeros((4, 6), np.uint8))
+    assert scan(home)["channel"].to_list() == ["DNA"]
+
+
+def test_header_that_cannot_be_read(trees, tmp_path):
+    home = trees["ome-tiff"](tmp_path / "p")
+    (home / "other_C04.ome.tif").write_bytes(b"II*\0 broken")
+    with pytest.raises(BadPlate, match=r"The header of .*other_C04\.ome\.tif cannot be read"):
+        scan(home)
+
+
+def test_companion_that_leads_elsewhere(trees, tmp_path):
+    home = trees["ome-tiff, companion"](tmp_path / "x")
+    index = home / "plate.companion.ome"
+    index.write_text(index.read_text().replace("well-A1", "../../secret"))
+    with pytest.raises(BadPlate, match=r"'../../secret\.ome\.tif', which is not below its folder"):
+        scan(home)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("XYCZT", "XYZQT", "DimensionOrder is 'XYZQT', expected XY and then"),
+        ('SizeZ="1"', 'SizeZ="x"', "SizeZ of Pixels is 'x', expected a whole number"),
+        ('PlaneCount="2"', 'PlaneCount="-1"', "PlaneCount of TiffData is '-1', expected a whole"),
+        ('PlaneCount="2"', 'FirstC="?"', "FirstC of TiffData is"),
+        ('SizeT="1"', 'SizeT="9999999999"', "one field has 19,999,999,998 planes; more than"),
+        ('Row="1"', 'Row="77"', "Row 78, column 12 is on no plate"),
+    ],
+)
+def test_impossible_numbers(trees, tmp_path, old, new, message):
+    home = trees["ome-tiff, companion"](tmp_path / "x")
+    index = home / "plate.companion.ome"
+    assert old in index.read_text()
+    index.write_text(index.read_text().replace(old, new))
+    with pytest.raises(BadPlate, match=message):
+        scan(home)

@@ -1,0 +1,195 @@
+"""OME-Zarr plates: both versions, written by hand as specified, here and in a store."""
+
+import json
+
+import numpy as np
+import pytest
+
+from plates.address import parse_address
+from plates.errors import BadImage, BadPlate
+from plates.pixels import is_unchanged, read_plane
+from plates.readers import scan
+
+zarr = pytest.importorskip("zarr")
+
+
+@pytest.fixture(params=["0.4", "0.5"])
+def plate(request, trees, tmp_path):
+    return trees["ome-zarr"](tmp_path / "z.zarr", version=request.param)
+
+
+def edit(folder, change):
+    path = next(p for p in (folder / "zarr.json", folder / ".zattrs") if p.exists())
+    whole = json.loads(path.read_text())
+    change(whole["attributes"]["ome"] if path.name == "zarr.json" else whole)
+    path.write_text(json.dumps(whole))
+
+
+def test_planes(plate):
+    planes = scan(plate)
+    found = set(planes.select("plate", "well", "site", "channel", "z", "timepoint").iter_rows())
+    assert found == {("Z1", "B03", 1, c, z, 1) for c in ("DNA", "ER") for z in (1, 2)}
+    said = set(planes.select("z", "z_um", "pixel_size_um").iter_rows())
+    assert said == {(1, 0.0, 0.65), (2, 3.0, 0.65)}
+    whole = zarr.open_array(plate / "B/3/0/0", mode="r")[:]
+    for row in planes.iter_rows(named=True):
+        c = ["DNA", "ER"].index(row["channel"])
+        assert parse_address(row["path"]).index == (c, row["z"] - 1)
+        np.testing.assert_array_equal(read_plane(row["path"]).pixels, whole[c, row["z"] - 1])
+
+
+def test_plate_below_the_folder(plate):
+    assert scan(plate.parent).equals(scan(plate))
+
+
+def test_stamps_notice_a_changed_pixel(plate):
+    path = scan(plate)["path"][0]
+    stamp = read_plane(path).stamp
+    assert stamp.bytes == 4 * 6 * 2
+    assert is_unchanged(stamp, path)
+    array = zarr.open_array(plate / "B/3/0/0", mode="r+")
+    array[0, 0, 1, 1] ^= 1
+    assert not is_unchanged(stamp, path)
+    assert is_unchanged(read_plane(path).stamp, path)
+
+
+def test_in_a_store(plate):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.put(str(plate), "/bucket/z.zarr", recursive=True)
+    try:
+        planes = scan("memory://bucket/z.zarr")
+        here = scan(plate)
+        assert planes.drop("path").equals(here.drop("path"))
+        assert planes["path"][0].startswith("memory://bucket/z.zarr/B/3/0/0#index=")
+        for there, local in zip(planes["path"], here["path"], strict=True):
+            assert read_plane(there).stamp.digest == read_plane(local).stamp.digest
+    finally:
+        memory.rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize("version", ["0.3", "0.6", "1.0", 5])
+def test_unknown_versions(plate, version):
+    edit(plate, lambda said: said["plate"].update(version=version))
+    with pytest.raises(BadPlate, match=rf"plate of version '?{version}'?\. Known: 0\.4, 0\.5"):
+        scan(plate)
+
+
+@pytest.mark.parametrize("path", ["../../x", "/etc", r"..\x", "", None])
+def test_paths_that_lead_elsewhere(plate, path):
+    edit(plate, lambda said: said["plate"]["wells"][0].update(path=path))
+    with pytest.raises(BadPlate, match="which is not below its folder"):
+        scan(plate)
+
+
+def test_datasets_that_lead_elsewhere(plate):
+    edit(plate / "B/3/0", lambda s: s["multiscales"][0]["datasets"][0].update(path="../../0"))
+    with pytest.raises(BadPlate, match="which is not below its folder"):
+        scan(plate)
+
+
+@pytest.mark.parametrize(
+    ("where", "change", "message"),
+    [
+        ("", lambda said: said["plate"].pop("wells"), "'wells' is None, expected a list"),
+        ("B/3", lambda said: said.pop("well"), "'images' is None, expected a list"),
+        ("B/3/0", lambda said: said.pop("multiscales"), "'multiscales' is None"),
+        ("B/3/0", lambda s: s["multiscales"][0]["axes"].pop(), r"the axes c, z, y; expected any"),
+        ("B/3/0", lambda s: s["multiscales"][0]["axes"][0].update(name="q"), r"axes q, z, y, x"),
+    ],
+)
+def test_damaged_metadata(plate, where, change, message):
+    edit(plate / where, change)
+    with pytest.raises(BadPlate, match=message):
+        scan(plate)
+
+
+def test_metadata_that_is_no_json(plate):
+    for name in ("zarr.json", ".zattrs"):
+        if (plate / name).exists():
+            (plate / name).write_text("{")
+    with pytest.raises(BadPlate, match="is not JSON: .* Copy it again"):
+        scan(plate)
+
+
+def test_lost_array(plate):
+    for name in ("zarr.json", ".zarray"):
+        (plate / "B/3/0/0" / name).unlink(missing_ok=True)
+    with pytest.raises(BadPlate, match=r"has the shape \[\] .* Is the plate complete\?"):
+        scan(plate)
+
+
+def test_array_lost_after_the_scan(plate):
+    path = scan(plate)["path"][0]
+    for name in ("zarr.json", ".zarray"):
+        (plate / "B/3/0/0" / name).unlink(missing_ok=True)
+    with pytest.raises(BadImage, match="is not there") as caught:
+        read_plane(path)
+    assert caught.value.code == "missing_file"
+
+
+def test_array_that_shrank_after_the_scan(plate):
+    path = scan(plate)["path"][0].replace("index=0.0", "index=0.7")
+    with pytest.raises(BadImage, match="has no such plane") as caught:
+        read_plane(path)
+    assert caught.value.code == "missing_plane"
+
+
+def test_cycles_are_channels_of_their_own(plate):
+    edit(plate / "B/3", lambda said: said["well"].update(
+        images=[{"path": "0", "acquisition": 1}, {"path": "0", "acquisition": 2}]))  # fmt: skip
+    planes = scan(plate)
+    assert planes["site"].unique().to_list() == [1]
+    assert planes["channel"].unique().sort().to_list() == ["a1_DNA", "a1_ER", "a2_DNA", "a2_ER"]
+
+
+def test_channels_without_labels(plate):
+    edit(plate / "B/3/0", lambda said: said.pop("omero"))
+    assert scan(plate)["channel"].unique().sort().to_list() == ["C0", "C1"]
+
+
+def test_numbers_of_fields_are_kept(plate):
+    (plate / "B/3/0").rename(plate / "B/3/7")
+    edit(plate / "B/3", lambda said: said["well"]["images"][0].update(path="7"))
+    assert scan(plate)["site"].unique().to_list() == [7]
+
+
+def chunks(plate):
+    """Files that hold pixels: all that are not metadata."""
+    array = plate / "B/3/0/0"
+    return sorted(p for p in array.rglob("*") if p.is_file() and p.suffix != ".json"
+                  and not p.name.startswith(".z"))  # fmt: skip
+
+
+def test_a_lost_chunk_is_not_zeros(plate):
+    planes = scan(plate)
+    assert len(chunks(plate)) == len(planes) == 4
+    chunks(plate)[0].unlink()  # of channel 0, z 0
+    with pytest.raises(BadImage, match="is not there") as caught:
+        read_plane(planes["path"][0])
+    assert caught.value.code == "missing_file"
+    assert read_plane(planes["path"][1]).pixels.any()
+
+
+def test_zeros_that_are_stored_are_zeros(plate):
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        zarr.open_array(plate / "B/3/0/0", mode="r+")[0, 0] = 0
+    assert not read_plane(scan(plate)["path"][0]).pixels.any()
+
+
+def test_a_damaged_chunk(plate):
+    path = scan(plate)["path"][0]
+    chunks(plate)[0].write_bytes(b"rubbish")
+    with pytest.raises(BadImage, match=r"is damaged: .* Copy the plate again") as caught:
+        read_plane(path)
+    assert caught.value.code == "unreadable"
+
+
+def test_more_planes_than_there_can_be(plate):
+    for name in ("zarr.json", ".zarray"):
+        path = plate / "B/3/0/0" / name
+        if path.exists():
+            path.write_text(path.read_text().replace("[\n    2,", "[\n    2000000000,", 1))
+            assert "2000000000" in path.read_text()
+    with pytest.raises(BadPlate, match=r"one field has 4,000,000,000 planes; more than 1,000,000"):
+        scan(plate)

@@ -1,0 +1,130 @@
+"""Plates in a store: every index format through its mirror, stores that fail, and none at all."""
+
+import numpy as np
+import pytest
+
+import plates.remote as remote
+from plates.errors import BadImage, BadPlate
+from plates.pixels import UNKNOWN, is_unchanged, read_plane
+from plates.readers import scan, unused_images
+from plates.readers.flatfield import read_flat_field
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Put a folder into fsspec's store in memory."""
+    monkeypatch.setattr(remote, "PAUSE_S", 0)
+    memory = fsspec.filesystem("memory")
+
+    def store(home, name="plate"):
+        memory.put(str(home), f"/bucket/{name}", recursive=True)
+        return f"memory://bucket/{name}"
+
+    yield store
+    if memory.exists("/bucket"):
+        memory.rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["harmony", "cellvoyager", "incell", "scanr", "imagexpress", "imagexpress, exported", "pattern",
+     "loaddata", "samplesheet", "ome-tiff, companion"],
+)  # fmt: skip
+def test_a_plate_in_a_store_is_the_plate(trees, tmp_path, store, kind):
+    home = trees[kind](tmp_path / "plate")
+    address = store(home)
+    here, there = scan(home), scan(address)
+    places = ["path", "flat_field"]
+    assert there.drop(places).equals(here.drop(places))
+    assert [p.removeprefix(address) for p in there["path"]] == [
+        p.removeprefix(str(home)) for p in here["path"]
+    ]
+    for local, far in zip(here["path"], there["path"], strict=True):
+        np.testing.assert_array_equal(read_plane(far).pixels, read_plane(local).pixels)
+    assert there["flat_field"].equals(here["flat_field"].str.replace(str(home), address))
+    assert unused_images(address, there) == []
+
+
+def test_profiles_in_a_store(trees, tmp_path, store):
+    home = trees["harmony"](tmp_path / "plate", version=6, index="Index.xml")
+    index = home / "Images/Index.xml"
+    profile = "<FlatfieldProfile>{Foreground: {Character: Flat}}</FlatfieldProfile><ChannelName>"
+    index.write_text(index.read_text().replace("<ChannelName>", profile))
+    address = store(home)
+    (first, _) = scan(address)["flat_field"].unique().sort()
+    assert first == f"{address}/Images/Index.xml#channel=1"
+    assert (read_flat_field(first, shape=(2, 3)).foreground == 1).all()
+
+
+def test_an_index_in_a_store(trees, tmp_path, store):
+    address = store(trees["samplesheet"](tmp_path / "plate"))
+    planes = scan(f"{address}/samplesheet.csv")
+    assert planes["path"][0] == f"{address}/i1.tif"
+
+
+def test_pages_in_a_store(trees, tmp_path, store):
+    home = trees["ome-tiff"](tmp_path / "plate")
+    address = store(home)
+    local = scan(home)["path"][4]
+    far = local.replace(str(home), address)
+    assert read_plane(far).stamp.digest == read_plane(local).stamp.digest
+
+
+def test_headers_in_a_store_are_not_read(trees, tmp_path, store):
+    address = store(trees["ome-tiff"](tmp_path / "plate"))
+    with pytest.raises(BadPlate, match=rf"The header of {address}/screen_b03.ome.tif cannot be"):
+        scan(address)
+
+
+def test_a_store_that_fails_now_and_then(trees, tmp_path, store, monkeypatch):
+    home = trees["pattern"](tmp_path / "plate")
+    address = store(home)
+    whole = type(fsspec.filesystem("memory")).cat_file
+    calls = []
+
+    def flaky(self, path, **options):
+        calls.append(path)
+        if calls.count(path) % 3:
+            raise TimeoutError("slow down")
+        return whole(self, path, **options)
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", flaky)
+    path = scan(address)["path"][0]
+    local = read_plane(home / "demo_A01_s1_DNA.tif").stamp
+    assert read_plane(path).stamp == local._replace(path=path, mtime_ns=UNKNOWN)
+    assert calls.count("/bucket/plate/demo_A01_s1_DNA.tif") == 3
+    assert is_unchanged(local, path)
+
+
+def test_a_store_that_is_down(trees, tmp_path, store, monkeypatch):
+    def down(self, path, **options):
+        raise TimeoutError("no route")
+
+    address = store(trees["pattern"](tmp_path / "plate"))
+    path = scan(address)["path"][0]
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", down)
+    with pytest.raises(BadImage, match=r"failed 4 times: no route\. Check the network") as caught:
+        read_plane(path)
+    assert caught.value.code == "unreadable"
+
+
+def test_what_is_not_there(store):
+    with pytest.raises(BadPlate, match="There is no memory://bucket/nowhere"):
+        scan("memory://bucket/nowhere")
+    with pytest.raises(BadImage, match="is not there") as caught:
+        read_plane("memory://bucket/a.tif")
+    assert caught.value.code == "missing_file"
+
+
+def test_protocols_that_nobody_speaks():
+    with pytest.raises(BadPlate, match="gopher://x/plate cannot be read: .*gopher"):
+        scan("gopher://x/plate")
+
+
+def test_pathlib_takes_a_slash(trees, tmp_path, store):
+    from pathlib import Path
+
+    address = store(trees["pattern"](tmp_path / "plate"))
+    assert scan(Path(address)).equals(scan(address))
