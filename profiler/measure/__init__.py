@@ -6,7 +6,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from profiler.measure.driver import CellLabels, HasCompartments, Table, measure, measure_batch
 from profiler.measure.families import FAMILIES
@@ -35,7 +35,7 @@ def plan_measurement(
     stains: tuple[str, ...],
     channels: tuple[str, ...] | None = None,
     max_cells: int,
-    backend: Literal["auto", "cpu", "jax"] = "auto",
+    backend: str = "auto",
     options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     threads: int = 1,
 ) -> Plan:
@@ -46,7 +46,7 @@ def plan_measurement(
         stains: Names of the image's channels, in its order.
         channels: Those of them to measure; None for all.
         max_cells: Rows of each field's table.
-        backend: Which kernels; "auto" takes the CPU's where JAX has no accelerator.
+        backend: Which kernels, "cpu" or "jax"; "auto" takes the CPU's where JAX has no accelerator.
         options: For families that take options, their keyword arguments.
         threads: How many of the CPU's kernels run at a time.
 
@@ -55,7 +55,7 @@ def plan_measurement(
         cells, `Plan.image_columns` those of fields.
 
     Raises:
-        UnknownName: A family or channel that does not exist.
+        UnknownName: A family, channel or backend that does not exist.
         BadRecipe: Options that a family does not take, or a column written twice.
     """
     chosen = resolve(families, known=FAMILIES, options=options)

@@ -117,10 +117,15 @@ class Signal:
         return self.objects.total(self.values)
 
     @cached_property
+    def shift(self) -> np.ndarray:
+        """From each object's centre to its mean row and column weighted by intensity, [2, cell]."""
+        objects = self.objects
+        return _moments(self.values, objects.places, objects.centre, objects.offsets) / self.total
+
+    @cached_property
     def centre(self) -> np.ndarray:
         """Mean row and column, weighted by intensity, as in `Objects.centre`; [2, cell]."""
-        weighted = (self.objects.total(place * self.values) for place in self.objects.places)
-        return np.stack(list(weighted)) / self.total
+        return self.objects.centre + self.shift
 
     @cached_property
     def brightest(self) -> np.ndarray:
@@ -262,6 +267,22 @@ def _totals(values, offsets):
         for i in range(offsets[cell], offsets[cell + 1]):
             totals[cell] += values[i]
     return totals
+
+
+@no_type_check
+@compiled()
+def _moments(values, places, centre, offsets):
+    """Sums of the way from each object's centre times what is above its lowest value."""
+    moments = np.zeros((2, len(offsets) - 1))
+    for cell in range(len(offsets) - 1):
+        lowest = np.inf
+        for i in range(offsets[cell], offsets[cell + 1]):
+            lowest = min(lowest, values[i])
+        for i in range(offsets[cell], offsets[cell + 1]):
+            above = values[i] - lowest  # all 0 in a constant object
+            moments[0, cell] += (places[0, i] - centre[0, cell]) * above
+            moments[1, cell] += (places[1, i] - centre[1, cell]) * above
+    return moments
 
 
 @no_type_check

@@ -3,84 +3,10 @@
 import inspect
 from collections.abc import Iterator
 
+from profiler.measure.differences import DIFFERENCES
 from profiler.measure.families import FAMILIES
 from profiler.measure.family import IMAGE, FeatureFamily, Over
 from profiler.measure.plan import Entry
-
-# Where our numbers are not those of another program on the same pixels and masks: what, the
-# other program, and why. benchmarks/feature_parity.py prints them all.
-EXCEPTIONS = (
-    (
-        "Location_MaxIntensity_X, _Y",
-        "both",
-        "Of several brightest pixels we take the first in raster order; theirs depends on how the "
-        "image happens to sort. Any of them is right.",
-    ),
-    (
-        "RadialDistribution_FracAtD, _MeanFrac, _RadialCV",
-        "CellProfiler",
-        "Where several pixels are farthest from the edge we take the first in raster order, as "
-        "cp_measure does; CellProfiler takes whichever its sort leaves last (10 of the 111 "
-        "objects of its reference field). Any of them is right.",
-    ),
-    (
-        "AreaShape_CentralMoment_0_1, _1_0",
-        "both",
-        "0 by definition, and here; theirs is what rounding leaves.",
-    ),
-    (
-        "AreaShape_Orientation",
-        "CellProfiler",
-        "Where only the variances in x and y are equal, 4.2.8 has the other sign, which "
-        "scikit-image has corrected since. Ours is right.",
-    ),
-    (
-        "Correlation_RWC",
-        "cp_measure",
-        "CellProfiler ranks the pixels of all objects of a compartment together, and so do we; "
-        "cp_measure ranks each object's alone. Ours is right by CellProfiler's definition.",
-    ),
-    (
-        "Correlation_Costes",
-        "cp_measure",
-        "CellProfiler finds one pair of thresholds for the whole field, and so do we; cp_measure "
-        "one for each object. Ours is right by CellProfiler's definition.",
-    ),
-    (
-        "Correlation_Overlap, _K, _Manders",
-        "cp_measure",
-        "Pixels at exactly the threshold of 15%: CellProfiler compares in float32, and so do we; "
-        "cp_measure in float64.",
-    ),
-    (
-        "Neighbors_FirstClosestObjectNumber and the like",
-        "cp_measure",
-        "cp_measure 0.3 counts an object as its own closest; ours equals CellProfiler's.",
-    ),
-    (
-        "Neighbors",
-        "CellProfiler",
-        "It also looks at border objects that it has dropped from the labels, which nobody else "
-        "can see.",
-    ),
-    (
-        "Granularity of a black object",
-        "both",
-        "Theirs divide by 2.2e-16; ours is null.",
-    ),
-    (
-        "Texture without a pair of pixels at a scale",
-        "CellProfiler",
-        "It writes 0; ours is null, as cp_measure's.",
-    ),
-    (
-        "Correlation of a black or constant channel",
-        "CellProfiler",
-        "Where a sum to divide by is 0, it writes 0 in some fields and nan in others; ours is "
-        "null.",
-    ),
-)
-
 
 SECTIONS = ("Attributes:", "Args:", "Returns:", "Raises:")  # of a docstring
 
@@ -103,7 +29,7 @@ def describe() -> str:
         "\n## Where our numbers differ\n",
         "On the same pixels and masks, from CellProfiler 4.2.8 or cp_measure 0.3 with",
         "`legacy=True`; `python -m benchmarks.feature_parity ../shared` prints how often.\n",
-        _table(("feature", "from", "why, and which is right"), EXCEPTIONS),
+        _table(("feature", "from", "why, and which is right"), (row[:3] for row in DIFFERENCES)),
     )
     return "\n".join(parts) + "\n"
 

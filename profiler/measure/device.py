@@ -121,10 +121,17 @@ class Signal:
         return self.objects.total(self.values)
 
     @property
+    def shift(self) -> Float[Array, "2 cell"]:
+        """From each object's centre to its mean row and column weighted by intensity."""
+        # From the lowest: in a constant object exactly 0, and no digits lost in a bright one.
+        above = self.values - self.objects.spread(self.objects.lowest(self.values))
+        weighted = self.objects.centred * above[None]
+        return jax.vmap(self.objects.total)(weighted) / self.total[None]
+
+    @property
     def centre(self) -> Float[Array, "2 cell"]:
         """Mean row and column, weighted by intensity, as in `Objects.centre`."""
-        weighted = self.objects.places * self.values[None]
-        return jax.vmap(self.objects.total)(weighted) / self.total[None]
+        return self.objects.centre + self.shift
 
     @property
     def brightest(self) -> Int[Array, " cell"]:

@@ -69,7 +69,8 @@ def measure(image: Any, compartments: HasCompartments, *, plan: Plan) -> Table:
         A table of numpy arrays, [cell, column], [cell] and [image column].
 
     Raises:
-        BadLabels: Labels that are not integers from 0 to `max_cells`, or of another shape.
+        BadLabels: Labels that are not integers from 0 to `max_cells`, or of another shape; an
+            image of integers.
         BadRecipe: A family that needs a larger field.
     """
     labels = {name: np.asarray(label) for name, label in _by_name(compartments).items()}
@@ -93,7 +94,8 @@ def measure_batch(images: Any, compartments: HasCompartments, *, plan: Plan) -> 
         `max_cells` have no row.
 
     Raises:
-        BadLabels: Labels that are not integers, or of another shape than the images.
+        BadLabels: Labels that are not integers, or of another shape than the images; images of
+            integers.
         BadRecipe: A family that needs a larger field.
     """
     labels = _by_name(compartments)
@@ -153,6 +155,11 @@ def _check(image: Any, labels: dict[str, Any], plan: Plan, *, axes: int) -> None
         raise BadLabels(
             f"Found an image of shape {image.shape}; expected [{', '.join(expected)}] with the "
             f"{len(plan.stains)} channels {', '.join(plan.stains)}."
+        )
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        raise BadLabels(
+            f"Found an image of {image.dtype}; expected floats from 0 to 1: divide integers by "
+            "the largest of their type, as CellProfiler does."
         )
     for name, label in labels.items():
         if not np.issubdtype(label.dtype, np.integer):

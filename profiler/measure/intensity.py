@@ -65,7 +65,7 @@ def intensity_jax(signal: device.Signal) -> Intensity:
     features = (
         *_moments(objects, values),
         *_moments(edge, values),
-        jnp.hypot(*(signal.centre - objects.centre)),
+        jnp.hypot(*signal.shift),
         signal.quantile(0.25),
         signal.quantile(0.5),
         quantile(objects.ordered(deviation), objects.offsets, 0.5),
@@ -93,7 +93,7 @@ def intensity_cpu(signal: cpu.Signal) -> Intensity:
     features = (
         *_summarise(signal.values, objects.offsets),
         *_summarise(signal.values[edge], edge_offsets),
-        np.hypot(*(signal.centre - objects.centre)),
+        np.hypot(*signal.shift),
         signal.quantile(0.25),
         signal.quantile(0.5),
         _mad(signal.ordered, objects.offsets, signal.quantile(0.5)),

@@ -29,7 +29,7 @@ class Intensity(NamedTuple):
     Attributes:
         CenterMassIntensity_X: Mean column, weighted by intensity; NaN where all of it is 0.
         CenterMassIntensity_Y: Mean row, likewise.
-        CenterMassIntensity_Z: 0 in a plane.
+        CenterMassIntensity_Z: 0 in a plane; NaN likewise.
         MaxIntensity_X: Column of the brightest pixel; of several, the first in raster order,
             where CellProfiler's choice depends on how the image happens to sort.
         MaxIntensity_Y: Row of the brightest pixel.
@@ -53,9 +53,9 @@ def center(objects: Any) -> Center:
 def intensity(signal: Any) -> Intensity:
     """Locate every object's intensity; on the CPU or traced."""
     y, x = signal.objects.boxes[:2] + signal.centre
-    flat = signal.total - signal.total
     width = signal.objects.labels.shape[1]
-    return Intensity(x, y, flat, signal.brightest % width, signal.brightest // width, flat)
+    across, down = signal.brightest % width, signal.brightest // width
+    return Intensity(x, y, x - x, across, down, down - down)
 
 
 LOCATION = (

@@ -20,7 +20,7 @@ class Neighbors(NamedTuple):
 
     The names end in the distance in pixels, as `_5`, or in `_Adjacent`, which is the distance 1:
     pixels that share a side. "Closest" goes by the centres, whatever the distance; of two equally
-    close the lower label. Where there is no such other, values are 0, as CellProfiler's.
+    close the lower label. Where there is no such other, they are NaN; CellProfiler's are 0.
 
     Source: CellProfiler 4.2.8, MeasureObjectNeighbors. It numbers the closest where two centres
     coincide by chance, and has NaN for angles that rounding takes beyond 0 or 180.
@@ -160,7 +160,7 @@ def _around(labels, ends, outline, offsets, within):
 def _closest(centre, area):
     """Label and distance of the closest and the second, and the angle between; [5, cell]."""
     cells = len(area)
-    found = np.zeros((5, cells))
+    found = np.full((5, cells), np.nan)
     for cell in range(cells):
         if area[cell] == 0:
             continue
@@ -267,8 +267,11 @@ def _closest_jax(objects: device.Objects) -> tuple[Array, ...]:
     turn = jnp.arctan2(jnp.abs(a[0] * b[1] - a[1] * b[0]), a[0] * b[0] + a[1] * b[1])
     turn = jnp.where(near > 0, jnp.degrees(turn), jnp.nan)
     return (
-        *(jnp.where(jnp.isfinite(near), value, 0) for value in (first + 1, near)),
-        *(jnp.where(jnp.isfinite(next_near), value, 0) for value in (second + 1, next_near, turn)),
+        *(jnp.where(jnp.isfinite(near), value, jnp.nan) for value in (first + 1, near)),
+        *(
+            jnp.where(jnp.isfinite(next_near), value, jnp.nan)
+            for value in (second + 1, next_near, turn)
+        ),
     )
 
 

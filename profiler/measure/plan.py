@@ -12,6 +12,7 @@ from plates.errors import BadRecipe, UnknownName, lookup
 from profiler.measure.family import COMPARTMENTS, IMAGE, FeatureFamily
 
 Backend = Literal["cpu", "jax"]
+BACKENDS: dict[str, Backend | None] = {"auto": None, "cpu": "cpu", "jax": "jax"}
 Entry = FeatureFamily | tuple[FeatureFamily, ...] | Callable[..., Any]
 
 
@@ -122,11 +123,14 @@ def runs_of(
     return tuple(run for run in runs if run.picks)
 
 
-def backend_of(wanted: Literal["auto", "cpu", "jax"]) -> Backend:
-    """Which kernels to use: the CPU's where JAX has no accelerator."""
-    if wanted != "auto":
-        return wanted
-    return "cpu" if jax.default_backend() == "cpu" else "jax"
+def backend_of(wanted: str) -> Backend:
+    """Which kernels to use: by default the CPU's where JAX has no accelerator.
+
+    Raises:
+        UnknownName: No such kernels.
+    """
+    chosen = lookup(BACKENDS, kind="backend", name=wanted)
+    return chosen or ("cpu" if jax.default_backend() == "cpu" else "jax")
 
 
 def _run(family: FeatureFamily, compartment: str, channels: dict[str, int]) -> Run:

@@ -1,6 +1,7 @@
 """One field with every kind of cell, measured once by each backend."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -65,13 +66,24 @@ def field() -> Field:
     return _field()
 
 
-@pytest.fixture(scope="session", params=["cpu", "jax"])
-def run(request) -> Callable[[np.ndarray, CellLabels], Measured]:
-    """Measure a field of the one shape with all families; one program for each backend."""
+@cache
+def _full_set(backend: str) -> Callable[[np.ndarray, CellLabels], Measured]:
     plan = plan_measurement(
-        families=tuple(FAMILIES), stains=STAINS, max_cells=MAX_CELLS, backend=request.param
+        families=tuple(FAMILIES), stains=STAINS, max_cells=MAX_CELLS, backend=backend
     )
     return lambda image, labels: Measured(plan, measure(image, labels, plan=plan))
+
+
+@pytest.fixture(scope="session")
+def full_set() -> Callable[[str], Callable[[np.ndarray, CellLabels], Measured]]:
+    """Measure a field of the one shape with all families, by a backend's one program."""
+    return _full_set
+
+
+@pytest.fixture(scope="session", params=["cpu", "jax"])
+def run(request) -> Callable[[np.ndarray, CellLabels], Measured]:
+    """Measure a field of the one shape with all families, by each backend."""
+    return _full_set(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,8 @@ WRONG = {
                  "labels of Cells run from -1 to 10; expected 0 to 12"),
     "channels": (lambda f: (f.image[..., :1], f.labels),
                  r"image of shape \(.*64, 80, 1\); expected .* with the 2 channels GFP, DNA"),
+    "unscaled": (lambda f: ((f.image * 255).astype(np.uint8), f.labels),
+                 "an image of uint8; expected floats from 0 to 1: divide integers by the largest"),
     "axes": (lambda f: (f.image[..., 0], f.labels),
              r"image of shape \(64, 80\); expected \[height, width, channel\]"),
 }  # fmt: skip

@@ -137,9 +137,11 @@ def test_translocation_is_undefined_without_nucleus_cytoplasm_or_light(by_hand):
 def test_constant_and_black_cells(by_hand):
     assert by_hand["Cells_Intensity_StdIntensity_DNA"][0] == 0
     assert by_hand["Cells_Intensity_MADIntensity_DNA"][0] == 0
+    assert by_hand["Cells_Intensity_MassDisplacement_DNA"][0] == 0
     assert by_hand["Cells_Intensity_IntegratedIntensity_GFP"][1] == 0
     assert np.isnan(by_hand["Cells_Intensity_MassDisplacement_GFP"][1])
-    assert np.isnan(by_hand["Nuclei_Location_CenterMassIntensity_X_GFP"][1])
+    for axis in "XYZ":
+        assert np.isnan(by_hand[f"Nuclei_Location_CenterMassIntensity_{axis}_GFP"][1]), axis
     assert np.isnan(by_hand["Cells_Correlation_Correlation_DNA_GFP"][:2]).all()
 
 

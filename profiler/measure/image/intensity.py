@@ -1,5 +1,6 @@
 """How bright a whole field is, and its background, one channel at a time."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, no_type_check
 
 import jax
@@ -19,8 +20,8 @@ class FieldIntensity(NamedTuple):
     `_BackgroundOnly` are those of the pixels outside all cells; where there are none, all are 0,
     as CellProfiler's.
 
-    Source: CellProfiler 4.2.8, MeasureImageIntensity. JUMP's pipeline names two channels'
-    backgrounds with two underscores, as AGP__BackgroundOnly; here all have one.
+    Source: CellProfiler 4.2.8, MeasureImageIntensity. JUMP's pipeline names two stains'
+    backgrounds with two underscores, AGP__BackgroundOnly and ER__BackgroundOnly; so do we.
 
     Attributes:
         TotalIntensity: Sum.
@@ -182,6 +183,30 @@ def _middle(ordered: Array, rank: Array, parts: int) -> jax.Array:
     return below + (above - below) * part
 
 
+JUMPS_OWN = ("AGP", "ER")  # stains whose backgrounds JUMP's pipeline names otherwise
+
+
+def _jumps_own(stains: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(stain for stain in stains if stain in JUMPS_OWN)
+
+
+def _others(stains: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(stain for stain in stains if stain not in JUMPS_OWN)
+
+
+def _background(suffix: str, choose: Callable[[tuple[str, ...]], tuple[str, ...]]) -> FeatureFamily:
+    return FeatureFamily(
+        "Intensity",
+        Over.CELL,
+        tuple(f"{name}_{{}}{suffix}" for name in FieldIntensity._fields),
+        cpu=in_background_cpu,
+        jax=in_background_jax,
+        compartments=(IMAGE,),
+        choose=choose,
+        about=FieldIntensity.__doc__ or "",
+    )
+
+
 IMAGE_INTENSITY = (
     FeatureFamily(
         "Intensity",
@@ -192,13 +217,6 @@ IMAGE_INTENSITY = (
         compartments=(IMAGE,),
         about=FieldIntensity.__doc__ or "",
     ),
-    FeatureFamily(
-        "Intensity",
-        Over.CELL,
-        tuple(f"{name}_{{}}_BackgroundOnly" for name in FieldIntensity._fields),
-        cpu=in_background_cpu,
-        jax=in_background_jax,
-        compartments=(IMAGE,),
-        about=FieldIntensity.__doc__ or "",
-    ),
+    _background("_BackgroundOnly", _others),
+    _background("__BackgroundOnly", _jumps_own),
 )

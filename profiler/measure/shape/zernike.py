@@ -12,7 +12,8 @@ from numpy.polynomial import Polynomial
 from profiler.measure import cpu, device
 from profiler.measure.family import FeatureFamily, Over
 from profiler.measure.rows import rows
-from profiler.measure.shape.circle import Disc, disc_jax, rim_cpu
+from profiler.measure.shape.circle import rim_cpu
+from profiler.measure.shape.disc import Disc, disc_jax
 
 DEGREE = 9
 INDEXES = tuple((n, m) for n in range(DEGREE + 1) for m in range(n % 2, n + 1, 2))

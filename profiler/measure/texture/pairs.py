@@ -126,11 +126,11 @@ def _describe(keys: UInt32[Array, " pixel"], highest: Int[Array, " cell"]) -> Pa
     by_difference = tally(count, high - low, LEVELS)
     number = by_difference.sum(axis=1)
     by_level = tally(count, high, LEVELS) + tally(count, low, LEVELS)
-    of_level = by_level / (2 * number[:, None])
-    of_sum = tally(count, high + low, 2 * LEVELS - 1) / number[:, None]
-    of_difference = by_difference / number[:, None]
+    of_level = _share(by_level, 2 * number[:, None])
+    of_sum = _share(tally(count, high + low, 2 * LEVELS - 1), number[:, None])
+    of_difference = _share(by_difference, number[:, None])
 
-    share = count / number.at[owner].get(mode="fill", fill_value=1)
+    share = _share(count, number.at[owner].get(mode="fill", fill_value=1))
     ordered = jnp.where(high == low, share, share / 2)
     chance = [of_level.at[owner, bins].get(mode="fill", fill_value=1) for bins in (high, low)]
     level = jnp.arange(LEVELS, dtype=jnp.float32)[None]
@@ -162,6 +162,11 @@ def _run_lengths(keys: UInt32[Array, " pixel"]) -> Int[Array, " pixel"]:
     later = lax.cummin(first, reverse=True)
     after = jnp.concatenate([later[1:], jnp.array([len(keys)], jnp.int32)])
     return jnp.where(is_first & (keys != NOTHING), after - place, 0)
+
+
+def _share(count: Array, whole: Array) -> Array:
+    """A part of a whole, exactly 1 for all of it: compilers may divide by way of a reciprocal."""
+    return jnp.where(count == whole, 1, count / whole)
 
 
 def _weighted(weight: Array, value: Array) -> Array:
