@@ -2,6 +2,9 @@
 
     python -m benchmarks.segmentation ../shared/data [--model nuclei] [--write-card]
 
+The network is run twice: on fields as they are, and on fields brought to its training diameter,
+which it estimates from what it finds ("auto").
+
 Data: the 50 official BBBC039 validation images, and the DSB2018 images that training kept apart.
 True objects and found objects under 25 px are dropped. For each image and each IoU threshold t,
 F1 = 2 TP / (2 TP + FP + FN) and AP = TP / (TP + FP + FN), where a found nucleus is a TP if its IoU
@@ -15,6 +18,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +29,10 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.segmentation import watershed
 
 from benchmarks.train_nuclei import is_kept_apart, labelled
-from profiler.segment.augment import LabelledField
 from profiler.segment.catalogue import MODELS
 from profiler.segment.score import THRESHOLDS, Scores, drop_specks, score
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
+from profiler.segment.training.labelled import Labelled
 
 SMALLEST = 25  # pixels
 GOAL_F1, GOAL_AP = 0.96, 0.80  # on the BBBC039 validation images
@@ -47,13 +51,13 @@ def otsu_watershed(plane: np.ndarray) -> np.ndarray:
     return watershed(-distance, seeds, mask=mask)
 
 
-def network(model: str) -> Method:
-    """The shipped network, as `profiler segment` runs it."""
-    find = load_segmenter(SegmentConfig(model=model)).nuclei
+def network(model: str, diameter_px: Literal["auto"] | None) -> Method:
+    """The shipped network, on fields as they are or at one nuclear size."""
+    find = load_segmenter(SegmentConfig(model=model, diameter_px=diameter_px)).nuclei
     return lambda plane: np.asarray(find(jnp.asarray(plane, jnp.float32)).labels)
 
 
-def evaluate(method: Method, fields: list[LabelledField]) -> tuple[Scores, float]:
+def evaluate(method: Method, fields: list[Labelled]) -> tuple[Scores, float]:
     """Scores, and seconds a field after each size has been met once."""
     for shape in {field.plane.shape for field in fields}:
         method(next(field.plane for field in fields if field.plane.shape == shape))
@@ -89,13 +93,18 @@ def main() -> None:
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--write-card", action="store_true")
     args = parser.parse_args()
+    if not (args.data / "bbbc039").is_dir():
+        parser.exit(message=f"{args.data} holds no bbbc039/; nothing to score on.\n")
     sets = {
-        "BBBC039 validation": list(labelled(args.data / "bbbc039" / "validation").values()),
-        "DSB2018 kept apart": [
-            field for name, field in labelled(args.data / "dsb2018").items() if is_kept_apart(name)
-        ],
+        "BBBC039 validation": labelled(args.data / "bbbc039" / "validation"),
+        "DSB2018 kept apart": [f for f in labelled(args.data / "dsb2018") if is_kept_apart(f.name)],
     }
-    methods = {args.model: network(args.model), "Otsu + watershed": otsu_watershed}
+    best = f"{args.model}, auto"
+    methods = {
+        args.model: network(args.model, None),
+        best: network(args.model, "auto"),
+        "Otsu + watershed": otsu_watershed,
+    }
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}\n")
     print("| data | method | F1@.5 | AP@.5 | AP@.75 | AP@.9 | AP@[.5:.95] | s/field |")
     print("|---|---|---|---|---|---|---|---|")
@@ -104,7 +113,7 @@ def main() -> None:
         for name, method in methods.items():
             scores, seconds = evaluate(method, fields)
             print(row(f"{data} ({len(fields)})", name, scores, seconds), flush=True)
-            if name == args.model:
+            if name == best:
                 ap = scores.average_precision.mean()
                 card[f"{data} ({len(fields)} images)"] = (
                     f"F1@.5 {scores.f1[0]:.3f}, AP@[.5:.95] {ap:.3f}"

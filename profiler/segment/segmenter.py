@@ -3,23 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from plates.errors import BadModel, BadRecipe
 from profiler.segment.compartments import (
     CellsConfig,
     Compartments,
     compartments,
     compartments_cpu,
 )
-from profiler.segment.decode import DecodeConfig, Nuclei, decode
+from profiler.segment.decode import DecodeConfig, Nuclei
 from profiler.segment.normalise import normalise
+from profiler.segment.sizes import decode_at, find_scale, scale_for, sizes_served
 from profiler.segment.tiles import predict
 from profiler.segment.weights import Card, load_network
-from profiler.shapes import Image, Images, Plane
+from profiler.shapes import Image, Images, Labels, Plane
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class SegmentConfig:
         nuclei_channel: Index of the nuclear stain in an image's last axis.
         cells_channel: Index of the cell stain.
         model: Shipped model or path of weights.
+        diameter_px: How wide nuclei are, in the images' pixels: fields are scaled so that the
+            network sees them as in training. "auto" estimates it for each field from what is
+            found; None leaves fields as they are.
         decode: Where nuclei begin and end.
         cells: How cells are found around them.
         max_cells: Rows of the tables to come.
@@ -38,6 +43,7 @@ class SegmentConfig:
     nuclei_channel: int = 0
     cells_channel: int = 0
     model: str = "nuclei"
+    diameter_px: float | Literal["auto"] | None = None
     decode: DecodeConfig = DecodeConfig()
     cells: CellsConfig = CellsConfig()
     max_cells: int = 1024
@@ -45,7 +51,7 @@ class SegmentConfig:
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A loaded network, compiled once for each field size.
+    """A loaded network, compiled once for each field size and scale.
 
     Attributes:
         card: What the network is.
@@ -67,22 +73,49 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
 
     Raises:
         UnknownName: No such model.
-        BadModel: Its files cannot be used.
+        BadModel: Its files cannot be used, or a diameter is asked for and its card has none.
+        BadRecipe: The diameter is beyond what fields can be scaled by.
     """
     model, network, card = load_network(config.model)
     graph, state = nnx.split(model)
 
-    def find(state: Any, plane: Plane) -> Nuclei:
-        run = nnx.merge(graph, state)
-        return decode(predict(run, normalise(plane), network), config.decode)
+    def find(state: Any, plane: Plane, scale: float) -> Nuclei:
+        run = partial(predict, nnx.merge(graph, state), config=network)
+        return decode_at(run, normalise(plane), config.decode, scale=scale)
 
-    on_cpu = (backend or jax.default_backend()) == "cpu"
-    per_batch = _by_field if on_cpu else _at_once
-    return Segmenter(
-        card=card,
-        nuclei=partial(jax.jit(find), state),
-        segment=per_batch(partial(jax.jit(find), state), config),
-    )
+    at_scale = partial(jax.jit(find, static_argnums=2), state)
+    is_cpu = (backend or jax.default_backend()) == "cpu"
+    if config.diameter_px == "auto":
+        nuclei = partial(find_scale, at_scale, trained_px=_trained(card))
+        return Segmenter(card, nuclei, (_by_field if is_cpu else _cells_at_once)(nuclei, config))
+    nuclei = partial(_at, at_scale, _scale(card, config.diameter_px))
+    return Segmenter(card, nuclei, (_by_field if is_cpu else _at_once)(nuclei, config))
+
+
+def _at(find: Callable[[Plane, float], Nuclei], scale: float, plane: Plane) -> Nuclei:
+    return find(plane, scale)
+
+
+def _scale(card: Card, diameter_px: float | None) -> float:
+    if diameter_px is None:
+        return 1.0
+    smallest, largest = sizes_served(_trained(card))
+    if not smallest <= diameter_px <= largest:
+        raise BadRecipe(
+            f"diameter_px is {diameter_px:g}; the model {card.name!r} serves nuclei of "
+            f"{smallest:.1f} to {largest:.0f} px. Give the diameter in the images' own pixels, or "
+            "bin the images."
+        )
+    return scale_for(diameter_px, trained_px=_trained(card))
+
+
+def _trained(card: Card) -> float:
+    if card.diameter_px is None:
+        raise BadModel(
+            f"The model {card.name!r} was trained on nuclei of mixed sizes (its card has no "
+            "diameter_px), so fields cannot be brought to its own. Leave diameter_px out."
+        )
+    return card.diameter_px
 
 
 def _by_field(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
@@ -109,3 +142,19 @@ def _at_once(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
         return compartments(stain, found, config.cells, max_cells=config.max_cells)
 
     return jax.jit(jax.vmap(one))
+
+
+def _cells_at_once(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
+    """Nuclei field after field, each at its own scale; cells of the whole batch in one program."""
+
+    @jax.jit
+    @jax.vmap
+    def grow(stain: Plane, found: Labels) -> Compartments:
+        return compartments(stain, found, config.cells, max_cells=config.max_cells)
+
+    def batch(images: Images) -> Compartments:
+        images = jnp.asarray(images)
+        found = [nuclei(image[..., config.nuclei_channel]).labels for image in images]
+        return grow(images[..., config.cells_channel], jnp.stack(found))
+
+    return batch

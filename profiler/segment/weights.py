@@ -27,18 +27,29 @@ class Card:
         architecture: Fields of `UNetConfig`.
         sha256: Of the weights file, which must match.
         about: Data, licences, split, schedule and scores, for people.
+        diameter_px: What its training images' median nuclei were brought to; None if they
+            kept their sizes.
     """
 
     name: str
     architecture: Mapping[str, Any]
     sha256: str
     about: Mapping[str, Any]
+    diameter_px: float | None = None
 
 
-def save_network(path: Path, model: UNet, config: UNetConfig, *, about: Mapping) -> Card:
+def save_network(
+    path: Path,
+    model: UNet,
+    config: UNetConfig,
+    *,
+    about: Mapping,
+    diameter_px: float | None = None,
+) -> Card:
     """Write weights (`path`, .safetensors) and their card (`path` with .json)."""
     blob = save({name: np.asarray(value) for name, value in _tensors(model).items()})
-    card = Card(path.stem, asdict(config), hashlib.sha256(blob).hexdigest(), about)
+    found = hashlib.sha256(blob).hexdigest()
+    card = Card(path.stem, asdict(config), found, about, diameter_px)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(blob)
     path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")

@@ -1,0 +1,108 @@
+"""Bring a field's nuclei to the size a network was trained at, in a few fixed steps.
+
+Fields are enlarged or shrunk by powers of the square root of two, so that a handful of
+programs serve images of every magnification; what is left, 19% at most, the network
+has seen in training.
+"""
+
+import math
+from collections.abc import Callable, Container
+
+import jax
+import numpy as np
+
+from profiler.segment.decode import DecodeConfig, Nuclei, decode
+from profiler.segment.prediction import Prediction
+from profiler.shapes import Plane
+
+MOST_STEPS = 4  # of a factor of the square root of two: four times larger or smaller
+LOOKS = 3  # times a field is segmented to find its scale, at most
+NOTHING_FOUND = (2.0, 0.5)  # where to look then
+
+
+def scale_for(diameter_px: float, *, trained_px: float) -> float:
+    """Scale, of those allowed, that brings nuclei nearest to the trained diameter.
+
+    >>> scale_for(30.0, trained_px=28.0), scale_for(7.0, trained_px=28.0)
+    (1.0, 4.0)
+    """
+    steps = round(2 * math.log2(trained_px / diameter_px))
+    return 2.0 ** (max(-MOST_STEPS, min(MOST_STEPS, steps)) / 2)
+
+
+def sizes_served(trained_px: float) -> tuple[float, float]:
+    """Smallest and largest diameter that can be brought to the trained one, in pixels.
+
+    >>> [round(size) for size in sizes_served(28.0)]
+    [6, 133]
+    """
+    most = 2.0 ** ((MOST_STEPS + 0.5) / 2)
+    return trained_px / most, trained_px * most
+
+
+def typical_diameter(labels: np.ndarray) -> float | None:
+    """Diameter of the disc as large as the nucleus that the median foreground pixel is in.
+
+    By pixels, not by nuclei: specks and fragments weigh little.
+
+    Args:
+        labels: [height, width], 0 background.
+
+    Returns:
+        Pixels; None without nuclei.
+    """
+    area = np.sort(np.bincount(labels.ravel())[1:])
+    if not area.any():
+        return None
+    middle = np.searchsorted(np.cumsum(area), area.sum() / 2)
+    return float(2 * np.sqrt(area[middle] / np.pi))
+
+
+def decode_at(
+    predict: Callable[[Plane], Prediction], plane: Plane, config: DecodeConfig, *, scale: float
+) -> Nuclei:
+    """Find nuclei in a field that the network sees enlarged or shrunk by `scale`.
+
+    The prediction is brought back before nuclei are told apart: on either side of 1 this
+    scored better than labels brought back (DSB2018 training images).
+
+    Args:
+        predict: From a normalised plane of any size to its prediction.
+        plane: Normalised, [height, width].
+        config: Where nuclei begin and end.
+        scale: Factor on height and width.
+    """
+    if scale == 1.0:
+        return decode(predict(plane), config)
+    shape = tuple(max(1, round(length * scale)) for length in plane.shape)
+    seen = predict(jax.image.resize(plane, shape, "linear"))
+    return decode(jax.tree.map(lambda x: jax.image.resize(x, plane.shape, "linear"), seen), config)
+
+
+def find_scale(
+    find: Callable[[Plane, float], Nuclei], plane: Plane, *, trained_px: float
+) -> Nuclei:
+    """Find nuclei at the scale that suits them, estimated from the nuclei themselves.
+
+    The field is segmented as it is. If what is found is not of the trained size, it is
+    segmented again at the scale that makes it so, and once more if that shows another
+    size. A field in which nothing is found is looked at larger, then smaller.
+
+    Args:
+        find: From a plane and a scale to nuclei.
+        plane: One field, [height, width].
+        trained_px: Diameter the network was trained at.
+    """
+    scale, off, tried = 1.0, {}, {}
+    while scale not in tried and len(tried) < LOOKS:
+        tried[scale] = find(plane, scale)
+        diameter = typical_diameter(np.asarray(tried[scale].labels))
+        off[scale] = abs(math.log(diameter * scale / trained_px)) if diameter else math.inf
+        scale = _next(diameter, tried, trained_px=trained_px)
+    return tried[min(off, key=off.__getitem__)]
+
+
+def _next(diameter: float | None, tried: Container[float], *, trained_px: float) -> float:
+    if diameter is not None:
+        return scale_for(diameter, trained_px=trained_px)
+    return next((scale for scale in NOTHING_FOUND if scale not in tried), 1.0)

@@ -1,0 +1,1 @@
+"""Labelled images in, a network out: `profiler train segmenter`."""

@@ -1,0 +1,141 @@
+"""Crops as a network should learn to see them, turned and dimmed on the device."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import random
+from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Array, Float
+
+from profiler.segment.prediction import Prediction
+from profiler.segment.training.example import Example, Windows
+
+BEND_EVERY_PX = 32  # spacing of the grid whose corners elastic deformation moves
+BLUR_REACH = 4  # pixels, over twice the widest blur's sigma
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far training crops stray from the images they come from.
+
+    Attributes:
+        size: Side of a crop, pixels.
+        zoom: Scale from 1 / zoom to zoom around the training diameter, log-uniform.
+        bend_px: Standard deviation of the elastic deformation.
+        gamma: Exponent of intensities from 1 / gamma to gamma, log-uniform; moves where
+            the edge of a blurred nucleus seems to be, so keep it near 1.
+        blur: Share of crops that are blurred, by up to 1.5 px.
+        noise: Most standard deviation of the noise that half of the crops get.
+        invert: Share of crops with dark nuclei on a bright background.
+        empty: Share of crops without any cell: noise over a smooth background.
+    """
+
+    size: int = 192
+    zoom: float = 1.4
+    bend_px: float = 1.5
+    gamma: float = 1.25
+    blur: float = 0.2
+    noise: float = 0.08
+    invert: float = 0.0
+    empty: float = 0.03
+
+    @property
+    def window(self) -> int:
+        """Side of the window that holds a crop however it is turned and scaled, pixels."""
+        return math.ceil(self.size * math.sqrt(2) * self.zoom + 8 * self.bend_px)
+
+
+@partial(jax.jit, static_argnames="config")
+def augment(key: Array, windows: Windows, *, config: AugmentConfig) -> Example:
+    """Turn, mirror, scale, bend and dim a batch; the same key gives the same crops."""
+    keys = random.split(key, windows.plane.shape[0])
+    return jax.vmap(partial(_one, config=config))(keys, windows)
+
+
+def _one(key: Array, window: Windows, *, config: AugmentConfig) -> Example:
+    where_key, light_key, empty_key = random.split(key, 3)
+    at = _where(where_key, window.plane.shape[0], window.scale, config)
+    plane, inside, distance = (
+        map_coordinates(part.astype(jnp.float32), at, order=1, mode="nearest")
+        for part in (window.plane, window.foreground, window.distance)
+    )
+    weight = map_coordinates(window.weight.astype(jnp.float32), at, order=0, mode="nearest")
+    inside = (inside >= 0.5).astype(jnp.float32)
+    distance = jnp.clip(distance / 255.0, 0.0, 1.0) * inside
+    plane = _light(light_key, plane, config)
+
+    is_empty = random.uniform(empty_key) < config.empty
+    blank = _blank(empty_key, config.size)
+    some = 1.0 - is_empty.astype(jnp.float32)
+    return Example(
+        jnp.where(is_empty, blank, plane)[..., None],
+        Prediction(inside * some, distance * some),
+        jnp.where(is_empty, 1.0, weight),
+    )
+
+
+def _where(
+    key: Array, side: int, scale: Float[Array, ""], config: AugmentConfig
+) -> list[Float[Array, "size size"]]:
+    """Where in its window each pixel of a crop lies: rows, columns."""
+    turn_key, zoom_key, mirror_key, bend_key = random.split(key, 4)
+    turn = random.uniform(turn_key, maxval=2 * jnp.pi)
+    mirror = jnp.where(random.bernoulli(mirror_key), 1.0, -1.0)
+    zoom = scale * config.zoom ** random.uniform(zoom_key, minval=-1.0)
+    span = (jnp.arange(config.size) - (config.size - 1) / 2) / zoom
+    y, x = jnp.meshgrid(span * mirror, span, indexing="ij")
+    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    bend = config.bend_px / zoom * _smooth_noise(bend_key, config.size, BEND_EVERY_PX, parts=2)
+    middle = (side - 1) / 2
+    return [middle + cos * y - sin * x + bend[0], middle + sin * y + cos * x + bend[1]]
+
+
+def _smooth_noise(key: Array, size: int, every: int, *, parts: int) -> Float[Array, "parts _ _"]:
+    """Normal noise on a coarse grid, interpolated to [parts, size, size]."""
+    corners = size // every + 2
+    grid = random.normal(key, (parts, corners, corners))
+    return jax.image.resize(grid, (parts, size, size), "cubic")
+
+
+def _light(key: Array, plane: Float[Array, "size size"], config: AugmentConfig):
+    """Gamma, inversion, blur, noise, gain and offset, in the order a microscope adds them."""
+    keys = random.split(key, 9)
+    draw = [random.uniform(k) for k in keys[:8]]
+    gamma = config.gamma ** (2 * draw[0] - 1)
+    plane = jnp.clip(plane, 1e-6, None) ** gamma + jnp.clip(plane, None, 0)
+    plane = jnp.where(draw[1] < config.invert, 1.0 - plane, plane)
+    sigma = jnp.where(draw[2] < config.blur, 0.3 + 1.2 * draw[3], 1e-3)
+    plane = _blur(plane, sigma)
+    noise = config.noise * draw[4] * (draw[5] < 0.5)
+    plane = plane + noise * random.normal(keys[8], plane.shape)
+    return (0.75 + 0.5 * draw[6]) * plane + 0.16 * (draw[7] - 0.5)
+
+
+def _blur(plane: Float[Array, "size size"], sigma: Float[Array, ""]) -> Float[Array, "size size"]:
+    """Gaussian blur of any width in one program; a tiny sigma leaves the plane as it is."""
+    steps = jnp.arange(-BLUR_REACH, BLUR_REACH + 1)
+    taps = jnp.exp(-0.5 * (steps / sigma) ** 2)
+    taps = taps / taps.sum()
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (BLUR_REACH, BLUR_REACH)
+        padded = jnp.pad(plane, pad, mode="edge")
+        length = plane.shape[axis]
+        parts = [
+            tap * jax.lax.slice_in_dim(padded, start, start + length, axis=axis)
+            for start, tap in enumerate(taps)
+        ]
+        plane = jnp.stack(parts).sum(0)
+    return plane
+
+
+def _blank(key: Array, size: int) -> Float[Array, "size size"]:
+    """A field without cells, normalised as the real ones are: its noise fills the range."""
+    grain_key, smooth_key, sharp_key, share_key = random.split(key, 4)
+    grain = _blur(random.normal(grain_key, (size, size)), 0.05 + 1.4 * random.uniform(sharp_key))
+    smooth = _smooth_noise(smooth_key, size, size // 3, parts=1)[0]
+    plane = grain / grain.std() + 2.0 * random.uniform(share_key) * smooth / smooth.std()
+    return (plane / plane.std() + 2.33) / 5.2  # a normal's 1st percentile to 0, 99.8th to 1

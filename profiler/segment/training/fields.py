@@ -1,0 +1,84 @@
+"""From one image and its labels to a field that windows can be cut from. Host side, NumPy."""
+
+import numpy as np
+from scipy import ndimage
+
+from profiler.segment.normalise import CEILING, HIGH, LOW
+from profiler.segment.targets import targets
+from profiler.segment.training.example import Field
+
+BETWEEN_WEIGHT = 4  # of pixels between touching nuclei: few, and what merges hang on
+BETWEEN_PX = 5  # side of the square in which two nuclei touch, at the training diameter
+
+
+def prepare(
+    name: str, plane: np.ndarray, labels: np.ndarray, *, diameter_px: float, ignore: int | None
+) -> Field:
+    """Make a field of an image and its labels.
+
+    Args:
+        name: What messages call it.
+        plane: Nuclear stain, any unit, [height, width].
+        labels: 0 for background, one id for each nucleus, integers, [height, width].
+        diameter_px: What the median nucleus is brought to in training.
+        ignore: Value of `labels` where nobody has looked; such pixels count in no loss.
+    """
+    plane = normalise_host(plane)
+    known = np.ones(labels.shape, bool) if ignore is None else labels != ignore
+    labels = np.where(known, labels, 0)
+    median = median_diameter(labels)
+    scale = diameter_px / median if median else 1.0
+    if scale < 1.0:
+        plane, labels, known = _shrink(plane, labels, known, scale)
+        scale = 1.0
+    truth = targets(labels)
+    weight = np.where(_between(labels, scale), BETWEEN_WEIGHT, 1) * known
+    return Field(
+        name=name,
+        plane=plane.astype(np.float16),
+        foreground=truth.foreground > 0,
+        distance=np.round(255 * truth.distance).astype(np.uint8),
+        weight=weight.astype(np.uint8),
+        centres=_centres(labels),
+        scale=float(scale),
+    )
+
+
+def normalise_host(plane: np.ndarray) -> np.ndarray:
+    """`profiler.segment.normalise.normalise` without a device."""
+    plane = plane.astype(np.float32)
+    low, high = np.percentile(plane[::2, ::2], [LOW, HIGH])
+    return np.clip((plane - low) / max(high - low, 1e-12), -1.0, CEILING).astype(np.float32)
+
+
+def median_diameter(labels: np.ndarray) -> float:
+    """Diameter of the disc of the median object's area, pixels; 0 without objects."""
+    area = np.bincount(labels.ravel())[1:]
+    area = area[area > 0]
+    return float(2 * np.sqrt(np.median(area) / np.pi)) if area.size else 0.0
+
+
+def _shrink(
+    plane: np.ndarray, labels: np.ndarray, known: np.ndarray, scale: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    smooth = ndimage.gaussian_filter(plane, 0.4 * (1 / scale - 1), mode="nearest")
+    how = {"zoom": scale, "grid_mode": True, "mode": "nearest"}
+    return (
+        np.asarray(ndimage.zoom(smooth, order=1, **how)),
+        np.asarray(ndimage.zoom(labels, order=0, **how)),
+        np.asarray(ndimage.zoom(known.astype(np.uint8), order=0, **how)) > 0,
+    )
+
+
+def _between(labels: np.ndarray, scale: float) -> np.ndarray:
+    """Pixels with two different nuclei in their neighbourhood."""
+    side = max(3, 2 * round((BETWEEN_PX / scale - 1) / 2) + 1)
+    most = ndimage.maximum_filter(labels, side)
+    least = ndimage.minimum_filter(np.where(labels > 0, labels, np.iinfo(labels.dtype).max), side)
+    return (most > 0) & (most != least)
+
+
+def _centres(labels: np.ndarray) -> np.ndarray:
+    found = ndimage.find_objects(labels)
+    middles = [[(s.start + s.stop) / 2 for s in box] for box in found if box is not None]
+    return np.array(middles, np.float32).reshape(-1, 2)

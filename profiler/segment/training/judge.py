@@ -1,0 +1,77 @@
+"""How good a network is on images kept apart from training."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from profiler.segment.decode import DecodeConfig, Nuclei
+from profiler.segment.normalise import normalise
+from profiler.segment.score import Scores, drop_specks, score
+from profiler.segment.sizes import decode_at, scale_for
+from profiler.segment.tiles import predict
+from profiler.segment.training.fields import median_diameter
+from profiler.segment.training.labelled import Labelled
+from profiler.segment.training.step import TrainState
+from profiler.segment.unet import UNet, UNetConfig
+from profiler.shapes import Plane
+
+SMALLEST_PX = 25  # smaller objects are specks, in truth and found
+
+Judge = Callable[[TrainState], Scores]
+
+
+def make_judge(
+    model: UNet,
+    config: UNetConfig,
+    apart: Sequence[Labelled],
+    *,
+    ignore: int | None,
+    trained_px: float,
+) -> Judge:
+    """Compile a function that scores a training state's averaged weights on `apart`.
+
+    Each image is brought to the training diameter by its true nuclei; what lies where nobody
+    has looked is not counted.
+    """
+    graph, _, _ = nnx.split(model, nnx.Param, nnx.BatchStat)
+
+    def judge(state: TrainState) -> Scores:
+        def pair(one: Labelled) -> tuple[np.ndarray, np.ndarray]:
+            known = np.ones(one.labels.shape, bool) if ignore is None else one.labels != ignore
+            truth = np.where(known, one.labels, 0)
+            scale = scale_for(median_diameter(truth), trained_px=trained_px)
+            plane = jnp.asarray(one.plane, jnp.float32)
+            found = _find(state.average, state.statistics, plane, graph, config, scale)
+            seen = where_known(np.asarray(found.labels), known)
+            return drop_specks(truth, below=SMALLEST_PX), drop_specks(seen, below=SMALLEST_PX)
+
+        return score(map(pair, apart))
+
+    return judge
+
+
+@partial(jax.jit, static_argnames=("graph", "config", "scale"))
+def _find(
+    params: Any,
+    statistics: Any,
+    plane: Plane,
+    graph: nnx.GraphDef,
+    config: UNetConfig,
+    scale: float,
+) -> Nuclei:
+    network = nnx.merge(graph, params, statistics)
+    network.eval()
+    seen = partial(predict, network, config=config)
+    return decode_at(seen, normalise(plane), DecodeConfig(), scale=scale)
+
+
+def where_known(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Cut labels to the known pixels, without objects that lie mostly outside them."""
+    area = np.bincount(labels.ravel())
+    inside = np.bincount(labels[known], minlength=len(area))
+    return np.where(known & (2 * inside >= area)[labels], labels, 0)

@@ -1,0 +1,209 @@
+"""The training loop: crops in, ever better weights out, whatever interrupts it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from plates.errors import BadModel
+from profiler.segment.training.augment import AugmentConfig, augment
+from profiler.segment.training.checkpoint import load_state, save_state
+from profiler.segment.training.events import Learnt, Started, Trained, TrainEvent, Validated
+from profiler.segment.training.example import Field
+from profiler.segment.training.history import begin_history, history_path, note
+from profiler.segment.training.judge import Judge, make_judge
+from profiler.segment.training.labelled import Labelled
+from profiler.segment.training.step import Schedule, TrainState, begin, finished
+from profiler.segment.training.windows import cut
+from profiler.segment.unet import UNet, UNetConfig
+from profiler.segment.weights import save_network
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt from, and how.
+
+    Attributes:
+        fields: Prepared images.
+        shares: How often each is drawn, adding up to 1, [field].
+        apart: Images kept apart for validation; without any, training goes blindly to its end.
+        ignore: Value of their labels where nobody has looked.
+        schedule: How far and how fast.
+        crops: How they are augmented.
+        diameter_px: What nuclei were brought to.
+        seed: Of everything random.
+        about: For the card: data, licences, split.
+    """
+
+    fields: Sequence[Field]
+    shares: np.ndarray
+    apart: Sequence[Labelled] = ()
+    ignore: int | None = None
+    schedule: Schedule = Schedule()
+    crops: AugmentConfig = AugmentConfig()
+    diameter_px: float = 28.0
+    seed: int = 0
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self) -> str:
+        """Hash of all that the steps depend on: a checkpoint of another lesson is refused."""
+        digest = hashlib.blake2b(digest_size=16)
+        settings = (self.schedule, self.crops, self.diameter_px, self.seed, self.ignore)
+        digest.update(repr(settings).encode())
+        digest.update(self.shares.tobytes())
+        for part in (part for one in (*self.fields, *self.apart) for part in one):
+            is_array = isinstance(part, np.ndarray)
+            digest.update(part.tobytes() if is_array else repr(part).encode())
+        return digest.hexdigest()
+
+
+class Standing(NamedTuple):
+    """How far a run has come; what a checkpoint keeps besides the state.
+
+    Attributes:
+        best: Highest validation AP so far; None before any.
+        best_step: The step it was reached at.
+        waited: Validations since.
+        scores: The best one's, for the card.
+    """
+
+    best: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    scores: Mapping[str, str] = MappingProxyType({})
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Where a run that is not yet through lies: beside its weights."""
+    return out.with_name(f"{out.stem}.training.safetensors")
+
+
+def learn(model: UNet, config: UNetConfig, lesson: Lesson, *, out: Path) -> Iterator[TrainEvent]:
+    """Train a network, going on from its checkpoint if there is one.
+
+    Args:
+        model: The network to begin with; its weights are not changed in place.
+        config: Its architecture.
+        lesson: What is learnt from, and how.
+        out: Weights to write, .safetensors; a card, a log and, until it is through, a
+            checkpoint are written beside it.
+
+    Yields:
+        `Started`, then `Learnt` and `Validated` as it goes, `Trained` at the end.
+
+    Raises:
+        BadModel: The checkpoint beside `out` is damaged, or of other data or settings.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    schedule, key = lesson.schedule, lesson.key()
+    state, step = begin(model, schedule)
+    state, standing = _resume(checkpoint_path(out), state, key)
+    begin_history(history_path(out), step=int(state.step))
+    yield Started(len(lesson.fields), len(lesson.apart), int(state.step), schedule.steps)
+    judge, seen = _judge(model, config, lesson), []
+    while int(state.step) < schedule.steps and standing.waited < schedule.patience:
+        state, parts = step(state, _example(lesson, int(state.step)))
+        seen.append(np.array(parts))
+        at = int(state.step)
+        if at % schedule.report_every == 0:
+            yield _learnt(out, at, seen)
+            seen.clear()
+        if at % schedule.validate_every and at < schedule.steps:
+            continue
+        event, standing = _validate(judge, state, standing)
+        if event is not None:
+            note(
+                history_path(out),
+                step=at,
+                validation_ap=event.average_precision,
+                validation_f1=event.f1,
+            )
+            yield event
+        if standing.best_step == at:
+            _save(out, finished(model, state), config, lesson, standing)
+        save_state(
+            checkpoint_path(out),
+            state,
+            {"key": key, **standing._asdict(), "scores": dict(standing.scores)},
+        )
+    checkpoint_path(out).unlink()
+    yield Trained(out, standing.best_step, standing.best, _why(standing, schedule))
+
+
+def _resume(path: Path, state: TrainState, key: str) -> tuple[TrainState, Standing]:
+    if not path.exists():
+        return state, Standing()
+    state, about = load_state(path, state)
+    if about.pop("key", None) != key:
+        raise BadModel(
+            f"{path} is from a run on other images, labels or settings. Start that run again to go "
+            "on with it, or delete the file to begin anew."
+        )
+    return state, Standing(**about)
+
+
+def _example(lesson: Lesson, step: int):
+    """The batch of one step: by seed and step alone, so that a resumed run sees the same."""
+    windows = cut(
+        lesson.fields,
+        lesson.shares,
+        step=step,
+        seed=lesson.seed,
+        batch=lesson.schedule.batch,
+        side=lesson.crops.window,
+    )
+    key = jax.random.fold_in(jax.random.key(lesson.seed), step)
+    return augment(key, windows, config=lesson.crops)
+
+
+def _learnt(out: Path, step: int, seen: list[np.ndarray]) -> Learnt:
+    foreground, distance = (float(loss) for loss in np.mean(seen, 0))
+    note(history_path(out), step=step, loss_foreground=foreground, loss_distance=distance)
+    return Learnt(step, foreground, distance)
+
+
+def _judge(model: UNet, config: UNetConfig, lesson: Lesson) -> Judge | None:
+    if not lesson.apart:
+        return None
+    wanted = {"ignore": lesson.ignore, "trained_px": lesson.diameter_px}
+    return make_judge(model, config, lesson.apart, **wanted)
+
+
+def _validate(
+    judge: Judge | None, state: TrainState, standing: Standing
+) -> tuple[Validated | None, Standing]:
+    step = int(state.step)
+    if judge is None:  # the latest is the best there is to know
+        return None, standing._replace(best_step=step)
+    scores = judge(state)
+    ap, f1 = float(scores.average_precision.mean()), float(scores.f1[0])
+    if standing.best is not None and ap <= standing.best:
+        return Validated(step, ap, f1, False), standing._replace(waited=standing.waited + 1)
+    found = {"images kept apart": f"F1@.5 {f1:.3f}, AP@[.5:.95] {ap:.3f}"}
+    return Validated(step, ap, f1, True), Standing(ap, step, 0, found)
+
+
+def _save(out: Path, network: UNet, config: UNetConfig, lesson: Lesson, standing: Standing) -> None:
+    about = {
+        **lesson.about,
+        "images": len(lesson.fields),
+        "schedule": asdict(lesson.schedule),
+        "augmentation": asdict(lesson.crops),
+        "seed": lesson.seed,
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+        "steps_done": standing.best_step,
+        "scores": dict(standing.scores),
+    }
+    save_network(out, network, config, about=about, diameter_px=lesson.diameter_px)
+
+
+def _why(standing: Standing, schedule: Schedule) -> str:
+    if standing.waited >= schedule.patience:
+        return f"{standing.waited} validations brought nothing better"
+    return f"all {schedule.steps} steps are done"

@@ -1,0 +1,139 @@
+"""One update of a network, as a pure function of its state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Int
+
+from profiler.segment.training.example import Example
+from profiler.segment.training.losses import Losses, losses
+from profiler.segment.unet import UNet
+
+ENCODER = ("stem", "down")  # what stays as it was while the encoder is frozen
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How far and how fast a network learns.
+
+    Attributes:
+        steps: Batches to learn from.
+        batch: Crops in each.
+        warmup: Steps in which the learning rate rises to its peak, before its cosine decay.
+        learning_rate: Its peak.
+        weight_decay: AdamW's.
+        average: Share of the running average of the weights that a step keeps; the average
+            is what is validated and saved.
+        frozen: Steps in which the encoder stays as it was.
+        bfloat16: Compute in half precision: faster on GPUs, slower on CPUs.
+        report_every: Steps between two lines of the log.
+        validate_every: Steps between two validations, each of which leaves a checkpoint.
+        patience: Validations in a row without a better one that end the training.
+    """
+
+    steps: int = 2_000
+    batch: int = 6
+    warmup: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    average: float = 0.99
+    frozen: int = 0
+    bfloat16: bool = False
+    report_every: int = 20
+    validate_every: int = 100
+    patience: int = 8
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """AdamW with warm-up, cosine decay and clipping."""
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, self.learning_rate, self.warmup, max(self.steps, self.warmup + 1), end_value=1e-6
+        )
+        return optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=self.weight_decay)
+        )
+
+
+class TrainState(NamedTuple):
+    """All that a step changes.
+
+    Attributes:
+        step: Steps done.
+        params: Weights.
+        statistics: Running means and variances of the BatchNorms.
+        moments: The optimiser's.
+        average: Running average of `params`.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    statistics: Any
+    moments: Any
+    average: Any
+
+
+Step = Callable[[TrainState, Example], tuple[TrainState, Losses]]
+
+
+def begin(model: UNet, schedule: Schedule) -> tuple[TrainState, Step]:
+    """Take a network apart into its first state and the compiled step that advances it."""
+    model.train()
+    graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+    moments = schedule.optimiser().init(params)
+    state = TrainState(jnp.int32(0), params, statistics, moments, params)
+    return state, partial(_advance, graph=graph, schedule=schedule)
+
+
+@partial(jax.jit, static_argnames=("graph", "schedule"))
+def _advance(
+    state: TrainState, example: Example, *, graph: nnx.GraphDef, schedule: Schedule
+) -> tuple[TrainState, Losses]:
+    objective = partial(_objective, state.statistics, example, graph, schedule)
+    grads, (parts, statistics) = jax.grad(objective, has_aux=True)(state.params)
+    updates, moments = schedule.optimiser().update(grads, state.moments, state.params)
+    thawed = state.step >= schedule.frozen
+    params = _unless_frozen(optax.apply_updates(state.params, updates), state.params, thawed)
+    statistics = _unless_frozen(statistics, state.statistics, thawed)
+    average = _average(state.average, params, schedule.average, state.step)
+    return TrainState(state.step + 1, params, statistics, moments, average), parts
+
+
+def _objective(
+    statistics: Any, example: Example, graph: nnx.GraphDef, schedule: Schedule, params: Any
+) -> tuple[Array, tuple[Losses, Any]]:
+    kind = jnp.bfloat16 if schedule.bfloat16 else jnp.float32
+    weights = jax.tree.map(lambda x: x.astype(kind), params)
+    # A copy, because a network updates its running averages in place.
+    network = nnx.merge(graph, weights, statistics, copy=True)
+    predicted = network(example.images.astype(kind))
+    predicted = jax.tree.map(lambda x: x.astype(jnp.float32), predicted)
+    parts = losses(predicted, example.target, example.weight)
+    return parts.foreground + parts.distance, (parts, nnx.state(network, nnx.BatchStat))
+
+
+def finished(model: UNet, state: TrainState) -> UNet:
+    """Put a state's averaged weights into a copy of its network, ready for inference."""
+    graph, _, _ = nnx.split(model, nnx.Param, nnx.BatchStat)
+    network = nnx.merge(graph, state.average, state.statistics)
+    network.eval()
+    return network
+
+
+def _unless_frozen(new: Any, old: Any, thawed: Array) -> Any:
+    def choose(path, after, before):
+        if str(getattr(path[0], "key", path[0])) not in ENCODER:
+            return after
+        return jnp.where(thawed, after, before)
+
+    return jax.tree_util.tree_map_with_path(choose, new, old)
+
+
+def _average(average: Any, params: Any, keep: float, step: Array) -> Any:
+    """Running average that starts as a plain mean, so that it never lags the first steps."""
+    share = jnp.minimum(keep, (step + 1.0) / (step + 10.0))
+    return jax.tree.map(lambda a, p: share * a + (1 - share) * p, average, params)

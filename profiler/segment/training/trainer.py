@@ -1,0 +1,144 @@
+"""`profiler train segmenter`: a folder of images and labels in, a network of one's own out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+
+from plates.errors import BadLabels, BadRun
+from profiler.segment.training.augment import AugmentConfig
+from profiler.segment.training.events import TrainEvent
+from profiler.segment.training.example import Field
+from profiler.segment.training.fields import prepare
+from profiler.segment.training.labelled import Labelled, read_labelled, split
+from profiler.segment.training.learn import Lesson, checkpoint_path, learn
+from profiler.segment.training.step import Schedule
+from profiler.segment.unet import UNet, UNetConfig
+from profiler.segment.weights import Card, load_network
+
+DIAMETER_PX = 28.0  # of a network trained from nothing
+VALIDATION = "validation"  # folder inside the data that holds images kept apart by hand
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What is asked for.
+
+    Attributes:
+        data: Folder with `images/` and `labels/`, files of the same names in both; where it
+            holds a folder `validation/` of the same kind, that validates, else one image in
+            five of those with the smallest hash of their name.
+        out: Weights to write, .safetensors.
+        start: Shipped model or weights to go on from; None to learn from nothing.
+        ignore: Value of the labels where nobody has looked; None if all was looked at.
+        architecture: Of a network that learns from nothing.
+        schedule: How far and how fast.
+        crops: How crops are augmented.
+        seed: Of everything random: the same gives the same weights on the same device.
+        replace: Whether an earlier network and its checkpoint at `out` may go.
+    """
+
+    data: Path
+    out: Path
+    start: str | None = None
+    ignore: int | None = None
+    architecture: UNetConfig = UNetConfig()
+    schedule: Schedule = Schedule()
+    crops: AugmentConfig = AugmentConfig()
+    seed: int = 0
+    replace: bool = False
+
+
+def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
+    """Train a nuclei network on a person's own labels.
+
+    A run that was interrupted goes on where it stopped when asked for again.
+
+    Yields:
+        `Started`, then `Learnt` and `Validated` as it goes, `Trained` at the end.
+
+    Raises:
+        BadPlate: A folder is missing or empty, or a file has no partner.
+        BadImage: An image or label image cannot be read.
+        BadLabels: Label images that cannot be learnt from; the message names the file.
+        BadModel: The weights to start from, or the checkpoint, cannot be used.
+        BadRun: `out` exists and is finished, or is no .safetensors path.
+        UnknownName: No shipped model is called that.
+    """
+    _check_out(request)
+    model, config, card = _start(request)
+    trained_px = (card.diameter_px if card else None) or DIAMETER_PX
+    taught, apart = _images(request, trained_px)
+    options = {"diameter_px": trained_px, "ignore": request.ignore}
+    fields = [prepare(*one, **options) for one in taught]
+    _check_background(fields, request)
+    lesson = Lesson(
+        fields,
+        np.full(len(fields), 1 / len(fields)),
+        apart,
+        request.ignore,
+        request.schedule,
+        request.crops,
+        diameter_px=trained_px,
+        seed=request.seed,
+        about=_about(request, taught, apart, card),
+    )
+    yield from learn(model, config, lesson, out=request.out)
+
+
+def _check_out(request: TrainRequest) -> None:
+    out = request.out
+    if out.suffix != ".safetensors":
+        raise BadRun(f"The network would be written to {out}; expected a name in .safetensors.")
+    if request.replace:
+        for path in (out, out.with_suffix(".json"), checkpoint_path(out)):
+            path.unlink(missing_ok=True)
+    elif out.exists() and not checkpoint_path(out).exists():
+        raise BadRun(
+            f"{out} is there already, and its training is through. Choose another --out, or "
+            "--replace it; nothing was changed."
+        )
+
+
+def _start(request: TrainRequest) -> tuple[UNet, UNetConfig, Card | None]:
+    if request.start:
+        return load_network(request.start)
+    config = request.architecture
+    return UNet(config, rngs=nnx.Rngs(request.seed)), config, None
+
+
+def _images(request: TrainRequest, trained_px: float) -> tuple[list[Labelled], list[Labelled]]:
+    options = {"ignore": request.ignore, "trained_px": trained_px}
+    labelled = read_labelled(request.data, **options)
+    by_hand = request.data / VALIDATION
+    if not by_hand.is_dir():
+        return split(labelled)
+    apart = read_labelled(by_hand, **options)
+    both = sorted({one.name for one in labelled} & {one.name for one in apart})
+    if both:
+        raise BadLabels(
+            f"{by_hand}: {both[0]!r} is among the images to learn from too ({len(both)} such), so "
+            "that it could not tell how well anything was learnt. Keep it in one of the two."
+        )
+    return labelled, apart
+
+
+def _check_background(fields: Sequence[Field], request: TrainRequest) -> None:
+    if not any((one.weight[~one.foreground] > 0).any() for one in fields):
+        raise BadLabels(
+            f"{request.data}: no pixel is labelled as background, so nothing says where nuclei "
+            f"end (--ignore is {request.ignore}). Give background pixels 0, and those nobody has "
+            "looked at another number."
+        )
+
+
+def _about(
+    request: TrainRequest, taught: list[Labelled], apart: list[Labelled], card: Card | None
+) -> dict:
+    about: dict = {
+        "data": f"{request.data.resolve().name}, {len(taught)} images",
+        "split": f"validated on {', '.join(one.name for one in apart) or 'nothing'}",
+    }
+    return about | ({"started_from": {"sha256": card.sha256, **card.about}} if card else {})

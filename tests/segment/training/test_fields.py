@@ -1,0 +1,74 @@
+"""Fields to cut from: brought to one size, ignored where nobody looked, heavy between nuclei."""
+
+import jax
+import numpy as np
+import pytest
+
+from profiler.segment.normalise import normalise
+from profiler.segment.training.fields import median_diameter, normalise_host, prepare
+from profiler.segment.training.windows import cut
+
+
+def test_large_nuclei_are_shrunk_at_once_and_small_ones_later(discs):
+    plane, labels = discs(0)
+    large = prepare("a", plane, labels, diameter_px=8.0, ignore=None)
+    small = prepare("a", plane, labels, diameter_px=32.0, ignore=None)
+    assert large.plane.shape == (48, 48)
+    assert large.scale == 1.0
+    assert small.plane.shape == (96, 96)
+    assert small.scale == pytest.approx(2.0, rel=0.05)
+    assert large.foreground.mean() == pytest.approx(small.foreground.mean(), abs=0.02)
+
+
+def test_the_median_diameter_is_that_of_a_disc():
+    y, x = np.mgrid[:60, :60]
+    disc = (np.hypot(y - 30, x - 30) < 12).astype(np.int32)
+    assert median_diameter(disc) == pytest.approx(24, rel=0.02)
+    assert median_diameter(np.zeros((5, 5), np.int32)) == 0.0
+
+
+def test_ignored_pixels_are_neither_nucleus_nor_background(discs):
+    plane, labels = discs(0)
+    labels[:24] = 9999
+    field = prepare("a", plane, labels, diameter_px=16.0, ignore=9999)
+    assert not field.weight[:24].any()
+    assert (field.weight[24:] > 0).all()
+    assert not field.foreground[:24].any()
+    assert len(field.centres) == 12  # the four of the first row are gone
+
+
+def test_pixels_between_touching_nuclei_weigh_more():
+    labels = np.zeros((40, 60), np.int32)
+    labels[10:30, 10:28] = 1
+    labels[10:30, 28:46] = 2
+    weight = prepare("a", labels * 1.0, labels, diameter_px=21.0, ignore=None).weight
+    assert weight[20, 27] == weight[20, 28] == 4
+    assert weight[20, 15] == weight[2, 2] == weight[20, 9] == 1
+
+
+def test_a_field_without_nuclei_can_be_prepared_and_cut():
+    field = prepare(
+        "a", np.zeros((30, 30)), np.zeros((30, 30), np.int32), diameter_px=28.0, ignore=None
+    )
+    windows = cut([field], np.ones(1), step=0, seed=0, batch=2, side=70)
+    assert windows.plane.shape == (2, 70, 70)
+    assert not windows.foreground.any()
+
+
+def test_beyond_the_border_a_window_is_mirrored(discs):
+    field = prepare("a", *discs(0), diameter_px=16.0, ignore=None)
+    window = cut([field], np.ones(1), step=0, seed=0, batch=1, side=500).plane[0]
+    period = 2 * 96
+    np.testing.assert_array_equal(window[:period], window[period : 2 * period])
+
+
+@pytest.mark.parametrize("gain", [1.0, 300.0])
+def test_host_and_device_normalise_alike_at_any_gain(gain):
+    plane = np.random.default_rng(0).gamma(2, 5, (60, 70)).astype(np.float32)
+    host = normalise_host(gain * plane + 7)
+    device = jax.jit(normalise)(jax.numpy.asarray(gain * plane + 7))
+    np.testing.assert_allclose(host, device, atol=1e-4)
+
+
+def test_a_constant_plane_normalises_to_zero():
+    assert not np.asarray(normalise(jax.numpy.full((8, 8), 3.0))).any()

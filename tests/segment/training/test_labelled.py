@@ -1,0 +1,100 @@
+"""Training data on disk: what is read, and what every kind of bad file is told."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from plates.errors import BadImage, BadLabels, BadPlate
+from profiler.segment.training.labelled import Labelled, read_labelled, split
+
+SIZES = {"ignore": None, "trained_px": 28.0}
+
+
+def relabel(folder, change, name="field3.tif"):
+    path = folder / "labels" / name
+    tifffile.imwrite(path, change(tifffile.imread(path)))
+
+
+def test_pairs_are_read_as_they_are_on_disk(folder):
+    read = read_labelled(folder, **SIZES)
+    assert [one.name for one in read] == [f"field{n}" for n in range(6)]
+    assert read[2].labels.dtype == np.int32
+    np.testing.assert_array_equal(read[2].labels, tifffile.imread(folder / "labels" / "field2.tif"))
+    np.testing.assert_array_equal(read[2].plane, tifffile.imread(folder / "images" / "field2.tif"))
+
+
+def test_pngs_and_tiffs_mix(folder):
+    path = folder / "labels" / "field0.tif"
+    Image.fromarray(tifffile.imread(path)).save(path.with_suffix(".png"))
+    before = tifffile.imread(path)
+    path.unlink()
+    np.testing.assert_array_equal(read_labelled(folder, **SIZES)[0].labels, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:-8], r"field3\.tif: it is 88 x 96 pixels, its image 96 x 96"),
+        (lambda x: x > 0, r"field3\.tif: its pixels are bool; labels are whole numbers"),
+        (lambda x: x.astype(np.float32), "its pixels are float32"),
+        (lambda x: np.stack([x] * 3, -1).astype(np.uint8), r"3 axes \(96, 96, 3\), as colour"),
+        (lambda x: 0 * x, "there is no nucleus in it"),
+        (lambda x: (255 * (x > 0)).astype(np.uint8), "255, lies in 16 separate places: a mask"),
+        (lambda x: np.where(x > 0, -1, 0).astype(np.int16), "labels run from -1 to -1"),
+    ],
+)
+def test_labels_that_are_none_are_refused_by_name(folder, change, message):
+    relabel(folder, change)
+    with pytest.raises(BadLabels, match=message):
+        read_labelled(folder, **SIZES)
+
+
+def test_nuclei_too_small_or_large_to_scale_are_refused(folder):
+    with pytest.raises(BadLabels, match=r"is 1[56]\.\d px wide; training takes 21 to 476 px"):
+        read_labelled(folder, ignore=None, trained_px=100.0)
+
+
+def test_labels_that_are_all_ignored_hold_no_nucleus(folder):
+    relabel(folder, lambda x: np.where(x > 0, 9, 9).astype(np.uint8))
+    with pytest.raises(BadLabels, match="there is no nucleus in it"):
+        read_labelled(folder, ignore=9, trained_px=28.0)
+
+
+def test_a_negative_number_may_stand_for_ignored_pixels(folder):
+    relabel(folder, lambda x: np.where(x == 0, -1, x).astype(np.int16))
+    assert read_labelled(folder, ignore=-1, trained_px=28.0)[3].labels.min() == -1
+
+
+@pytest.mark.parametrize("part", ["images", "labels"])
+def test_files_without_a_partner_are_named(folder, part):
+    (folder / part / "field4.tif").unlink()
+    with pytest.raises(BadPlate, match=r"'field4' has no (label )?image of the same name \(1 such"):
+        read_labelled(folder, **SIZES)
+
+
+def test_missing_and_empty_folders_say_what_is_expected(folder, tmp_path):
+    with pytest.raises(BadPlate, match="two folders, images/ and labels/"):
+        read_labelled(tmp_path / "nowhere", **SIZES)
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    with pytest.raises(BadPlate, match="holds no images"):
+        read_labelled(folder, **SIZES)
+
+
+@pytest.mark.parametrize("part", ["images", "labels"])
+def test_a_broken_file_is_named(folder, part):
+    path = folder / part / "field1.tif"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(BadImage, match=r"field1\.tif"):
+        read_labelled(folder, **SIZES)
+
+
+def test_a_fifth_is_kept_apart_by_name_alone():
+    blank = np.zeros((2, 2), np.int32)
+    named = [Labelled(f"f{n}", blank, blank) for n in range(10)]
+    taught, apart = split(named)
+    assert len(apart) == 2
+    assert {one.name for one in taught} | {one.name for one in apart} == {o.name for o in named}
+    assert [one.name for one in split(named[::-1])[1]] == [one.name for one in apart]
+    assert split(named[:4])[1] == []

@@ -1,0 +1,207 @@
+"""Learning: losses fall, ignored pixels teach nothing, interruption and seed change nothing."""
+
+import csv
+import itertools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from plates.errors import BadModel
+from profiler.segment.prediction import Prediction
+from profiler.segment.training.augment import AugmentConfig
+from profiler.segment.training.checkpoint import load_state, save_state
+from profiler.segment.training.events import Learnt, Started, Trained, Validated
+from profiler.segment.training.fields import prepare
+from profiler.segment.training.history import history_path
+from profiler.segment.training.labelled import Labelled
+from profiler.segment.training.learn import Lesson, checkpoint_path, learn
+from profiler.segment.training.losses import losses
+from profiler.segment.training.step import Schedule, begin, finished
+from profiler.segment.unet import UNet, UNetConfig
+from profiler.segment.weights import load_network
+
+SMALL = UNetConfig(widths=(8, 16))
+SCHEDULE = Schedule(
+    steps=8, batch=2, warmup=2, learning_rate=1e-2, report_every=4, validate_every=4
+)
+CROPS = AugmentConfig(size=32, empty=0.0)
+
+
+def network(seed=0) -> UNet:
+    return UNet(SMALL, rngs=nnx.Rngs(seed))
+
+
+@pytest.fixture
+def lesson(discs):
+    field = prepare("a", *discs(0), diameter_px=16.0, ignore=None)
+    apart = (Labelled("b", *discs(1)),)
+    return Lesson([field], np.ones(1), apart, None, SCHEDULE, CROPS, 16.0, seed=1)
+
+
+def tensors(path):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(load_network(path)[0]))]
+
+
+def test_a_run_tells_what_it_does_and_leaves_weights_card_and_log(lesson, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    events = list(learn(network(), SMALL, lesson, out=out))
+    assert [type(e) for e in events] == [Started, Learnt, Validated, Learnt, Validated, Trained]
+    assert events[0] == Started(images=1, apart=1, step=0, steps=8)
+    assert events[2].is_best
+    assert events[-1].out == out
+    assert not checkpoint_path(out).exists()
+    _, config, card = load_network(out)
+    assert (config, card.diameter_px) == (SMALL, 16.0)
+    assert {"schedule", "augmentation", "seed", "scores", "steps_done"} <= card.about.keys()
+    with history_path(out).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [4, 4, 8, 8]
+    assert float(rows[0]["loss_foreground"]) == pytest.approx(events[1].foreground)
+    assert float(rows[1]["validation_ap"]) == pytest.approx(events[2].average_precision)
+
+
+def test_losses_fall_and_the_network_finds_discs_it_has_not_seen(lesson, tmp_path):
+    long = replace(lesson, schedule=replace(SCHEDULE, steps=120, validate_every=120))
+    events = list(learn(network(), SMALL, long, out=tmp_path / "a.safetensors"))
+    told = [e for e in events if isinstance(e, Learnt)]
+    assert told[-1].foreground < 0.5 * told[0].foreground
+    assert told[-1].distance < told[0].distance
+    assert events[-2].f1 > 0.9
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights_and_log(lesson, tmp_path):
+    whole, halves = tmp_path / "whole.safetensors", tmp_path / "halves.safetensors"
+    list(learn(network(), SMALL, lesson, out=whole))
+    stopped = list(itertools.islice(learn(network(), SMALL, lesson, out=halves), 4))
+    assert isinstance(stopped[-1], Learnt)  # two steps' worth after the checkpoint at step 4
+    assert checkpoint_path(halves).exists()
+    assert next(iter(learn(network(), SMALL, lesson, out=halves))).step == 4
+    list(learn(network(), SMALL, lesson, out=halves))
+    for one, other in zip(tensors(whole), tensors(halves), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history_path(whole).read_text() == history_path(halves).read_text()
+
+
+def test_another_seed_gives_other_weights(lesson, tmp_path):
+    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for seed, path in enumerate(paths):
+        list(learn(network(), SMALL, replace(lesson, seed=seed), out=path))
+    assert any((a != b).any() for a, b in zip(*map(tensors, paths), strict=True))
+
+
+def test_training_stops_where_nothing_gets_better(lesson, tmp_path):
+    still = replace(SCHEDULE, steps=400, learning_rate=0.0, average=1.0, patience=2)
+    events = list(
+        learn(network(), SMALL, replace(lesson, schedule=still), out=tmp_path / "a.safetensors")
+    )
+    assert events[-1].reason == "2 validations brought nothing better"
+    assert events[-1].step == 4
+    assert sum(isinstance(e, Validated) for e in events) == 3
+
+
+def test_without_images_apart_the_last_weights_are_kept(lesson, tmp_path):
+    out = tmp_path / "blind.safetensors"
+    events = list(learn(network(), SMALL, replace(lesson, apart=()), out=out))
+    assert events[-1] == Trained(out, 8, None, "all 8 steps are done")
+    assert load_network(out)[2].about["steps_done"] == 8
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_refused(lesson, discs, tmp_path):
+    out = tmp_path / "a.safetensors"
+    list(itertools.islice(learn(network(), SMALL, lesson, out=out), 4))
+    other = prepare("a", *discs(5), diameter_px=16.0, ignore=None)
+    for changed in (replace(lesson, seed=9), replace(lesson, fields=[other])):
+        with pytest.raises(BadModel, match="a run on other images, labels or settings"):
+            list(learn(network(), SMALL, changed, out=out))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b"", lambda b: b"x" * 200])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    state, _ = begin(network(), SCHEDULE)
+    path = tmp_path / "a.training.safetensors"
+    save_state(path, state, {"note": 1})
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadModel, match=r"a\.training\.safetensors is no checkpoint"):
+        load_state(path, state)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    state, _ = begin(network(), SCHEDULE)
+    save_state(tmp_path / "a", state, {})
+    wider, _ = begin(UNet(UNetConfig(widths=(4, 8)), rngs=nnx.Rngs(0)), SCHEDULE)
+    with pytest.raises(BadModel, match="a checkpoint of another network"):
+        load_state(tmp_path / "a", wider)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    state, _ = begin(network(), SCHEDULE)
+    save_state(tmp_path / "a", state, {"best": 0.5})
+    back, about = load_state(tmp_path / "a", begin(network(3), SCHEDULE)[0])
+    assert about == {"best": 0.5}
+    for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def truth(rng):
+    inside = (rng.random((1, 8, 8)) > 0.5).astype(np.float32)
+    return Prediction(jnp.asarray(inside), jnp.asarray(inside * 0.5))
+
+
+def test_losses_by_hand():
+    flat = Prediction(jnp.zeros((1, 2, 2)), jnp.full((1, 2, 2), 0.5))
+    target = Prediction(jnp.array([[[1.0, 0.0], [0.0, 0.0]]]), jnp.zeros((1, 2, 2)))
+    found = losses(flat, target, jnp.ones((1, 2, 2)))
+    assert found.foreground == pytest.approx(np.log(2))
+    assert found.distance == pytest.approx(3 * 0.45)  # Huber, delta .1: |e| - delta / 2
+
+
+def test_what_is_predicted_on_ignored_pixels_changes_no_loss():
+    rng = np.random.default_rng(0)
+    target, weight = truth(rng), jnp.ones((1, 8, 8)).at[:, :, 4:].set(0)
+    guess = truth(rng)
+    poked = jax.tree.map(lambda x: x.at[:, :, 4:].set(99.0), guess)
+    assert losses(guess, target, weight) == losses(poked, target, weight)
+    nowhere = losses(guess, target, jnp.zeros((1, 8, 8)))
+    assert nowhere == (0, 0)
+
+
+def test_a_frozen_encoder_stays_while_the_rest_learns(lesson):
+    frozen = replace(SCHEDULE, frozen=2)
+    model = network()
+    from profiler.segment.training.learn import _example
+
+    state, step = begin(model, frozen)
+    before = nnx.to_pure_dict(state.params)
+    state, _ = step(state, _example(lesson, 0))
+    state, _ = step(state, _example(lesson, 1))
+    after = nnx.to_pure_dict(state.params)
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), before, after)
+    assert all(jax.tree.leaves([same["stem"], same["down"]]))
+    assert not all(jax.tree.leaves(same["up"]))
+    state, _ = step(state, _example(lesson, 2))
+    moved = nnx.to_pure_dict(state.params)
+    assert (moved["stem"]["conv1"]["kernel"] != before["stem"]["conv1"]["kernel"]).any()
+
+
+def test_half_precision_learns_much_the_same(lesson):
+    from profiler.segment.training.learn import _example
+
+    def first(schedule):
+        state, step = begin(network(), schedule)
+        for index in range(3):
+            state, parts = step(state, _example(lesson, index))
+        assert {x.dtype for x in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
+        return np.array(parts)
+
+    np.testing.assert_allclose(first(replace(SCHEDULE, bfloat16=True)), first(SCHEDULE), rtol=0.05)
+
+
+def test_the_finished_network_holds_the_averaged_weights(lesson):
+    state, _ = begin(network(), SCHEDULE)
+    state = state._replace(average=jax.tree.map(lambda x: 0 * x, state.average))
+    leaves = jax.tree.leaves(nnx.state(finished(network(), state), nnx.Param))
+    assert not any(np.any(leaf) for leaf in leaves)

@@ -1,0 +1,136 @@
+"""The command's function: a folder in, a network out; transfer, partial labels, bad requests."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from flax import nnx
+
+from plates.errors import BadLabels, BadModel, BadRun, UnknownName
+from profiler.segment.training.augment import AugmentConfig
+from profiler.segment.training.events import Started, Trained, Validated
+from profiler.segment.training.learn import checkpoint_path
+from profiler.segment.training.step import Schedule
+from profiler.segment.training.trainer import TrainRequest, train_segmenter
+from profiler.segment.unet import UNet, UNetConfig
+from profiler.segment.weights import load_network, save_network
+
+SMALL = UNetConfig(widths=(8, 16))
+SCHEDULE = Schedule(
+    steps=4, batch=2, warmup=1, learning_rate=1e-2, report_every=2, validate_every=4
+)
+
+
+@pytest.fixture
+def request_(folder, tmp_path):
+    return TrainRequest(
+        data=folder,
+        out=tmp_path / "mine.safetensors",
+        architecture=SMALL,
+        schedule=SCHEDULE,
+        crops=AugmentConfig(size=32, empty=0.0),
+    )
+
+
+@pytest.fixture
+def start(tmp_path):
+    path = tmp_path / "start.safetensors"
+    save_network(
+        path, UNet(SMALL, rngs=nnx.Rngs(5)), SMALL, about={"data": "none"}, diameter_px=20.0
+    )
+    return str(path)
+
+
+def test_a_folder_becomes_a_network_that_says_where_it_comes_from(request_):
+    events = list(train_segmenter(request_))
+    assert events[0] == Started(images=5, apart=1, step=0, steps=4)
+    assert isinstance(events[-1], Trained)
+    _, config, card = load_network(request_.out)
+    assert (config, card.diameter_px) == (SMALL, 28.0)
+    assert card.about["data"] == "data, 5 images"
+    assert card.about["split"].startswith("validated on field")
+
+
+def test_training_goes_on_from_other_weights_at_their_diameter(request_, start):
+    still = replace(SCHEDULE, learning_rate=0.0)
+    list(train_segmenter(replace(request_, start=start, schedule=still)))
+    (one, _, card), (other, _, before) = load_network(request_.out), load_network(start)
+    assert card.diameter_px == 20.0
+    assert card.about["started_from"]["sha256"] == before.sha256
+    for mine, theirs in zip(
+        *(nnx.to_flat_state(nnx.state(m, nnx.Param)) for m in (one, other)), strict=True
+    ):
+        np.testing.assert_allclose(mine[1][...], theirs[1][...], atol=1e-6)
+
+
+def test_a_folder_of_ones_own_validates(request_, folder):
+    for part in ("images", "labels"):
+        (folder / "validation" / part).mkdir(parents=True)
+        path = folder / part / "field2.tif"
+        path.rename(folder / "validation" / part / path.name)
+    assert next(iter(train_segmenter(request_))) == Started(images=5, apart=1, step=0, steps=4)
+
+
+def test_an_image_cannot_be_on_both_sides(request_, folder):
+    for part in ("images", "labels"):
+        (folder / "validation" / part).mkdir(parents=True)
+        path = folder / part / "field2.tif"
+        (folder / "validation" / part / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(BadLabels, match="'field2' is among the images to learn from too"):
+        list(train_segmenter(request_))
+
+
+def test_partly_labelled_images_are_learnt_from_and_validated_on(request_, folder):
+    for path in (folder / "labels").iterdir():
+        labels = tifffile.imread(path)
+        labels[:, 48:] = 65535
+        tifffile.imwrite(path, labels)
+    events = list(train_segmenter(replace(request_, ignore=65535)))
+    assert any(isinstance(event, Validated) for event in events)
+
+
+def test_without_background_nothing_can_be_learnt(request_, folder):
+    with pytest.raises(BadLabels, match=r"no pixel is labelled as background.*--ignore is 0"):
+        list(train_segmenter(replace(request_, ignore=0)))
+
+
+def test_a_finished_network_is_not_overwritten_but_on_request(request_):
+    list(train_segmenter(request_))
+    before = request_.out.read_bytes()
+    with pytest.raises(BadRun, match="is there already, and its training is through"):
+        list(train_segmenter(request_))
+    assert request_.out.read_bytes() == before
+    assert isinstance(list(train_segmenter(replace(request_, replace=True)))[-1], Trained)
+
+
+def test_an_interrupted_request_goes_on(request_):
+    long = replace(request_, schedule=replace(SCHEDULE, steps=8))
+    list(itertools.islice(train_segmenter(long), 5))
+    assert checkpoint_path(long.out).exists()
+    assert next(iter(train_segmenter(long))).step == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"out": "mine.pt"}, BadRun, "expected a name in .safetensors"),
+        ({"start": "nucleii"}, UnknownName, "Did you mean 'nuclei'"),
+        ({"start": "none.safetensors"}, BadModel, "A model is two files"),
+    ],
+)
+def test_bad_requests_say_what_is_wrong(request_, tmp_path, change, error, message):
+    if "out" in change:
+        change = {"out": tmp_path / change["out"]}
+    with pytest.raises(error, match=message):
+        list(train_segmenter(replace(request_, **change)))
+
+
+def test_edited_weights_are_not_gone_on_from(request_, start):
+    path = Path(start).with_suffix(".json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": "0" * 64}))
+    with pytest.raises(BadModel, match="changed or cut short"):
+        list(train_segmenter(replace(request_, start=start)))
