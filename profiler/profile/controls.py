@@ -75,13 +75,14 @@ def _complaint(plate: object, wells: pl.DataFrame, *, role: str, at_least: int, 
         states = lost.select(pl.format("{} {}", "Metadata_Well", "Metadata_QC_Status")).to_series()
         advice = f"The plate map has {usable + lost.height}, but of these {', '.join(states)}."
     else:
-        advice = f"Its roles are {_roles(wells)}; mark the wells as {role} in the plate map."
+        advice = f"Its roles are {count_roles(wells)}; mark the wells as {role} in the plate map."
     return (
         f"Plate {plate} has {usable} {role} control well{'s' * (usable != 1)} with cells, "
         f"and {at_least} are needed to {why}. {advice}"
     )
 
 
-def _roles(wells: pl.DataFrame) -> str:
+def count_roles(wells: pl.DataFrame) -> str:
+    """List the roles that wells have and how many have each, for a message."""
     counts = wells["Metadata_Role"].drop_nulls().value_counts(sort=True).sort("Metadata_Role")
     return ", ".join(f"{role} ({count})" for role, count in counts.iter_rows()) or "not given"

@@ -64,6 +64,32 @@ def finite(features: Iterable[str]) -> pl.Expr:
     return pl.when(value.is_finite()).then(value)
 
 
+def has_profile(features: Iterable[str]) -> pl.Expr:
+    """Select the rows that have a finite value of any feature; none has where none is given."""
+    names = list(features)
+    return pl.any_horizontal(finite(names).is_not_null()) if names else pl.lit(value=False)
+
+
+def finite_in(frame: pl.DataFrame, features: Sequence[str]) -> dict[str, pl.Expr]:
+    """Read features as `finite` does, those without gaps as they are, which is faster.
+
+    Args:
+        frame: The table they will be read from.
+        features: Numeric columns.
+
+    Returns:
+        An expression for each feature.
+    """
+    columns = pl.col(list(features))
+    has_all = frame.select(
+        (columns.cast(pl.Float64).sum().is_finite()) & (columns.null_count() == 0)
+    )
+    whole = dict(zip(has_all.columns, has_all.row(0) if features else (), strict=True))
+    return {
+        name: pl.col(name).cast(pl.Float64) if whole[name] else finite([name]) for name in features
+    }
+
+
 def feature_matrix(
     frame: pl.DataFrame, features: Sequence[str]
 ) -> Float[np.ndarray, "row feature"]:
@@ -78,4 +104,8 @@ def feature_matrix(
     """
     if not features:
         return np.empty((frame.height, 0))
-    return frame.select(finite(features)).to_numpy().astype(np.float64)
+    values = frame.select(pl.col(list(features)).cast(pl.Float64)).to_numpy(writable=True)
+    is_finite = np.isfinite(values)
+    if not is_finite.all():
+        values[~is_finite] = np.nan
+    return values

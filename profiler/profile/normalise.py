@@ -1,13 +1,82 @@
 """Put plates on one scale."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import polars as pl
 
-from profiler.profile.features import finite
+from plates.errors import lookup
+from profiler.profile.groups import ALL, PLATE
+from profiler.profile.options import require_options
+from profiler.profile.outcome import Normalised
+from profiler.profile.scale import FLOAT_NOISE as FLOAT_NOISE
+from profiler.profile.scale import MAD_TO_SD as MAD_TO_SD
+from profiler.profile.scale import (
+    inverse_normal,
+    mad_robustize,
+    robustize,
+    standardize,
+    transform_features,
+)
+from profiler.profile.whiten import spherize
 
-MAD_TO_SD = 1.4826  # 1 / Φ⁻¹(3/4): scales the MAD to the sd of a normal
-FLOAT_NOISE = 1e-6  # about eight roundings of a float32: a smaller relative spread is none
+METHODS: Mapping[str, Callable[..., Normalised]] = {
+    "standardize": partial(transform_features, transform=standardize),
+    "robustize": partial(transform_features, transform=robustize),
+    "mad_robustize": partial(transform_features, transform=mad_robustize),
+    "inverse_normal": partial(transform_features, transform=inverse_normal),
+    "spherize": spherize,
+}
+
+
+def normalise(
+    table: pl.DataFrame,
+    *,
+    features: Sequence[str],
+    method: str = "mad_robustize",
+    reference: pl.Expr = ALL,
+    within: str | Sequence[str] = PLATE,
+    options: Mapping[str, Any] = {},
+) -> Normalised:
+    """Express features on the scale of reference rows.
+
+    Args:
+        table: Wells or cells.
+        features: Columns to replace; the others pass through.
+        method: A name in `METHODS`: "standardize" (mean, sd), "robustize" (median,
+            interquartile range), "mad_robustize" (robust z: median, 1.4826 MAD),
+            "inverse_normal" (normal quantile of the rank), "spherize" (whitening).
+        reference: Which rows set the scale, as in
+            `pl.col("Metadata_Role") == "negative"`; all by default.
+        within: Columns whose values together name a group (plates by default, a batch,
+            or none for the whole table); groups are normalised apart.
+        options: Further arguments of the method: `variant`, `epsilon` and `ridge`
+            of "spherize".
+
+    Returns:
+        The table, the features that hold the result, and what is lost: a feature whose
+        reference rows do not vary in a group, or by no more than float noise, has no
+        scale there and becomes null, never huge; so does an infinite value. float32
+        features stay float32 (but for "spherize"), all others become float64.
+
+    Raises:
+        UnknownName: `method` is none.
+        BadRecipe: The method has no such option, or refuses its value.
+
+    Source:
+        pycytominer 1.7.1's `normalize`, to 1e-9, but for features without spread, which
+        it divides by 1, 1e-18 or refuses (tests/profile/test_scale.py).
+
+    >>> drugs = ["DMSO", "DMSO", "DMSO", "taxol"]
+    >>> wells = pl.DataFrame({"Metadata_Plate": "P", "drug": drugs, "x": [1.0, 2.0, 3.0, 9.0]})
+    >>> z = normalise(wells, features=["x"], reference=pl.col("drug") == "DMSO")
+    >>> z.table["x"].round(2).to_list()
+    [-0.67, 0.0, 0.67, 4.72]
+    """
+    change = lookup(METHODS, kind="normalisation", name=method)
+    require_options(change, options, name=method)
+    return change(table, features=features, reference=reference, within=within, **options)
 
 
 def robust_z(
@@ -15,7 +84,7 @@ def robust_z(
     *,
     features: Sequence[str],
     reference: pl.Expr,
-    within: str = "Metadata_Plate",
+    within: str | Sequence[str] = PLATE,
 ) -> pl.DataFrame:
     """Express features in robust standard deviations from their plate's controls.
 
@@ -24,13 +93,11 @@ def robust_z(
         features: Columns to replace; the others pass through.
         reference: Which rows set centre and scale, as in
             `pl.col("Metadata_Role") == "negative"`.
-        within: Column whose groups are normalised apart.
+        within: Columns whose groups are normalised apart.
 
     Returns:
-        The table with `features` replaced, in float64. A feature whose reference
-        wells do not vary on a plate, or by no more than float noise, has no scale
-        there and becomes null, never huge; so does an infinite value.
-        `lost_features` lists both.
+        The table of `normalise` by "mad_robustize", with `features` in float64.
+        `lost_features` lists what became null.
 
     Source:
         Robust z-score of Birmingham et al. 2009, Nature Methods 6:569; pycytominer's
@@ -43,13 +110,8 @@ def robust_z(
     >>> z["x"].round(2).to_list()
     [-0.67, 0.0, 0.67, 4.72]
     """
-    scaled = _with_scales(wells, features, reference=reference, within=within)
-    z = [(pl.col(name) - _centre(name)) / (MAD_TO_SD * _spread(name)) for name in features]
-    kept = [
-        pl.when(_has_scale(name)).then(value).alias(name)
-        for name, value in zip(features, z, strict=True)
-    ]
-    return scaled.with_columns(kept).select(wells.columns)
+    wells = wells.with_columns(pl.col(list(features)).cast(pl.Float64))
+    return normalise(wells, features=features, reference=reference, within=within).table
 
 
 def lost_features(
@@ -57,7 +119,7 @@ def lost_features(
     *,
     features: Sequence[str],
     reference: pl.Expr,
-    within: str = "Metadata_Plate",
+    within: str | Sequence[str] = PLATE,
 ) -> pl.DataFrame:
     """List what `robust_z` turns to null, and why.
 
@@ -72,54 +134,4 @@ def lost_features(
         lose their value: `no_reference` (no reference well has a value),
         `no_spread` (those that have one agree) or `infinite`. Sorted.
     """
-    scaled = _with_scales(wells, features, reference=reference, within=within)
-    value = {name: pl.col(name).count() for name in features}
-    counts = {
-        "infinite": [pl.col(name).cast(pl.Float64).is_infinite().sum() for name in features],
-        "no_reference": [n * _centre(name).first().is_null() for name, n in value.items()],
-        "no_spread": [n * (~_has_scale(name)).first() for name, n in value.items()],
-    }
-    frames = [
-        _long(wells if reason == "infinite" else scaled, count, within).with_columns(
-            reason=pl.lit(reason)
-        )
-        for reason, count in counts.items()
-    ]
-    columns = [within, "feature", "reason", "wells"]
-    return pl.concat(frames).filter(pl.col("wells") > 0).select(columns).sort(columns)
-
-
-def _with_scales(
-    wells: pl.DataFrame, features: Sequence[str], *, reference: pl.Expr, within: str
-) -> pl.DataFrame:
-    """Make features finite or null, and add centre and spread of the reference wells."""
-    wells = wells.with_columns(finite(features))
-    value = pl.col(list(features))
-    scales = (
-        wells.filter(reference)
-        .group_by(within)
-        .agg(
-            value.median().name.suffix(".centre"),
-            (value - value.median()).abs().median().name.suffix(".spread"),
-        )
-    )
-    return wells.join(scales, on=within, how="left", nulls_equal=True, maintain_order="left")
-
-
-def _centre(feature: str) -> pl.Expr:
-    return pl.col(f"{feature}.centre")
-
-
-def _spread(feature: str) -> pl.Expr:
-    return pl.col(f"{feature}.spread")
-
-
-def _has_scale(feature: str) -> pl.Expr:
-    """Whether the reference wells vary; null where none has a value."""
-    return _spread(feature) > FLOAT_NOISE * _centre(feature).abs()
-
-
-def _long(table: pl.DataFrame, counts: Sequence[pl.Expr], within: str) -> pl.DataFrame:
-    wide = table.group_by(within).agg(counts)
-    long = wide.unpivot(index=within, variable_name="feature", value_name="wells")
-    return long.with_columns(pl.col("wells").cast(pl.Int64))
+    return normalise(wells, features=features, reference=reference, within=within).lost

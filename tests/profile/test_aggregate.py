@@ -6,6 +6,7 @@ import pytest
 
 from plates.errors import UnknownName
 from profiler.profile import aggregate
+from profiler.profile.aggregate import SUMMARIES
 
 RANDOM = np.random.default_rng(0)
 CELLS = pl.DataFrame(
@@ -58,3 +59,56 @@ def test_no_cells_give_no_wells():
 def test_unknown_summary():
     with pytest.raises(UnknownName, match=r"no summary called 'medan'\. Did you mean 'median'"):
         aggregate(CELLS, how="medan")
+
+
+TRUTH = {
+    "std": lambda x: np.nanstd(x, ddof=1),
+    "mad": lambda x: np.nanmedian(np.abs(x - np.nanmedian(x))),
+    "iqr": lambda x: np.nanpercentile(x, 75) - np.nanpercentile(x, 25),
+    "min": np.nanmin,
+    "max": np.nanmax,
+    "q05": lambda x: np.nanpercentile(x, 5),
+    "q10": lambda x: np.nanpercentile(x, 10),
+    "q25": lambda x: np.nanpercentile(x, 25),
+    "q75": lambda x: np.nanpercentile(x, 75),
+    "q90": lambda x: np.nanpercentile(x, 90),
+    "q95": lambda x: np.nanpercentile(x, 95),
+    "count": lambda x: np.isfinite(x).sum(),
+}
+
+
+def test_every_summary_is_tested():
+    assert set(SUMMARIES) == {"median", "mean", *TRUTH}
+
+
+@pytest.mark.parametrize("how", TRUTH)
+def test_other_summaries_agree_with_numpy(how):
+    found = aggregate(CELLS, how=how)
+    for well in found.iter_rows(named=True):
+        values = CELLS.filter(Metadata_Well=well["Metadata_Well"])["Cells_AreaShape_Area"]
+        assert well["Cells_AreaShape_Area"] == pytest.approx(TRUTH[how](values.to_numpy()))
+
+
+def test_several_summaries_are_named():
+    found = aggregate(CELLS, how=["median", "mad"], features=["Cells_AreaShape_Area"])
+    assert found.columns[3:] == ["Cells_AreaShape_Area_median", "Cells_AreaShape_Area_mad"]
+    assert set(found.dtypes[3:]) == {pl.Float64}
+
+
+def test_one_cell_has_no_deviation():
+    one = pl.DataFrame({"well": ["A01"], "Cells_X_Y": [1.0]})
+    assert aggregate(one, by=["well"], how=["std", "mad"]).row(0) == ("A01", 1, None, 0.0)
+
+
+@pytest.mark.parametrize("how", ["median", "mean"])
+def test_agrees_with_pycytominer(pycytominer, how):
+    keys = ["Metadata_Plate", "Metadata_Well"]
+    theirs = pycytominer.aggregate(CELLS.to_pandas(), strata=keys, operation=how)
+    ours = aggregate(CELLS, how=how)
+    names = ours.columns[3:]
+    np.testing.assert_allclose(
+        ours.select(names).to_numpy(), theirs[names], rtol=1e-7
+    )  # float32 means
+    wide = CELLS.with_columns(pl.col(names).cast(pl.Float64))
+    theirs = pycytominer.aggregate(wide.to_pandas(), strata=keys, operation=how)
+    np.testing.assert_allclose(aggregate(wide, how=how).select(names), theirs[names], rtol=1e-9)

@@ -1,0 +1,67 @@
+"""Corrections by name, for what the plate, the count and the batch do to profiles."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from plates.errors import lookup
+from profiler.profile.align import coral, tvn
+from profiler.profile.compress import compress
+from profiler.profile.groups import ALL, PLATE
+from profiler.profile.harmony import harmony
+from profiler.profile.options import require_options
+from profiler.profile.outcome import Corrected, Normalised
+from profiler.profile.position import median_polish, position_means
+from profiler.profile.regress import regress_out
+
+CORRECTIONS: Mapping[str, Callable[..., Normalised | Corrected]] = {
+    "median_polish": median_polish,
+    "position_means": position_means,
+    "regress_out": regress_out,
+    "compress": compress,
+    "coral": coral,
+    "tvn": tvn,
+    "harmony": harmony,
+}
+
+
+def correct(
+    table: pl.DataFrame,
+    *,
+    features: Sequence[str],
+    method: str,
+    reference: pl.Expr = ALL,
+    within: str | Sequence[str] = PLATE,
+    options: Mapping[str, Any] = {},
+) -> Normalised | Corrected:
+    """Take an influence out of profiles that is none of the treatment's.
+
+    Args:
+        table: Wells.
+        features: Columns to correct.
+        method: A name in `CORRECTIONS`: "median_polish" (plate rows and columns),
+            "position_means" (the same well of all plates), "regress_out" (cell count or
+            other covariates), "compress" (extreme values), "coral", "tvn" and "harmony"
+            (batches).
+        reference: Which wells show the influence alone; "harmony" looks at all.
+        within: Columns whose values name a plate, or for "position_means", "coral", "tvn"
+            and "harmony" a batch; "compress" needs none.
+        options: Further arguments of the method.
+
+    Returns:
+        The table, the features that hold the result and what is lost; for
+        "median_polish" and "regress_out" the effects, too.
+
+    Raises:
+        UnknownName: `method` is none, or the table lacks a column of `within`.
+        BadRecipe: The method has no such option.
+        BadLayout: "median_polish" found a well twice on a plate.
+    """
+    change = lookup(CORRECTIONS, kind="correction", name=method)
+    require_options(change, options, name=method)
+    known = inspect.signature(change).parameters
+    shared = {"reference": reference, "within": within}
+    shared = {name: value for name, value in shared.items() if name in known}
+    return change(table, features=features, **shared, **options)
