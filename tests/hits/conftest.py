@@ -28,7 +28,7 @@ def layout(
     return pl.DataFrame(rows, schema=[f"Metadata_{name}" for name in names], orient="row")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_plate() -> Callable[..., pl.DataFrame]:
     """Wells of one plate, whose features are standard normal noise."""
 

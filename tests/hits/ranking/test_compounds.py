@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from profiler.hits import HitRule, fit_curves, rank_compounds, rank_wells, score_wells
-from profiler.hits.compounds import dose_threshold
-from profiler.hits.rank import DEFAULT
+from profiler.hits.ranking.compounds import dose_threshold
+from profiler.hits.ranking.rank import DEFAULT
 from profiler.profile import feature_columns, is_role, robust_z
 
 READOUT = "Nuclei_Intensity_MeanIntensity_GFP"

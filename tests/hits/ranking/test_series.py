@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from profiler.hits.series import agreeing_doses, run_threshold
+from profiler.hits.ranking.series import agreeing_doses, run_threshold
 
 SIDES = 2
 

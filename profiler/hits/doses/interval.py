@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from profiler.hits.fit import Fit, PerCurve
-from profiler.hits.logistic import (
+from profiler.hits.doses.fit import Fit, PerCurve
+from profiler.hits.doses.logistic import (
     SLOPES,
     Dose,
     Levels,
@@ -50,7 +50,7 @@ def confidence_interval(
     Source:
         Venzon & Moolgavkar 1988, Applied Statistics 37:87, with the t quantile
         for an unknown variance (Bates & Watts 1988, chapter 6). Coverage is
-        measured in tests/hits/test_interval.py.
+        measured in tests/hits/doses/test_interval.py.
     """
     levels, means, _ = levels_of(dose, responses)
     freedom = len(dose) - 4

@@ -7,7 +7,7 @@ from scipy import stats
 
 from plates.errors import BadLayout
 from profiler.hits import fit_curves
-from profiler.hits.dose import CURVES
+from profiler.hits.doses.curves import CURVES
 
 READOUT = "Nuclei_Intensity_MeanIntensity_GFP"
 TREATED = pl.col("Metadata_Role") == "treatment"

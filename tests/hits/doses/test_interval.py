@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from profiler.hits.fit import fit
-from profiler.hits.interval import confidence_interval
+from profiler.hits.doses.fit import fit
+from profiler.hits.doses.interval import confidence_interval
 
 DOSES = np.linspace(0.0, 2.4, 9)
 

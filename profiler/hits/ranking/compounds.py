@@ -4,10 +4,15 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from profiler.hits.rank import DEFAULT, HitRule, effect, is_two_sided, strength_of
-from profiler.hits.series import RUNS, agreeing_doses, run_threshold
+from profiler.hits.ranking.rank import DEFAULT, HitRule, effect, is_two_sided, strength_of
+from profiler.hits.ranking.series import RUNS, agreeing_doses, run_threshold
 from profiler.profile.controls import is_role
-from profiler.profile.features import feature_columns, finite, phenotype_features
+from profiler.profile.features import (
+    feature_columns,
+    feature_matrix,
+    finite,
+    phenotype_features,
+)
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
 COMPOUND, ROLE, DOSE = "Metadata_Compound", "Metadata_Role", "Metadata_Concentration"
@@ -18,7 +23,7 @@ RULES = 1 + len(RUNS)  # ways for a dose series to be a hit, which share its fal
 COLUMNS = (
     *("rank", *PER, "is_hit", "is_toxic", "score", "direction", "best_concentration", UNIT),
     *("percent_effect", "viability", "n_wells", "n_missing", "n_hits", "n_doses", "threshold"),
-    *("ec50", "ec50_low", "ec50_high", "curve_status", "top_features"),
+    *("ec50", "ec50_low", "ec50_high", "curve_status", "top_features", "top_z"),
 )
 
 
@@ -78,10 +83,10 @@ def rank_compounds(
     effect, this median and more than half of the replicates reach the threshold,
     and two wells in all do, in the same direction, if it has two. The threshold is
     raised by `dose_threshold` for the doses tried and for few controls. Of compounds
-    without effect fewer than 5% become hits (tests/hits/test_rank_compounds.py).
+    without effect fewer than 5% become hits (tests/hits/ranking/test_compounds.py).
 
     A compound with a dose series is a hit also when two or three neighbouring doses all
-    reach the lower threshold for such runs (`profiler.hits.series`).
+    reach the lower threshold for such runs (`profiler.hits.ranking.series`).
 
     Args:
         hits: From `rank_wells`.
@@ -95,8 +100,8 @@ def rank_compounds(
         (up or down, of the readout), best_concentration, Metadata_Unit, percent_effect
         and viability at that dose, threshold (the raised one), is_hit, is_toxic, the
         EC50 of the ranked readout with interval and curve_status, top_features (the
-        five with the largest median |robust z| at that dose), and rank (ties by
-        name), null if no well could be ranked.
+        five with the largest median |robust z| at that dose) and top_z (these medians),
+        and rank (ties by name), null if no well could be ranked.
     """
     wells = _at_best_dose(_prepared(hits, rule), rule)
     table = wells.group_by(PER).agg(*_counts(), *_at_best(), _is_hit(rule), _fewest_controls())
@@ -215,12 +220,16 @@ def _top_features(wells: pl.DataFrame, profiles: pl.DataFrame) -> pl.DataFrame:
     best = wells.filter("is_best").select(*PER, *KEY)
     moved = best.join(profiles.select(*KEY, finite(features)), on=KEY).group_by(PER)
     table = moved.agg(pl.col(features).median())
-    values = np.nan_to_num(np.abs(table.select(features).to_numpy().astype(float)))
-    order = np.argsort(-values, axis=1, kind="stable")[:, :TOP_FEATURES]
-    names = [
-        [features[i] for i in row if size[i] > 0] for row, size in zip(order, values, strict=True)
-    ]
-    return table.select(PER).with_columns(pl.Series("top_features", names, pl.List(pl.String)))
+    values = np.nan_to_num(feature_matrix(table, features))
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :TOP_FEATURES]
+    top = [[i for i in row if size[i] != 0] for row, size in zip(order, values, strict=True)]
+    names = [[features[i] for i in row] for row in top]
+    sizes = [size[row].tolist() for row, size in zip(top, values, strict=True)]
+    return table.select(
+        *PER,
+        pl.Series("top_features", names, dtype=pl.List(pl.String)),
+        pl.Series("top_z", sizes, dtype=pl.List(pl.Float64)),
+    )
 
 
 def _ec50(hits: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:

@@ -1,11 +1,11 @@
-"""Least-squares dose-response curves: a grid no local minimum can trap, then Gauss-Newton."""
+"""Least-squares dose-response curves: a grid no local minimum traps, then damped Gauss-Newton."""
 
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from profiler.hits.logistic import (
+from profiler.hits.doses.logistic import (
     At,
     Dose,
     Levels,
@@ -22,7 +22,7 @@ from profiler.hits.logistic import (
 GRID = (89, 21)  # points in log EC50 and in log slope
 MAX_STEPS = 100
 LONGEST = 0.5  # of a step in either parameter
-DAMPING = 1e-6  # keeps the steps defined where EC50 and slope cannot be told apart
+LEAST_DAMPING = 1e-6  # keeps the steps defined where EC50 and slope cannot be told apart
 CLOSE = 1e-10  # a smaller step, or relative gain, is the end
 
 PerCurve: TypeAlias = Float[np.ndarray, " readout"]
@@ -52,8 +52,9 @@ def fit(dose: Dose, responses: Responses) -> Fit:
         The curves of least squares within `logistic.limits`.
 
     Source:
-        Gauss-Newton on the projected problem (Kaufman 1975, BIT 15:49), checked
-        against scipy.optimize.curve_fit in tests/hits/test_fit.py.
+        Gauss-Newton on the projected problem (Kaufman 1975, BIT 15:49), damped as Marquardt
+        1963, J SIAM 11:431, for curves with much noise, where whole steps zigzag; checked
+        against scipy.optimize.curve_fit in tests/hits/doses/test_fit.py.
     """
     levels, means, within = levels_of(dose, responses)
     at, converged = _refine(levels, means, within, at=_best_of_grid(levels, means))
@@ -69,17 +70,22 @@ def _refine(
 ) -> tuple[At, Bool[np.ndarray, " readout"]]:
     """Walk to the nearest least sum of squares."""
     line = fit_line(levels, means, at)
-    radius = np.full(len(means), LONGEST)
+    damping = np.full(len(means), LEAST_DAMPING)
     converged = np.zeros(len(means), dtype=bool)
     for _ in range(MAX_STEPS):
-        trial = np.clip(at + _step(levels, line, at, radius), *limits(levels))
+        step, promised = _step(levels, line, at, damping)
+        trial = np.clip(at + step, *limits(levels))
         gain = line.lack - fit_line(levels, means, trial).lack
-        length = np.abs(trial - at).max(axis=1, initial=0.0)
         # A finished curve stays, so that it does not depend on its company.
-        at = np.where(((gain > 0) & ~converged)[:, None], trial, at)
-        converged |= (length < CLOSE) | (np.abs(gain) <= CLOSE * (line.lack + within))
+        moves = (gain > 0) & ~converged
+        converged |= (np.abs(step).max(axis=1, initial=0.0) < CLOSE) | (
+            promised <= CLOSE * (line.lack + within)
+        )
+        at = np.where(moves[:, None], trial, at)
         line = fit_line(levels, means, at)
-        radius = np.where(gain > 0, np.minimum(radius * 2, LONGEST), length / 4)
+        damping = np.where(gain < promised / 4, damping * 4, damping)
+        damping = np.where(gain > promised * 3 / 4, damping / 4, damping)
+        damping = np.maximum(damping, LEAST_DAMPING)
         if converged.all():
             break
     return at, converged
@@ -92,20 +98,34 @@ def _best_of_grid(levels: Levels, means: Means) -> At:
     return grid[explained(levels, means, grid).argmax(axis=0)]
 
 
-def _step(levels: Levels, line: Line, at: At, radius: PerCurve) -> At:
-    """One Gauss-Newton step, shortened to `radius`; a parameter pressed on its bound stays."""
+def _step(levels: Levels, line: Line, at: At, damping: PerCurve) -> tuple[At, PerCurve]:
+    """One damped step within the limits, and how much smaller it should make the sum of squares."""
     columns = gradients(levels, line, at)
     slope = (columns * line.residual[:, None]).sum(axis=-1)
     lowest, highest = limits(levels)
     stuck = ((at <= lowest) & (slope < 0)) | ((at >= highest) & (slope > 0))
-    columns = np.where(stuck[..., None], 0.0, columns)
+    columns, slope = np.where(stuck[..., None], 0.0, columns), np.where(stuck, 0.0, slope)
     square = columns @ columns.swapaxes(-1, -2)
-    diagonal = np.einsum("rpp->rp", square)
-    diagonal *= 1 + DAMPING
-    diagonal += np.where(diagonal > 0, 0.0, 1.0)
-    step = _solve(square, np.where(stuck, 0.0, slope))
+    size = np.einsum("rpp->rp", square)
+    damped = square + (damping[:, None] * size + (size == 0))[..., None] * np.eye(2)
+    step = _solve(damped, slope)
     length = np.abs(step).max(axis=1, keepdims=True, initial=0.0)
-    return step * np.minimum(1.0, radius[:, None] / np.maximum(length, CLOSE))
+    step *= np.minimum(1.0, LONGEST / np.maximum(length, CLOSE))
+    step = _within(step, damped, slope, room=(lowest - at, highest - at))
+    promised = 2 * (slope * step).sum(axis=1) - np.einsum("rp,rpq,rq->r", step, square, step)
+    return step, promised
+
+
+def _within(
+    step: At, square: Float[np.ndarray, "readout 2 2"], slope: At, *, room: tuple[At, At]
+) -> At:
+    """Cut a step off at the limits; if that cuts one parameter, the other makes the best of it."""
+    inside = np.clip(step, *room)
+    is_cut = inside != step
+    size = np.einsum("rpp->rp", square)
+    rest = slope - square[:, :1, 1] * inside[:, ::-1]
+    best = np.clip(rest / size, -LONGEST, LONGEST)
+    return np.clip(np.where(is_cut[:, ::-1] & ~is_cut, best, inside), *room)
 
 
 def _solve(square: Float[np.ndarray, "readout 2 2"], right: At) -> At:

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 from plates.errors import ProfilingError
 from profiler.hits import score_wells
-from profiler.hits.score import profile_score
+from profiler.hits.scores.score import profile_score
 from profiler.profile import feature_columns, is_role, robust_z
 
 READOUT = "Nuclei_Intensity_MeanIntensity_GFP"

@@ -1,26 +1,22 @@
 """Dose-response: how strong a compound is, for every readout, with its uncertainty."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from profiler.hits.fit import Fit, PerCurve, fit
-from profiler.hits.interval import confidence_interval
-from profiler.hits.logistic import Dose, Responses
-from profiler.profile.compounds import check_compounds
-from profiler.profile.controls import is_role
+from profiler.hits.doses.design import COMPOUND, UNIT, Curve, Design, curves_by_design
+from profiler.hits.doses.fit import Fit, PerCurve, fit
+from profiler.hits.doses.interval import confidence_interval
+from profiler.hits.doses.logistic import Dose, Responses
 from profiler.profile.normalise import FLOAT_NOISE
 
 LEAST_DOSES = 4  # as many as the curve has parameters
 ALPHA = 0.05  # of the F test against a constant
-AT_ONCE = 1000  # curves in memory together
 WEAK = 0.3  # least |Spearman| of dose and response
 
-COMPOUND, DOSE, UNIT = "Metadata_Compound", "Metadata_Concentration", "Metadata_Unit"
 NUMBERS = ["ec50", "ec50_low", "ec50_high", "bottom", "top", "slope", "r2", "p_value", "spearman"]
 CURVES = pl.Schema(
     {
@@ -32,23 +28,6 @@ CURVES = pl.Schema(
         **dict.fromkeys(("n_wells", "n_doses", "n_anchors"), pl.Int64),
     }
 )
-
-
-class _Design(NamedTuple):
-    """Wells in order of dose, and which of them are treated: alike for many curves."""
-
-    dose: Dose
-    is_treated: Bool[np.ndarray, " well"]
-
-
-class _Curve(NamedTuple):
-    """One compound and readout: the wells where it is defined."""
-
-    compound: str
-    unit: str | None
-    readout: str
-    design: _Design
-    responses: Float[np.ndarray, " well"]
 
 
 def fit_curves(
@@ -80,58 +59,17 @@ def fit_curves(
           (a response is). Curve and EC50 are null but in ok, outside_range, not_converged.
 
         On pure noise, 2 to 3% of curves are not `no_response`: the F test is
-        conservative, as slope and EC50 are bounded (tests/hits/test_dose.py).
+        conservative, as slope and EC50 are bounded (tests/hits/doses/test_curves.py).
 
     Raises:
         BadLayout: One compound under two names or units; see `check_compounds`.
     """
-    treated = wells.filter(is_role("treatment")).drop_nulls(
-        [name for name in (COMPOUND, DOSE) if name in wells.columns]
-    )
-    if not {COMPOUND, DOSE} <= set(wells.columns) or treated.is_empty() or not readouts:
-        return CURVES.to_frame()
-    check_compounds(treated)
-    controls = wells.filter(is_role("negative")) if anchored else wells.clear()
-    curves = list(_curves(treated, controls, list(readouts)))
-    return pl.concat(_fit_alike(alike) for alike in _by_design(curves)).sort(COMPOUND, "readout")
+    alike = curves_by_design(wells, readouts=readouts, anchored=anchored)
+    tables = [CURVES.to_frame(), *(_fit_alike(curves) for curves in alike)]
+    return pl.concat(tables).sort(COMPOUND, "readout")
 
 
-def _curves(treated: pl.DataFrame, controls: pl.DataFrame, readouts: list[str]) -> Iterator[_Curve]:
-    for (compound,), group in treated.group_by(COMPOUND, maintain_order=True):
-        anchors = controls.join(group, on="Metadata_Plate", how="semi")
-        columns = [pl.col(name).cast(pl.Float64) for name in (*readouts, DOSE)]
-        wells = pl.concat([frame.select(columns) for frame in (group, anchors)])
-        is_treated = np.arange(wells.height) < group.height
-        with np.errstate(divide="ignore"):
-            dose = np.log10(np.where(is_treated, wells[DOSE].to_numpy(), 0.0))
-        units = group[UNIT].drop_nulls() if UNIT in group.columns else []
-        unit = units[0] if len(units) else None
-        for readout in readouts:
-            design, values = _defined(_Design(dose, is_treated), wells[readout].to_numpy())
-            yield _Curve(str(compound), unit, readout, design, values)
-
-
-def _defined(
-    design: _Design, values: Float[np.ndarray, " well"]
-) -> tuple[_Design, Float[np.ndarray, " some"]]:
-    """The wells that have a value, in order of dose."""
-    order = np.lexsort((design.is_treated, design.dose))
-    order = order[~np.isnan(values[order])]
-    return _Design(design.dose[order], design.is_treated[order]), values[order]
-
-
-def _by_design(curves: list[_Curve]) -> Iterator[list[_Curve]]:
-    """Curves over the same doses can be fitted at once: in most screens, all of them."""
-    alike: dict[bytes, list[_Curve]] = {}
-    for curve in curves:
-        key = b"".join(array.tobytes() for array in curve.design)
-        alike.setdefault(key, []).append(curve)
-    for group in alike.values():
-        for first in range(0, len(group), AT_ONCE):
-            yield group[first : first + AT_ONCE]
-
-
-def _fit_alike(curves: list[_Curve]) -> pl.DataFrame:
+def _fit_alike(curves: list[Curve]) -> pl.DataFrame:
     design = curves[0].design
     doses = design.dose[design.is_treated]
     n_doses = len(np.unique(doses[np.isfinite(doses)]))
@@ -152,7 +90,7 @@ def _fit_alike(curves: list[_Curve]) -> pl.DataFrame:
     return frame.with_columns(absent).select(typed).with_columns(pl.col(NUMBERS).fill_nan(None))
 
 
-def _columns(design: _Design, responses: Responses) -> dict[str, np.ndarray]:
+def _columns(design: Design, responses: Responses) -> dict[str, np.ndarray]:
     """Status, tests and curve of every row; NaN where the status leaves none."""
     is_finite = np.all(np.isfinite(responses), axis=1)
     dose, responses = design.dose, np.where(is_finite[:, None], responses, 0.0)
@@ -201,8 +139,8 @@ def _spearman(dose: Dose, responses: Responses) -> PerCurve:
     return np.divide(ranks @ rank, size, out=np.full_like(size, np.nan), where=size > 0)
 
 
-def _status(design: _Design, curves: Fit, *, responds: Bool[np.ndarray, " readout"]) -> np.ndarray:
-    tested = design.dose[design.is_treated & np.isfinite(design.dose)]
+def _status(design: Design, curves: Fit, *, responds: Bool[np.ndarray, " readout"]) -> np.ndarray:
+    tested = design.tested
     inside = (curves.log_ec50 >= tested.min()) & (curves.log_ec50 <= tested.max())
     return np.select(
         [~responds, ~curves.converged, ~inside],

@@ -13,6 +13,7 @@ from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD
 
 PerReadout: TypeAlias = Float[np.ndarray, " readout"]
 LEAST_WELLS = 2  # fewer have no spread
+KEY = ("Metadata_Plate", "readout")
 
 
 class Summary(NamedTuple):
@@ -48,7 +49,7 @@ def plate_statistics(wells: pl.DataFrame, *, readouts: Sequence[str]) -> pl.Data
     Source:
         Z': Zhang, Chung & Oldenburg 1999, J Biomol Screen 4:67. SSMD: Zhang 2007,
         Genomics 89:552. Signal window: Sittampalam et al. 1997, J Biomol Screen 2:159.
-        Checked by hand in tests/hits/test_statistics.py.
+        Checked by hand in tests/hits/quality/test_statistics.py.
     """
     plates = wells.group_by("Metadata_Plate", maintain_order=True)
     rows = [_of_plate(str(plate), group, readouts) for (plate,), group in plates]
@@ -104,7 +105,7 @@ def _of_plate(plate: str, wells: pl.DataFrame, readouts: Sequence[str]) -> pl.Da
         "n_infinite": infinite.to_numpy().reshape(-1).astype(np.int64),
     }
     counts = pl.col("n_negative", "n_positive").cast(pl.Int64)
-    frame = pl.DataFrame(columns, schema_overrides={"Metadata_Plate": pl.String})
+    frame = pl.DataFrame(columns, schema_overrides=dict.fromkeys(KEY, pl.String))
     return frame.with_columns(finite(_numbers(frame))).with_columns(counts)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from profiler.hits.fit import fit
-from profiler.hits.logistic import levels_of
+from profiler.hits.doses.fit import fit
+from profiler.hits.doses.logistic import levels_of
 
 DOSES = np.linspace(0.0, 2.4, 9)
 DOSE = np.concatenate([np.full(8, -np.inf), np.repeat(DOSES, 2)])
@@ -48,6 +48,32 @@ def test_agrees_with_curve_fit():
         assert found.se[i] == pytest.approx(np.sqrt(covariance[2, 2]), rel=0.01)
 
 
+@pytest.mark.parametrize("slope", [0.8, 12.0])
+def test_noisy_and_steep_curves_are_no_worse_than_scipys(slope):
+    # Whole Gauss-Newton steps zigzag where noise is high, and stop short of the slope's bound.
+    dose = np.concatenate([np.full(64, -np.inf), np.repeat(np.linspace(-2, 2, 9), 2)])
+    random = np.random.default_rng(0)
+    log_ec50 = random.uniform(-1.5, 1.5, 40)
+    responses = np.stack([curve(dose, 0, 6, each, slope) for each in log_ec50])
+    responses += random.normal(size=responses.shape)
+    found = fit(dose, responses)
+    assert found.converged.all()
+    finite = np.where(np.isfinite(dose), dose, -50.0)
+    bounds = [-np.inf, -np.inf, -3, 0.2], [np.inf, np.inf, 3, 10]
+    for i, response in enumerate(responses):
+        if found.slope[i] < 9.99:
+            start, which = [0, 6, log_ec50[i], min(slope, 9)], slice(None)
+        else:  # scipy creeps along the bound: let it go along there only
+            start, which = [0, 6, log_ec50[i]], slice(3)
+
+        def bounded(dose, *free, which=which):
+            return curve(dose, *(*free, 10.0)[:4])
+
+        limits = [end[which] for end in bounds]
+        best, _ = optimize.curve_fit(bounded, finite, response, p0=start, bounds=limits)
+        assert found.rss[i] <= ((response - bounded(finite, *best)) ** 2).sum() * (1 + 1e-6)
+
+
 def test_the_bias_of_the_ec50_is_small():
     truth, responses = simulated(300, noise=0.15)
     error = fit(DOSE, responses).log_ec50 - truth[2]
@@ -76,7 +102,7 @@ def test_the_order_of_wells_and_the_company_do_not_matter():
 def test_every_noise_has_an_end():
     responses = np.random.default_rng(0).normal(size=(500, len(DOSE)))
     found = fit(DOSE, responses)
-    assert found.converged.mean() > 0.98
+    assert found.converged.all()
     total = ((responses - responses.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
     assert (found.rss <= total).all()
 

@@ -1,0 +1,1 @@
+"""Wells and compounds, ranked, and how sure the ranks are."""
