@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,13 @@ from profiler.report.numbers import defined
 from profiler.store.schema import TABLES
 from profiler.store.tables import read_footer, scan_table
 
-SHOWN = ("fields", "wells", "profiles", "statistics", "curves", "hits", "compounds")
+SHOWN = (
+    "fields", "wells", "profiles", "statistics", "curves", "hits", "compounds", "activity",
+    "replicates", "positions", "map", "clusters", "enrichment", "neighbours", "mechanisms",
+    "accuracy",
+)  # fmt: skip
 FACTS = "run.json"
+WELL = ("Metadata_Plate", "Metadata_Well")
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,54 @@ class Run:
         return found if found is not None and found.height else None
 
     def command(self, name: str) -> str:
-        """The command that makes a table."""
+        """The command that makes a table; empty where the run says why it made none."""
+        if name not in TABLES or name in self.tables or self._reason(name):
+            return ""
         return TABLES[name].command.format(out=shlex.quote(str(self.folder)))
 
     def absence(self, name: str) -> str:
-        """Why there is nothing to show: the file is not there, or it is empty."""
+        """Why there is nothing to show: the file is empty, was not made, or was not asked for."""
         if name in self.tables:
-            return f"{TABLES[name].file} has no rows."
-        return f"There is no {TABLES[name].file} in this run yet. Make it with"
+            return f"{table_file(name)} has no rows."
+        absent = f"There is no {table_file(name)} in this run"
+        if reason := self._reason(name):
+            return f"{absent}. {reason}"
+        return f"{absent} yet. Make it with" if name in TABLES else f"{absent}."
+
+    def _reason(self, name: str) -> str:
+        """The sentence of the run's summary that says why there is none, as "No map: ..."."""
+        summary = self.facts.get("summary")
+        lists = summary.values() if isinstance(summary, dict) else ()
+        notes = [note for some in lists if isinstance(some, list) for note in some]
+        return next((str(note) for note in notes if _explains(str(note), name)), "")
+
+    def effects(self, features: Sequence[str]) -> pl.DataFrame:
+        """Read some features of the profiles, as robust z, with the keys of wells.
+
+        Returns:
+            Those of `features` that profiles.parquet has; no rows where there is none.
+        """
+        path = self.folder / table_file("profiles")
+        if not path.is_file():
+            return pl.DataFrame(schema=dict.fromkeys(WELL, pl.String))
+        table = scan_table(path)
+        names = table.collect_schema().names()
+        return table.select(*WELL, *(name for name in features if name in names)).collect()
+
+
+def _explains(note: str, name: str) -> bool:
+    """Whether a note begins as "No clusters and no map: " with the table's name.
+
+    >>> _explains("No map and no clusters: 3 wells.", "clusters"), _explains("No map.", "map")
+    (True, False)
+    """
+    head, colon, _ = note.lower().partition(":")
+    return bool(colon) and head.startswith("no ") and f" no {name} " in f" {head} "
+
+
+def table_file(name: str) -> str:
+    """Path of a table in the run folder, which is also how the page links to it."""
+    return TABLES[name].file if name in TABLES else f"{name}.parquet"
 
 
 def read_run(folder: Path) -> Run:
@@ -57,13 +102,13 @@ def read_run(folder: Path) -> Run:
     Raises:
         BadRun: The folder is absent or no run folder, or one of its files is cut short.
     """
-    paths = {name: folder / TABLES[name].file for name in SHOWN}
+    paths = {name: folder / table_file(name) for name in SHOWN}
     there = {name: path for name, path in paths.items() if path.is_file()}
     facts = _read_facts(folder / FACTS)
     if not (there or facts):
         raise BadRun(
             f"{folder} is no run folder: it holds neither {FACTS} nor any of "
-            f"{', '.join(TABLES[name].file for name in SHOWN)}. "
+            f"{', '.join(map(table_file, SHOWN))}. "
             "Give the folder that `profiler run` wrote (its --out)."
         )
     readout = _readout(there, facts)

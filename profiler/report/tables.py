@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from profiler.report.draw.svg import Markup, element, escape
 from profiler.report.numbers import Number, defined, number
-from profiler.report.svg import Markup, element, escape
 
 
 class Cell(NamedTuple):

@@ -2,19 +2,20 @@
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from profiler.report.colour import rgb
+from profiler.report.draw.colour import rgb
 from profiler.store.atomic import replacing
 
 SIZE = 256  # pixels along either side of a thumbnail
 OUTLINES = {"cells": "#ffb347", "nuclei": "#ffffff"}  # nuclei last, so that they stay on top
 NUCLEAR = "#4f7dff"
 OTHERS = ("#31d17c", "#ff5470", "#e6c229")
+VIEW = "profiler:view"  # name of the PNG's text that says which part of the field it shows
 NUCLEAR_NAMES = ("dna", "dapi", "hoechst", "nuclei", "nucleus", "draq5", "h2b")
 
 
@@ -78,7 +79,8 @@ def thumbnail(
         size: Side of the picture in pixels; smaller fields give smaller pictures.
 
     Returns:
-        A PNG file.
+        A PNG file, whose text `VIEW` is "top left step": the corner of the part of the field
+        that it shows, and how many of the field's pixels are one of its own.
 
     Raises:
         ValueError: When channels, limits and colours are not equally many.
@@ -95,7 +97,8 @@ def thumbnail(
             small = _middle(labels, size * step)[step // 2 :: step, step // 2 :: step]
             edge = outlines(small[: picture.shape[0], : picture.shape[1]])
             picture[edge] = rgb(OUTLINES[name])
-    return png(picture)
+    top, left = _corner(image, size * step)
+    return png(picture, texts={VIEW: f"{top} {left} {step}"})
 
 
 def composite(
@@ -148,15 +151,22 @@ def write_thumbnail(run: Path, plate: str, well: str, *, picture: bytes) -> Path
     return path
 
 
-def png(picture: np.ndarray) -> bytes:
-    """Encode [height, width, 3] uint8 as PNG."""
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, format="PNG", optimize=True)
+def png(picture: np.ndarray, *, texts: Mapping[str, str] | None = None) -> bytes:
+    """Encode [height, width, 3] uint8 as PNG, with texts that travel in the file."""
+    out, about = io.BytesIO(), PngImagePlugin.PngInfo()
+    for name, text in (texts or {}).items():
+        about.add_text(name, text)
+    Image.fromarray(picture).save(out, format="PNG", optimize=True, pnginfo=about)
     return out.getvalue()
 
 
-def _middle(image: np.ndarray, side: int) -> np.ndarray:
+def _corner(image: np.ndarray, side: int) -> tuple[int, int]:
     top, left = (max(length - side, 0) // 2 for length in image.shape[:2])
+    return top, left
+
+
+def _middle(image: np.ndarray, side: int) -> np.ndarray:
+    top, left = _corner(image, side)
     return image[top : top + side, left : left + side]
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from plates.well import well_name
 from profiler.report import display_limits, stain_colours, thumbnail, write_thumbnail
-from profiler.store.tables import write_table
+from profiler.store.places import well_path
+from profiler.store.tables import scan_table, write_table
 
 READOUT = "Nuclei_Intensity_MeanIntensity_GFP"
 COMPOUNDS = (  # name, EC50 in µM (None: no effect), is it toxic
@@ -151,6 +152,10 @@ def compound_rows() -> list[dict]:
             "is_hit": hit,
             "is_toxic": toxic,
             "top_features": [READOUT, "Cells_AreaShape_Area", "Nuclei_AreaShape_Area", "Cells_X"],
+            "top_z": [12.5, -5.0, 2.5, 1.0],
+            "rank_low": 1,
+            "rank_high": 4,
+            "top_share": 0.9,
         }
         rows.append({**row, "rank": len(rows) + 1})
     return rows
@@ -239,6 +244,145 @@ def write_run(folder: Path, plates: list[str]) -> Path:
             png = picture(well[READOUT], random)
             write_thumbnail(folder, plates[0], well["Metadata_Well"], picture=png)
     return folder
+
+
+def activity_rows() -> list[dict]:
+    """One dose of each compound: those with an effect are active."""
+    rows = []
+    for i, (name, ec50, _) in enumerate(COMPOUNDS):
+        q = 0.001 * (i + 1) if ec50 else 0.4
+        numbers = {"mean_average_precision": 1 - q, "p_value": q / 2, "q_value": q, "status": "ok"}
+        key = {"Metadata_Compound": name, "Metadata_Role": "treatment", "Metadata_Unit": "µM"}
+        rows.append({**key, "Metadata_Concentration": 10.0, "n_wells": 1, **numbers})
+    return rows
+
+
+def replicate_rows() -> list[dict]:
+    values = [0.9, 0.8, 0.7, 0.62, 0.1, None, -0.2, 0.31]
+    return [
+        {
+            "Metadata_Compound": name,
+            "Metadata_Concentration": 10.0,
+            "n_wells": 4,
+            "correlation": value,
+            "threshold": 0.5,
+            "p_value": 0.1,
+            "is_replicating": None if value is None else value > 0.5,
+        }
+        for (name, _, _), value in zip(COMPOUNDS, values, strict=True)
+    ]
+
+
+def position_rows(plate: str) -> list[dict]:
+    axes = {"row": "ABCDEFGH", "column": [f"{i:02d}" for i in range(1, 13)], "run": ["1"]}
+    return [
+        {
+            "Metadata_Plate": plate,
+            "readout": READOUT,
+            "axis": axis,
+            "position": name,
+            "n_wells": 12,
+            "effect": 0.25 * i - 1,
+            "share": 0.125,
+            "p_value": 0.03,
+            "trend": 0.5,
+        }
+        for axis, names in axes.items()
+        for i, name in enumerate(names)
+    ]
+
+
+def cluster_of(well: dict) -> int | None:
+    """Controls are 1 and 2; treated wells are none in the first row, else 3."""
+    role = {"negative": 1, "positive": 2}.get(well["Metadata_Role"])
+    return role or (None if well["Metadata_Well"].startswith("A") else 3)
+
+
+def map_rows(wells: list[dict], random: np.random.Generator) -> list[dict]:
+    rows = []
+    for well in wells:
+        x, y = random.normal(size=2) if well[READOUT] is not None else (None, None)
+        names = ("Metadata_Plate", "Metadata_Well")
+        place = {"UMAP_1": x, "UMAP_2": y, "Cluster": cluster_of(well), "Novelty": random.random()}
+        rows.append({**{n: well[n] for n in names}, **place, "Novelty_q_value": 0.5})
+    return rows
+
+
+def enrichment_rows() -> list[dict]:
+    found = [(1, "MOA", "none", 16), (3, "MOA", "PI3K", 40), (3, "MOA", "mTOR", 20)]
+    found += [(3, "compound", f"compound {i}", 9) for i in range(7)]
+    size = {1: 16, 3: 70}
+    counts = {"n_label": 44, "n_total": 96, "p_value": 0.001}
+    return [
+        {"Cluster": c, "kind": kind, "label": label, "n_in": n, "n_cluster": size[c], **counts,
+         "odds_ratio": 5.0, "q_value": 0.01 if label == "PI3K" else 0.2}
+        for c, kind, label, n in found
+    ]  # fmt: skip
+
+
+def phenotype_rows() -> dict[str, list[dict]]:
+    top = {"features": ["Nuclei_AreaShape_Area", READOUT], "z": [5.5, -4.25]}
+    size = {"n_compounds": 3, "silhouette": 0.3, **top}
+    key = {"Metadata_Compound": "wortmannin", "Metadata_Concentration": 10.0}
+    near = {"neighbour_compound": "PI-103", "neighbour_concentration": 1.0, "cosine": 0.91}
+    score = {"n_treatments": 8, "n_right": 5, "accuracy": 0.625, "accuracy_by_count": None}
+    known = {"known": "PI3K", "predicted": "mTOR", "rule": "not_same_compound"}
+    return {
+        "clusters": [
+            {"Cluster": c, "n_wells": n, "stability": 0.75, **size} for c, n in ((1, 16), (3, 70))
+        ],
+        "enrichment": enrichment_rows(),
+        "neighbours": [{**key, "rank": 1, **near}],
+        "mechanisms": [{**key, **known, "cosine": 0.8, "is_right": False}],
+        "accuracy": [{"rule": known["rule"], **score, "chance": 0.25, "p_value": 0.004}],
+    }
+
+
+def cell_rows(plate: str, well: str) -> list[dict]:
+    """A grid of 25 cells in a field of 120 by 120; the area grows with the number."""
+    return [
+        {
+            "Metadata_Plate": plate, "Metadata_Well": well, "Metadata_Site": 1,
+            "Metadata_ObjectNumber": i + 1, "Metadata_QC_TouchesBorder": False,
+            "Nuclei_Location_Center_X": 12.0 + 24 * (i % 5),
+            "Nuclei_Location_Center_Y": 12.0 + 24 * (i // 5),
+            READOUT: 1.0, "Cells_AreaShape_Area": float(i), "Nuclei_AreaShape_Area": 5.0,
+        }
+        for i in range(25)
+    ]  # fmt: skip
+
+
+def add_phenotypes(folder: Path, plates: list[str]) -> Path:
+    """Give a run the tables of the stages that say more than statistics and ranks."""
+    random = np.random.default_rng(11)
+    wells = scan_table(folder / "wells.parquet").collect().rows(named=True)
+    tables = {
+        "activity": activity_rows(),
+        "replicates": replicate_rows(),
+        "positions": [row for plate in plates for row in position_rows(plate)],
+        "map": map_rows(wells, random),
+        **phenotype_rows(),
+    }
+    for level, rows in tables.items():
+        frame = pl.DataFrame(rows, infer_schema_length=None)
+        write_table(folder / f"{level}.parquet", frame, level=level, parameters={})
+    for well in ("A01", "A09"):
+        cells = pl.DataFrame(cell_rows(plates[0], well))
+        write_table(well_path(folder, plates[0], well), cells, level="cells", parameters={})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rich_run(tmp_path_factory) -> Path:
+    """A finished run of two plates with every table there is; not to be written to."""
+    plates = ["P1", "P<2>"]
+    return add_phenotypes(write_run(tmp_path_factory.mktemp("runs") / "rich", plates), plates)
+
+
+@pytest.fixture
+def rich_copy(rich_run, tmp_path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(rich_run, tmp_path / "copy"))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from profiler.report.curves import Band, Curve, Dose, dose_response, response, sparkline
+from profiler.report.draw.curves import Band, Curve, Dose, dose_response, response, sparkline
 
 CURVE = Curve(bottom=1, top=9, slope=1.5, ec50=3, ec50_low=1, ec50_high=10)
 DOSES = [Dose(x, response(CURVE, x), f"well {x}") for x in (0.1, 1, 3, 10, 100)]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from profiler.report.axis import linear_axis, linear_ticks, log_axis, log_ticks
-from profiler.report.colour import (
+from profiler.report.draw.axis import linear_axis, linear_ticks, log_axis, log_ticks
+from profiler.report.draw.colour import (
     BLUE_GREY_RED,
     VIRIDIS,
     ColourScale,
@@ -18,8 +18,8 @@ from profiler.report.colour import (
     luminance,
     rgb,
 )
+from profiler.report.draw.svg import Markup, element
 from profiler.report.numbers import number
-from profiler.report.svg import Markup, element
 
 
 def lab(anchors, fractions):

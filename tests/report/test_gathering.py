@@ -9,14 +9,15 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from profiler.report.doses import all_series, control_bands, curve_section
-from profiler.report.facts import fact_groups, written
-from profiler.report.gallery import embedded, gallery
-from profiler.report.maps import map_section
-from profiler.report.quality import sparse_wells, statistics_table
-from profiler.report.ranking import compound_table, hit_table
+from profiler.report.columns import page_columns
 from profiler.report.run import read_run
-from profiler.report.verdict import tiles, verdict
+from profiler.report.sections.doses import all_series, control_bands, curve_section
+from profiler.report.sections.facts import fact_groups, written
+from profiler.report.sections.gallery import embedded, gallery
+from profiler.report.sections.maps import map_section, on_page
+from profiler.report.sections.quality import sparse_wells, statistics_table
+from profiler.report.sections.ranking import compound_table, hit_table
+from profiler.report.sections.verdict import tiles, verdict
 from profiler.report.wells import treatment, well_table
 from profiler.store.tables import scan_table
 
@@ -266,7 +267,9 @@ def test_controls_that_work_are_no_hits(run_copy, rewrite):
     run = read_run(run_copy)
     wells = well_table(run)
     assert verdict(run, wells).startswith("31 hit wells; ")
-    framed = str(map_section(run, wells).plates[0].maps[0].svg).count('class="well hit"')
+    shown = on_page(wells, plates=["P1"], points=[False] * wells.height)
+    section = map_section(shown, page_columns(run, shown), montages={})
+    framed = str(section.plates[0].maps[0].svg).count('class="well hit"')
     assert framed == 31
 
 
@@ -319,8 +322,8 @@ def test_embedded_picture_is_the_picture():
     Image.fromarray(ramp).save(out, format="PNG")
     head, _, body = embedded(out.getvalue()).partition(",")
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
-    assert head == "data:image/png;base64"
-    assert np.abs(picture.astype(int) - ramp).max() <= 6
+    assert head == "data:image/jpeg;base64"
+    assert np.abs(picture.astype(int) - ramp).max() <= 8
 
 
 def test_large_picture_is_shrunk():

@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from plates.well import FORMATS
-from profiler.report.colour import ColourScale
-from profiler.report.heatmap import LEFT, TOP, WellMark, heat_map, well_pitch
+from profiler.report.draw.colour import ColourScale
+from profiler.report.draw.heatmap import LEFT, TOP, WellMark, heat_map, well_pitch
 
 GREYS = ColourScale(0, 10, ["#000000", "#ffffff"])
 

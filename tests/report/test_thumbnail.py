@@ -8,7 +8,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from plates.errors import BadRun
-from profiler.report.colour import rgb
+from profiler.report.draw.colour import rgb
 from profiler.report.thumbnail import (
     OUTLINES,
     composite,

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from plates.well import well_name
-from profiler.report.colour import ColourScale, colour_bar, ink_on
+from profiler.report.draw.colour import ColourScale, colour_bar, ink_on
+from profiler.report.draw.svg import Markup, element, join
 from profiler.report.numbers import Number, defined, number, rounded
-from profiler.report.svg import Markup, element, join
 
 LEFT, TOP = 22, 16
 LEGEND = 40
@@ -22,6 +22,7 @@ class WellMark(NamedTuple):
         note: Tooltip.
         sign: A character drawn on the well, as "+" on positive controls.
         is_hit: Whether the well gets a frame.
+        index: Number of the well in the page's data.
     """
 
     row: int
@@ -30,10 +31,17 @@ class WellMark(NamedTuple):
     note: str
     sign: str = ""
     is_hit: bool = False
+    index: int | None = None
 
 
 def heat_map(
-    wells: Sequence[WellMark], *, rows: int, columns: int, scale: ColourScale, label: str
+    wells: Sequence[WellMark],
+    *,
+    rows: int,
+    columns: int,
+    scale: ColourScale,
+    label: str,
+    slot: str | None = None,
 ) -> Markup:
     """Draw a plate with its legend.
 
@@ -43,6 +51,7 @@ def heat_map(
         columns: Of the plate.
         scale: Value to colour; its ends are written below the plate.
         label: What the colours mean, for those who cannot see them.
+        slot: Which of the page's choices recolours it.
 
     Returns:
         An `svg` element as wide as its plate needs, to be placed in HTML.
@@ -62,6 +71,7 @@ def heat_map(
         width=width,
         height=height,
         role="img",
+        data_slot=slot,
         aria_label=_summary(wells, label, rows * columns),
     )
 
@@ -129,6 +139,7 @@ def _well(well: WellMark, *, pitch: Number, scale: ColourScale) -> Markup:
         "rect",
         element("title", well.note),
         class_=" ".join(_classes(well, fill)),
+        data_i=well.index,
         x=x + gap,
         y=y + gap,
         width=pitch - 2 * gap,
@@ -158,6 +169,6 @@ def _legend(scale: ColourScale, *, y: Number, width: Number) -> Markup:
 
     def text(fraction: Number, value: Number, anchor: str) -> Markup:
         words, x = number(rounded(value, span)), LEFT + fraction * width
-        return element("text", words, class_="tick", x=x, y=y + 20, text_anchor=anchor)
+        return element("text", words, class_="tick end", x=x, y=y + 20, text_anchor=anchor)
 
-    return join([bar, *(text(*mark) for mark in marks)])
+    return element("g", bar, *(text(*mark) for mark in marks), class_="scale")

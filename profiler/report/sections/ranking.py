@@ -5,9 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from profiler.report.doses import Series, spark
+from profiler.report.draw.svg import Markup, element, join
 from profiler.report.numbers import Number, count, defined, interval, number, percent, quantity
-from profiler.report.svg import Markup, element, join
+from profiler.report.sections.doses import Series, spark
 from profiler.report.tables import Cell, Table, breakable, figure, left_out, pill, stacked
 from profiler.report.wells import treatment
 
@@ -30,17 +30,23 @@ def ranked(compounds: pl.DataFrame) -> pl.DataFrame:
     return compounds.sort("rank", nulls_last=True) if "rank" in compounds.columns else compounds
 
 
-def compound_table(compounds: pl.DataFrame, *, series: Mapping[str, Series]) -> Table:
+def compound_table(
+    compounds: pl.DataFrame,
+    *,
+    series: Mapping[str, Series],
+    cards: Mapping[str, str] | None = None,
+) -> Table:
     """Lay out the best compounds.
 
     Args:
         compounds: From compounds.parquet; columns it lacks are shown as undefined.
         series: From `all_series`, for the small curves.
+        cards: Compounds with a card, and its id, which their names then lead to.
     """
     rows = ranked(compounds).head(MAX_COMPOUNDS).iter_rows(named=True)
     remark = left_out(compounds.height, MAX_COMPOUNDS, what="compounds", where="compounds.parquet")
     caption = "Compounds, the strongest first. EC50 with its 95 % interval."
-    return Table(caption, COLUMNS, [_row(row, series) for row in rows], remark)
+    return Table(caption, COLUMNS, [_row(row, series, cards or {}) for row in rows], remark)
 
 
 def hit_table(hits: pl.DataFrame) -> Table:
@@ -58,7 +64,7 @@ def _well_row(row: Mapping[str, Any]) -> Sequence[Cell]:
         figure(row.get("rank")),
         Cell(row["Metadata_Plate"]),
         Cell(row["Metadata_Well"]),
-        Cell(_marked(contents, row)),
+        Cell(marked(contents, row)),
         figure(row.get("Metadata_Object_Count")),
         figure(row.get("readout_value")),
         figure(row.get("readout_z")),
@@ -68,23 +74,39 @@ def _well_row(row: Mapping[str, Any]) -> Sequence[Cell]:
     )
 
 
-def _marked(text: str, row: Mapping[str, Any]) -> Markup:
-    """A name with what is special about it."""
+def marked(text: str, row: Mapping[str, Any], *, href: str = "") -> Markup:
+    """A name with what is special about it, and where it leads."""
     role = row.get("Metadata_Role")
     marks = [
         pill("hit", kind="hit") if row.get("is_hit") else "",
         pill("toxic", kind="toxic") if row.get("is_toxic") else "",
         pill(role, kind="role") if role and role != "treatment" else "",
     ]
-    return Markup(" ").join([element("strong", text), *(mark for mark in marks if mark)])
+    name = element("a", text, href=href) if href else text
+    return Markup(" ").join([element("strong", name), *(mark for mark in marks if mark)])
 
 
-def _row(row: Mapping[str, Any], series: Mapping[str, Series]) -> Sequence[Cell]:
+def _href(row: Mapping[str, Any], cards: Mapping[str, str]) -> str:
+    """A control that is also a compound has no card as a control."""
+    card = cards.get(row["Metadata_Compound"] or "")
+    is_control = row.get("Metadata_Role") in ("negative", "positive", "empty")
+    return f"#{card}" if card and not is_control else ""
+
+
+def _rank(row: Mapping[str, Any]) -> Cell:
+    low, high = row.get("rank_low"), row.get("rank_high")
+    between = f"{number(low)} to {number(high)}" if defined(low) and defined(high) else ""
+    return figure(row.get("rank"), note=between)
+
+
+def _row(
+    row: Mapping[str, Any], series: Mapping[str, Series], cards: Mapping[str, str]
+) -> Sequence[Cell]:
     unit = row.get("Metadata_Unit")
     potency = _ec50(row, unit)
     return (
-        figure(row.get("rank")),
-        Cell(_marked(row["Metadata_Compound"] or "no name", row)),
+        _rank(row),
+        Cell(marked(row["Metadata_Compound"] or "no name", row, href=_href(row, cards))),
         figure(row.get("score")),
         potency,
         Cell(spark(series.get(row["Metadata_Compound"])), potency.sort),

@@ -1,14 +1,14 @@
 """Which wells and which fitted curve belong to a compound."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from profiler.report.curves import Band, Curve, Dose, dose_response, sparkline
+from profiler.report.draw.curves import Band, Curve, Dose, dose_response, sparkline
+from profiler.report.draw.svg import Markup
 from profiler.report.numbers import count, defined, interval, number, quantity
 from profiler.report.run import Run
-from profiler.report.svg import Markup
 from profiler.report.tables import left_out
 from profiler.report.wells import IS_TREATED, is_on_robust_z, treatment
 
@@ -101,7 +101,12 @@ def control_bands(wells: pl.DataFrame) -> list[Band]:
 
 
 def curve_section(
-    run: Run, wells: pl.DataFrame, series: Mapping[str, Series], *, order: Sequence[str]
+    run: Run,
+    wells: pl.DataFrame,
+    series: Mapping[str, Series],
+    *,
+    order: Sequence[str],
+    elsewhere: Collection[str] = (),
 ) -> CurveSection:
     """Draw the curves, the best compounds' first.
 
@@ -110,17 +115,26 @@ def curve_section(
         wells: From `well_table`, for the controls.
         series: From `all_series`.
         order: Compounds, best first; others follow in the order of the curves.
+        elsewhere: Compounds whose curve the page draws already.
     """
     place = {compound: i for i, compound in enumerate(order)}
-    ranked = sorted(series.values(), key=lambda s: place.get(s.compound, len(place)))
+    rest = [one for one in series.values() if one.compound not in elsewhere]
+    ranked = sorted(rest, key=lambda s: place.get(s.compound, len(place)))
     bands = control_bands(wells)
-    y_label = f"{run.readout or ''}{', robust z' * is_on_robust_z(run)}"
-    cards = [_card(one, bands, y_label) for one in ranked[:MAX_CURVES]]
+    cards = [curve_card(one, bands, run=run) for one in ranked[:MAX_CURVES]]
     remark = left_out(len(ranked), len(cards), what="curves", where="curves.parquet")
     return CurveSection(cards, remark)
 
 
-def _card(series: Series, bands: Sequence[Band], y_label: str) -> CurveCard:
+def curve_card(series: Series, bands: Sequence[Band], *, run: Run) -> CurveCard:
+    """Draw the curve of one compound.
+
+    Args:
+        series: Its wells and fit.
+        bands: From `control_bands`.
+        run: Names the readout.
+    """
+    y_label = f"{run.readout or ''}{', robust z' * is_on_robust_z(run)}"
     svg = dose_response(
         series.doses,
         curve=series.curve,

@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from profiler.report.axis import Axis, linear_axis, log_axis
+from profiler.report.draw.axis import Axis, linear_axis, log_axis
+from profiler.report.draw.frame import Axes, axis_label, canvas, clip, grid
+from profiler.report.draw.svg import Markup, element, join, points
 from profiler.report.numbers import Number, defined, number
-from profiler.report.svg import Markup, element, join, points
 
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 40, 312, 24, 170
-LONGEST = 52  # characters of an axis' label
 
 
 class Dose(NamedTuple):
@@ -44,15 +44,8 @@ class Band(NamedTuple):
     high: float
 
 
-class Axes(NamedTuple):
-    """The two axes of one drawing."""
-
-    x: Axis
-    y: Axis
-
-
 def response(curve: Curve, concentration: Number) -> float:
-    """Height of a curve, in the form of `profiler.hits.dose.fit_curves`.
+    """Height of a curve, in the form of `profiler.hits.fit_curves`.
 
     >>> response(Curve(bottom=0, top=10, slope=-1, ec50=3), 1)
     7.5
@@ -87,30 +80,21 @@ def dose_response(
     axes = _axes(doses, levels, Axes(_span(LEFT, RIGHT), _span(BOTTOM, TOP)))
     drawn = [
         *(_band(band, axes) for band in bands),
-        _grid(axes),
+        grid(axes),
         _ec50(curve, axes),
         _line(curve, axes),
         *(_dot(dose, axes, radius=3.2) for dose in doses),
-        _axis_label(x_label, x=(LEFT + RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle"),
-        _axis_label(y_label, x=0, y=10),
+        axis_label(x_label, x=(LEFT + RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle"),
+        axis_label(y_label, x=0, y=10),
     ]
-    return _canvas(drawn, "curve", size=(WIDTH, HEIGHT), label=label)
+    return canvas(drawn, "curve", size=(WIDTH, HEIGHT), label=label)
 
 
 def sparkline(doses: Sequence[Dose], *, curve: Curve | None, label: str) -> Markup:
     """Draw the same without axes, small enough for a table's row."""
     axes = _axes(doses, [], Axes(_span(3, 93), _span(25, 3)))
     drawn = [_line(curve, axes), *(_dot(dose, axes, radius=1.6) for dose in doses)]
-    return _canvas(drawn, "spark", size=(96, 28), label=label)
-
-
-def _canvas(drawn: Sequence[Markup], kind: str, *, size: tuple[int, int], label: str) -> Markup:
-    width, height = size
-    box = f"0 0 {width} {height}"
-    return element(
-        "svg", *drawn, class_=kind, viewBox=box, width=width, height=height, role="img",
-        aria_label=label,
-    )  # fmt: skip
+    return canvas(drawn, "spark", size=(96, 28), label=label)
 
 
 def _span(start: Number, end: Number) -> Axis:
@@ -135,33 +119,6 @@ def _band(band: Band, axes: Axes) -> Markup:
     return join([area, line])
 
 
-def _grid(axes: Axes) -> Markup:
-    x, y = axes
-    base = element("line", class_="axis", x1=x.start, x2=x.end, y1=y.start, y2=y.start)
-    return join(
-        [base, *(_y_tick(v, axes) for v in y.ticks()), *(_x_tick(v, axes) for v in x.ticks())]
-    )
-
-
-def _x_tick(value: float, axes: Axes) -> Markup:
-    x, y = axes[0](value), axes[1].start
-    mark = element("line", class_="axis", x1=x, x2=x, y1=y, y2=y + 4)
-    text = element("text", number(value), class_="tick", x=x, y=y + 15, text_anchor="middle")
-    return join([mark, text])
-
-
-def _y_tick(value: float, axes: Axes) -> Markup:
-    x, y = axes[0], axes[1](value)
-    line = element("line", class_="grid", x1=x.start, x2=x.end, y1=y, y2=y)
-    text = element("text", number(value), class_="tick", x=x.start - 5, y=y + 3, text_anchor="end")
-    return join([line, text])
-
-
-def _axis_label(text: str, **place: object) -> Markup:
-    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return element("text", short, class_="label", **place)
-
-
 def _dot(dose: Dose, axes: Axes, *, radius: Number) -> Markup:
     title = [element("title", dose.note)] if dose.note else []
     x, y = axes.x(dose.concentration), axes.y(dose.response)
@@ -174,13 +131,9 @@ def _line(curve: Curve | None, axes: Axes, *, steps: int = 64) -> Markup:
     x, y = axes
     ratio = x.high / x.low
     doses = [x.low * ratio ** (i / steps) for i in range(steps + 1)]
-    heights = [y(_clip(response(curve, dose), y)) for dose in doses]
+    heights = [y(clip(response(curve, dose), y)) for dose in doses]
     line = points([x(dose) for dose in doses], heights)
     return element("polyline", class_="fit", points=line)
-
-
-def _clip(value: Number, axis: Axis) -> Number:
-    return min(max(value, axis.low), axis.high)
 
 
 def _ec50(curve: Curve | None, axes: Axes) -> Markup:
@@ -192,8 +145,8 @@ def _ec50(curve: Curve | None, axes: Axes) -> Markup:
     line = element("line", class_="ec50", x1=middle, x2=middle, y1=y.end, y2=y.start)
     if not (defined(curve.ec50_low) or defined(curve.ec50_high)):
         return line
-    left = x(_clip(curve.ec50_low if defined(curve.ec50_low) else x.low, x))
-    right = x(_clip(curve.ec50_high if defined(curve.ec50_high) else x.high, x))
+    left = x(clip(curve.ec50_low if defined(curve.ec50_low) else x.low, x))
+    right = x(clip(curve.ec50_high if defined(curve.ec50_high) else x.high, x))
     area = element(
         "rect", class_="ec50 area", x=left, y=y.end, width=right - left, height=y.start - y.end
     )

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from profiler.report.draw.svg import element, join
 from profiler.report.numbers import Number
-from profiler.report.svg import element, join
 
 Rgb = tuple[int, int, int]
 

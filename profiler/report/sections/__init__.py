@@ -1,0 +1,1 @@
+"""What each part of the page shows, gathered from the tables of a run."""
