@@ -17,21 +17,29 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 
-def open(runs: str | Path | Sequence[str | Path]) -> Screen:
+def open(
+    runs: str | Path | Sequence[str | Path],
+    *,
+    features: str = "same",
+    repeated_plates: bool = False,
+) -> Screen:
     """Open one run folder, or several, lazily.
 
     Args:
         runs: Folders that `profiler run` has written.
+        features: Which columns several runs have together: "same" refuses runs that differ,
+            "common" takes the columns that all have, "all" fills in null.
+        repeated_plates: Whether a plate may be in several runs.
 
     Returns:
-        A `Screen`, whose tables (`cells`, `fields`, `wells`, `profiles`, `statistics`, `curves`,
-        `hits`, `compounds`) are polars LazyFrames: nothing is read until asked.
+        A `Screen`, whose tables (`cells`, `wells`, `profiles`, `hits`, `compounds`, ...; see
+        `docs/schema.md`) are polars LazyFrames: nothing is read until asked.
 
     Raises:
         BadRun: A folder is not a run, or the runs do not fit together.
+        UnknownName: `features` is none of the three.
     """
-    from profiler.store.screen import (
-        open as open_screen,
-    )  # here: `profiler --help` waits for nothing
+    # Here: `profiler --help` waits for nothing.
+    from profiler.store.screen import open as open_screen
 
-    return open_screen(runs)
+    return open_screen(runs, features=features, repeated_plates=repeated_plates)

@@ -1,13 +1,10 @@
 """Whether the files a well was computed from are still the same."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from plates.imageset import FieldKey
-from plates.pixels import FileStamp, read_file
-
-MISSING = -1  # `FileStamp.bytes` of a file that was not there
+from plates.pixels import FileStamp, is_unchanged
 
 
 def to_json(inputs: Mapping[FieldKey, Sequence[FileStamp]]) -> list[Any]:
@@ -32,17 +29,4 @@ def are_unchanged(recorded: Sequence[Any], files: Mapping[FieldKey, Sequence[str
 
 
 def _are_same(stamps: Sequence[FileStamp], paths: Sequence[str]) -> bool:
-    return len(stamps) == len(paths) and all(map(_is_same, stamps, paths))
-
-
-def _is_same(stamp: FileStamp, path: str) -> bool:
-    try:
-        now = Path(path).stat()
-        if now.st_size != stamp.bytes:
-            return False
-        is_untouched = path == stamp.path and now.st_mtime_ns == stamp.mtime_ns
-        return is_untouched or read_file(path)[1].digest == stamp.digest
-    except FileNotFoundError:
-        return stamp.bytes == MISSING
-    except OSError:  # there, but unreadable now: the loader will say so
-        return False
+    return len(stamps) == len(paths) and all(map(is_unchanged, stamps, paths))

@@ -1,9 +1,13 @@
 """Where in the run folder a well lies, whatever its plate is called."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote, unquote
 
 from plates.errors import BadPlate
+
+Well: TypeAlias = tuple[str, str]  # plate, well
 
 
 def well_path(out: Path, plate: str, well: str, *, table: str = "cells") -> Path:
@@ -12,10 +16,15 @@ def well_path(out: Path, plate: str, well: str, *, table: str = "cells") -> Path
     >>> well_path(Path("out"), "../3 plates", "B03").as_posix()
     'out/cells/%2E.%2F3%20plates/B03.parquet'
     """
-    return out / table / safe_name(plate) / f"{safe_name(well)}.parquet"
+    return out.joinpath(table, safe_name(plate), f"{safe_name(well)}.parquet")
 
 
-def stored(out: Path) -> list[tuple[str, str]]:
+def well_paths(out: Path, wells: Iterable[Well], *, table: str) -> dict[Well, Path]:
+    """Name the files of many wells, in their order."""
+    return {well: well_path(out, *well, table=table) for well in wells}
+
+
+def stored(out: Path) -> list[Well]:
     """List the (plate, well) that have a cell file: by plate, then row, then column."""
     files = (out / "cells").glob("*/*.parquet")  # drafts end otherwise
     found = [(unquote(file.parent.name), unquote(file.stem)) for file in files]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 
 import polars as pl
@@ -12,8 +13,10 @@ from profiler.store.screen import Screen, not_made
 
 _READS = ("SELECT", "WITH", "EXPLAIN")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_PATTERN = re.compile(r"\bCOLUMNS\s*\(\s*'((?:[^']|'')*)'", re.IGNORECASE)
 _NO_TABLE = re.compile(r"relation '(.+?)' was not found")
 _NO_COLUMN = re.compile(r"""(?:find column|no column named) ["'](.+?)["']""")
+_DAMAGED = "File out of specification"  # what polars says of a Parquet file's inside
 _MOST_NAMES = 12  # a cell table has hundreds of columns: no message should list them
 
 
@@ -26,15 +29,18 @@ def query(screen: Screen, sql: str) -> pl.DataFrame:
 
     Args:
         screen: What `profiler.store.screen.open` returned.
-        sql: One SELECT, in the dialect of polars; tables as in `schema.TABLES`.
+        sql: One SELECT, in the dialect of polars; tables as in `schema.TABLES`. Columns by
+            pattern are `COLUMNS('^Nuclei_.*_DNA$')`, a regular expression, and `* EXCLUDE (x)`.
 
     Returns:
         The answer, as many rows as it has.
 
     Raises:
         BadQuery: It is not a SELECT, or polars does not understand it.
-        UnknownName: It names a table or a column that does not exist.
+        UnknownName: It names a table or a column that does not exist, or a pattern that
+            matches none.
         BadRun: It names a table that was not made yet; the message says which command makes it.
+            Or a file went or turned out to be damaged while it was read.
     """
     bare = _COMMENT.sub(" ", sql).strip().lstrip("( ")
     if not bare.upper().startswith(_READS):
@@ -43,6 +49,7 @@ def query(screen: Screen, sql: str) -> pl.DataFrame:
             f"{bare.split(maxsplit=1)[0] if bare else 'nothing'!r}."
         )
     tables = _mentioned(screen, sql)
+    _check_patterns(sql, tables)
     try:
         return pl.SQLContext(tables).execute(sql).collect()
     except pl.exceptions.PolarsError as error:
@@ -61,6 +68,18 @@ def _mentioned(screen: Screen, sql: str) -> dict[str, pl.LazyFrame]:
     }
 
 
+def _check_patterns(sql: str, tables: dict[str, pl.LazyFrame]) -> None:
+    """Refuse a pattern without a column, which polars leaves out of the answer silently."""
+    for pattern in _PATTERN.findall(_COMMENT.sub(" ", sql)):
+        columns = [name for frame in tables.values() for name in frame.collect_schema()]
+        with suppress(re.error):  # of a dialect that only polars knows
+            if not any(re.search(pattern.replace("''", "'"), name) for name in columns):
+                raise UnknownName(
+                    f"No column of {', '.join(tables)} matches {pattern!r}, a regular expression. "
+                    f"{_hint(pattern, columns)}"
+                )
+
+
 def _explained(
     error: Exception, *, screen: Screen, tables: dict[str, pl.LazyFrame]
 ) -> ProfilingError:
@@ -69,6 +88,11 @@ def _explained(
     if found := _NO_COLUMN.search(str(error)):
         return _no_column(found[1], tables)
     reason = str(error).split("\n\n")[0]
+    if _DAMAGED in reason:
+        return BadRun(
+            f"A file of {', '.join(tables)} is damaged inside ({reason}). `profiler run` with "
+            "--replace makes the run again; a copy of the file from elsewhere mends it too."
+        )
     return BadQuery(f"The query was not understood: {reason}. Text goes in 'single quotes'.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plates.errors import BadRun
 from profiler.store.atomic import is_draft, replacing
@@ -16,7 +16,8 @@ from profiler.store.schema import TABLES, VERSION
 FACTS = "run.json"
 _PER_WELL = ("cells", "images")
 _FOLDERS = (*_PER_WELL, "thumbnails", "labels")
-_FILES = (*(t.file for name, t in TABLES.items() if name not in _PER_WELL), "layout.parquet")
+_BESIDE = ("layout.parquet", "index.parquet")
+_FILES = (*(t.file for name, t in TABLES.items() if name not in _PER_WELL), *_BESIDE)
 _OURS = {FACTS, LOCK, "report.html", *_FOLDERS, *_FILES}
 
 
@@ -49,6 +50,14 @@ class RunFacts:
     created: str = ""
     updated: str = ""
     store_version: str = VERSION
+
+
+class Run(NamedTuple):
+    """One run folder, the name it goes by beside others, and what its `run.json` says."""
+
+    folder: Path
+    name: str
+    facts: RunFacts
 
 
 def claim(out: Path, *, facts: RunFacts) -> RunFacts:

@@ -1,6 +1,7 @@
 """What the tables of a run hold: the columns of cells and fields, and who makes which file."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -45,38 +46,73 @@ class Table(NamedTuple):
         file: Path in the run folder.
         row: What a row stands for.
         command: What makes it, with `{out}` for the run folder.
+        sections: The sections of the recipe that its numbers depend on.
         needs_layout: Whether there is none without a plate map.
+        optional: Whether a run may leave it out for other reasons, which its summary tells.
     """
 
     file: str
     row: str
     command: str
+    sections: tuple[str, ...]
     needs_layout: bool = True
+    optional: bool = False
 
 
-_RUN = "profiler run PLATE --recipe RECIPE --out {out}"
-_PROFILE = "profiler profile {out}"
-_HITS = "profiler hits {out}"
+CELL_SECTIONS = ("images", "segment", "measure")  # of the recipe; all numbers come from cells
+_PROFILED = (*CELL_SECTIONS, "profile")
+
+_cells = partial(
+    Table,
+    command="profiler run PLATE --recipe RECIPE --out {out}",
+    sections=CELL_SECTIONS,
+    needs_layout=False,
+)
+_profile = partial(Table, command="profiler profile {out}", sections=_PROFILED)
+_phenotype = partial(
+    Table,
+    command="profiler phenotype {out}",
+    sections=(*_PROFILED, "phenotype"),
+    optional=True,
+)
+_hits = partial(Table, command="profiler hits {out}", sections=(*_PROFILED, "hits"))
 
 TABLES = {
-    "cells": Table("cells/<plate>/<well>.parquet", "one cell", _RUN, needs_layout=False),
-    "images": Table(
+    "cells": _cells("cells/<plate>/<well>.parquet", "one cell"),
+    "images": _cells(
         "images/<plate>/<well>.parquet",
         "one field: its own features, `Image_*`; null for a failed one",
-        _RUN,
-        needs_layout=False,
     ),
-    "fields": Table(
-        "fields.parquet", "one field of the plate, failed ones too", _RUN, needs_layout=False
+    "fields": _cells("fields.parquet", "one field of the plate, failed ones too"),
+    "wells": _profile("wells.parquet", "one well: plate map, counts, medians", needs_layout=False),
+    "profiles": _profile("profiles.parquet", "one well, against its plate's controls"),
+    "selected": _profile("selected.parquet", "one well: the profile's features worth keeping"),
+    "consensus": _profile("consensus.parquet", "one compound and concentration: its wells agree"),
+    "map": _phenotype("map.parquet", "one well: place on the map, cluster, novelty"),
+    "clusters": _phenotype("clusters.parquet", "one cluster: size, stability, what deviates"),
+    "enrichment": _phenotype("enrichment.parquet", "one cluster and label: is it over-represented"),
+    "neighbours": _phenotype("neighbours.parquet", "one treatment and one most like it, ranked"),
+    "subpopulations": _phenotype(
+        "subpopulations.parquet", "one well and kind of cell: its share, and the one expected"
     ),
-    "wells": Table(
-        "wells.parquet", "one well: plate map, counts, medians", _PROFILE, needs_layout=False
+    "mechanisms": _phenotype(
+        "mechanisms.parquet", "one treatment: its mechanism, and the one predicted"
     ),
-    "profiles": Table("profiles.parquet", "one well, against its plate's controls", _PROFILE),
-    "statistics": Table("statistics.parquet", "one plate and readout", _HITS),
-    "curves": Table("curves.parquet", "one compound and readout: dose-response", _HITS),
-    "hits": Table("hits.parquet", "one well, ranked", _HITS),
-    "compounds": Table("compounds.parquet", "one compound, ranked", _HITS),
+    "kinds": _phenotype("kinds.parquet", "one kind of cell: its stability, and what deviates"),
+    "accuracy": _phenotype(
+        "accuracy.parquet", "one rule: how many mechanisms it predicts, by chance"
+    ),
+    "statistics": _hits("statistics.parquet", "one plate and readout"),
+    "positions": _hits("positions.parquet", "one plate, readout and row, column or time: drift"),
+    "activity": _hits(
+        "activity.parquet", "one compound and concentration: told from controls?", optional=True
+    ),
+    "replicates": _hits(
+        "replicates.parquet", "one compound and concentration: do wells agree?", optional=True
+    ),
+    "curves": _hits("curves.parquet", "one compound and readout: dose-response"),
+    "hits": _hits("hits.parquet", "one well, ranked"),
+    "compounds": _hits("compounds.parquet", "one compound, ranked"),
 }
 
 FOOTER = {

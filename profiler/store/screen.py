@@ -1,29 +1,27 @@
 """The tables of one or several runs, each a polars LazyFrame: nothing is read until asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from plates.errors import BadRun, lookup
+from profiler.store import compare
+from profiler.store.columns import matching
 from profiler.store.places import stored
-from profiler.store.run import RunFacts, read_facts
-from profiler.store.schema import TABLES
+from profiler.store.run import FACTS, Run, RunFacts, read_facts
+from profiler.store.schema import CELL_SECTIONS, TABLES
 from profiler.store.tables import scan_table
 from profiler.store.wells import has_images, scan_cells, scan_images
 
 _PER_WELL = {"cells": scan_cells, "images": scan_images}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run folder and what its `run.json` says."""
-
-    folder: Path
-    name: str
-    facts: RunFacts
+_PLACE = pl.Struct({"Metadata_Plate": pl.String, "Metadata_Well": pl.String})
+_FEATURES = {  # what `open` does with runs that differ
+    "same": "they may not",
+    "common": "columns that all runs have",
+    "all": "columns that any run has, null in the others",
+}
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,15 @@ class Screen:
     LazyFrame is collected. With several runs, `Metadata_Run` is the first column of each table.
 
     Every property raises BadRun where its table was not made yet, naming the command that makes
-    it; where a file is cut short; and where several runs have different columns.
+    it; where a file is cut short; and where several runs have different columns or settings.
 
     Attributes:
         runs: At least one.
+        features: Which columns several runs have together; see `open`.
     """
 
     runs: tuple[Run, ...]
+    features: str = "same"
 
     @property
     def facts(self) -> RunFacts:
@@ -76,9 +76,74 @@ class Screen:
         return self.table("profiles")
 
     @property
+    def selected(self) -> pl.LazyFrame:
+        """One row per well: the features of its profile that are worth keeping."""
+        return self.table("selected")
+
+    @property
+    def consensus(self) -> pl.LazyFrame:
+        """One row per compound and concentration: the profile its wells agree on."""
+        return self.table("consensus")
+
+    @property
+    def map(self) -> pl.LazyFrame:
+        """One row per well: its place on the map, its cluster, how new it is."""
+        return self.table("map")
+
+    @property
+    def clusters(self) -> pl.LazyFrame:
+        """One row per cluster: size, stability, and the features that deviate most."""
+        return self.table("clusters")
+
+    @property
+    def enrichment(self) -> pl.LazyFrame:
+        """One row per cluster and label: whether the label is over-represented."""
+        return self.table("enrichment")
+
+    @property
+    def neighbours(self) -> pl.LazyFrame:
+        """One row per treatment and one of those most like it, ranked."""
+        return self.table("neighbours")
+
+    @property
+    def subpopulations(self) -> pl.LazyFrame:
+        """One row per well and kind of cell: its share, and the one expected."""
+        return self.table("subpopulations")
+
+    @property
+    def mechanisms(self) -> pl.LazyFrame:
+        """One row per treatment: its known mechanism of action, and the one predicted."""
+        return self.table("mechanisms")
+
+    @property
+    def kinds(self) -> pl.LazyFrame:
+        """One row per kind of cell: its stability, and the features that deviate most."""
+        return self.table("kinds")
+
+    @property
+    def accuracy(self) -> pl.LazyFrame:
+        """One row per rule: how many mechanisms of action it predicts, and how many by chance."""
+        return self.table("accuracy")
+
+    @property
     def statistics(self) -> pl.LazyFrame:
         """One row per plate and readout: how well the assay tells its controls apart."""
         return self.table("statistics")
+
+    @property
+    def positions(self) -> pl.LazyFrame:
+        """One row per plate, readout and row, column or time: what drifts across plates."""
+        return self.table("positions")
+
+    @property
+    def activity(self) -> pl.LazyFrame:
+        """One row per compound and concentration: whether it is told from the controls."""
+        return self.table("activity")
+
+    @property
+    def replicates(self) -> pl.LazyFrame:
+        """One row per compound and concentration: whether its wells agree."""
+        return self.table("replicates")
 
     @property
     def curves(self) -> pl.LazyFrame:
@@ -106,31 +171,125 @@ class Screen:
             UnknownName: There is no such table.
             BadRun: It was not made yet, is cut short, or differs between the runs.
         """
-        lookup(TABLES, kind="table", name=name)
-        frames = {run.name: _scan(run, name) for run in self.runs}
-        return _concatenate(frames, table=name) if len(frames) > 1 else frames[self.runs[0].name]
+        frames = self._tables(name)
+        return pl.concat(frames, how="vertical_relaxed") if len(frames) > 1 else frames[0]
+
+    def select(self, table: str, *columns: str) -> pl.LazyFrame:
+        """Open some columns of a table: the others are never read.
+
+        Args:
+            table: Its name, as "cells".
+            columns: Names, or patterns such as "Metadata_*" and "Nuclei_*Intensity*_DNA".
+
+        Returns:
+            The columns of the first pattern, then those that the second adds, and so on.
+
+        Raises:
+            UnknownName: There is no such table, or a pattern matches none of its columns.
+            BadRun: As `table`.
+        """
+        frame = self.table(table)
+        names = frame.collect_schema().names()
+        return frame.select(matching(names, columns, table=table))
+
+    def cells_of(self, wells: pl.Expr) -> pl.LazyFrame:
+        """Open the cells of some wells; files of other wells are not opened.
+
+        Args:
+            wells: What holds for them in the table `wells`, as in
+                `pl.col("Metadata_Compound") == "taxol"`.
+
+        Raises:
+            BadRun: As `table`, for the wells or the cells.
+        """
+        names = ("Metadata_Run", "Metadata_Plate", "Metadata_Well")
+        keys = [name for name in names if len(self.runs) > 1 or name != "Metadata_Run"]
+        chosen = self.wells.filter(wells).select(keys).collect()
+        some = self.cells.filter(_is_one_of(chosen.select(names[1:]).rows()))
+        return some.join(chosen.lazy(), on=keys, how="semi", maintain_order="left")
+
+    def parts(self, *, wells: int = 32) -> Iterator[pl.LazyFrame]:
+        """Open the cells a few wells at a time, for work whose memory is not to grow with them.
+
+        Args:
+            wells: How many wells a part has at most; a well is never divided.
+
+        Yields:
+            Tables as `cells`, by run, plate, row and column.
+
+        Raises:
+            BadRun: As `table`.
+        """
+        for run, frame in zip(self.runs, self._tables("cells"), strict=True):
+            places = stored(run.folder)
+            for start in range(0, len(places), wells):
+                yield frame.filter(_is_one_of(places[start : start + wells]))
+
+    def differences(self, table: str = "cells") -> pl.DataFrame:
+        """List how the runs differ, in settings and in a table's columns.
+
+        Args:
+            table: Its name.
+
+        Returns:
+            One row for each run and each thing that is not alike in all: `kind` ("setting" or
+            "column"), `name`, `Metadata_Run`, and `value`, the setting or the column's type,
+            null where the run has none. No rows where nothing differs.
+
+        Raises:
+            UnknownName: There is no such table.
+            BadRun: A run has not made it, or its file is cut short.
+        """
+        sections = lookup(TABLES, kind="table", name=table).sections
+        settings = compare.setting_differences(self.runs, sections=sections)
+        columns = compare.column_differences(_schemas(self._frames(table)))
+        found = (("setting", settings), ("column", columns))
+        return pl.concat([compare.as_table(kind, values) for kind, values in found])
+
+    def _tables(self, name: str) -> list[pl.LazyFrame]:
+        """The table of each run, alike in columns."""
+        sections = lookup(TABLES, kind="table", name=name).sections
+        if self.features == "same":
+            compare.check_settings(self.runs, sections=sections)
+        return _aligned(self._frames(name), table=name, features=self.features)
+
+    def _frames(self, table: str) -> dict[str, pl.LazyFrame]:
+        return {run.name: _scan(run, table) for run in self.runs}
 
 
-def open(folders: str | Path | Sequence[str | Path]) -> Screen:
-    """Open one run folder, or several of the same recipe as one screen.
+def open(
+    folders: str | Path | Sequence[str | Path],
+    *,
+    features: str = "same",
+    repeated_plates: bool = False,
+) -> Screen:
+    """Open one run folder, or several as one screen.
 
     Args:
         folders: What was `--out` of `profiler run`.
+        features: What to do with runs that differ: "same" refuses them; "common" takes the
+            columns that all have, "all" takes every column, null where a run has none. With
+            either, runs of different settings are one screen too: see `Screen.differences`.
+        repeated_plates: Whether a plate may be in several runs.
 
     Returns:
         The screen; only `run.json` was read.
 
     Raises:
-        BadRun: A folder is no run folder or of another version, or the runs were made by
-            different recipes, settings or weights.
+        BadRun: A folder is no run folder or of another version, the runs' cells were made with
+            different settings or weights, or a plate is in two runs.
+        UnknownName: `features` is none of the three.
     """
+    lookup(_FEATURES, kind="choice of features", name=features)
     paths = [Path(p) for p in ([folders] if isinstance(folders, str | Path) else folders)]
     if not paths:
         raise BadRun("No run folder was given. Give at least one that was --out of `profiler run`.")
     runs = tuple(Run(path, name, read_facts(path)) for path, name in _named(paths))
-    for other in runs[1:]:
-        _check_alike(runs[0], other)
-    return Screen(runs)
+    if features == "same":
+        compare.check_settings(runs, sections=CELL_SECTIONS)
+    if not repeated_plates:
+        compare.check_plates(runs)
+    return Screen(runs, features)
 
 
 def not_made(folder: Path, name: str) -> BadRun:
@@ -138,7 +297,8 @@ def not_made(folder: Path, name: str) -> BadRun:
     table = TABLES[name]
     command = table.command.format(out=folder)
     note = " (there are none without a plate map, the run's --layout)" if table.needs_layout else ""
-    return BadRun(f"{folder} has no {name} yet. Make them with: {command}{note}")
+    why = f" If a run leaves them out, the summary in {FACTS} says why." if table.optional else ""
+    return BadRun(f"{folder} has no {name} yet. Make them with: {command}{note}{why}")
 
 
 def _named(paths: list[Path]) -> list[tuple[Path, str]]:
@@ -148,33 +308,6 @@ def _named(paths: list[Path]) -> list[tuple[Path, str]]:
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     return list(zip(paths, names, strict=True))
-
-
-def _check_alike(first: Run, other: Run) -> None:
-    ours, theirs = _made_by(first.facts), _made_by(other.facts)
-    differing = sorted(
-        key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)
-    )
-    if differing:
-        key = "recipe" if "recipe" in differing else differing[0]
-        raise BadRun(
-            f"Runs {first.name} and {other.name} were made differently, so their numbers cannot "
-            f"be compared: {key} is {ours.get(key)!r} in one and {theirs.get(key)!r} in the "
-            "other. Open them apart, or run one again with the recipe of the other."
-        )
-
-
-def _made_by(facts: RunFacts) -> dict[str, Any]:
-    made = {"recipe": facts.recipe, "weights": facts.weights}
-    return made | _flat(facts.settings, prefix="settings")
-
-
-def _flat(table: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:
-    flat = {}
-    for key, value in table.items():
-        name = f"{prefix}.{key}"
-        flat |= _flat(value, prefix=name) if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 def _has(run: Run, name: str) -> bool:
@@ -199,18 +332,39 @@ def _file(run: Run, name: str) -> Path:
     return run.folder / TABLES[name].file
 
 
-def _concatenate(frames: Mapping[str, pl.LazyFrame], *, table: str) -> pl.LazyFrame:
-    schemas = {name: dict(frame.collect_schema()) for name, frame in frames.items()}
-    first, columns = next(iter(schemas.items()))
-    for name, schema in schemas.items():
-        odd = sorted({column for column, _ in columns.items() ^ schema.items()})
-        if odd:
-            raise BadRun(
-                f"The {table} of runs {first} and {name} differ in {len(odd)} columns, such as "
-                f"{', '.join(odd[:3])}. Open them apart, or run one again so that both have the "
-                "same features and plate map columns."
-            )
-    marked = [
-        frame.select(pl.lit(name).alias("Metadata_Run"), *columns) for name, frame in frames.items()
+def _schemas(frames: Mapping[str, pl.LazyFrame]) -> compare.Schemas:
+    return {name: frame.collect_schema() for name, frame in frames.items()}
+
+
+def _aligned(
+    frames: Mapping[str, pl.LazyFrame], *, table: str, features: str
+) -> list[pl.LazyFrame]:
+    """Give the tables of several runs the same columns, and the name of their run."""
+    if len(frames) == 1:
+        return list(frames.values())
+    schemas = _schemas(frames)
+    if features == "same":
+        compare.check_columns(schemas, table=table)
+    compare.check_types(schemas, table=table)
+    columns = _columns(schemas, features=features)
+    absent = {name: pl.lit(None).alias(name) for name in columns}
+    return [
+        frame.select(
+            pl.lit(run).alias("Metadata_Run"),
+            *(name if name in schemas[run] else absent[name] for name in columns),
+        )
+        for run, frame in frames.items()
     ]
-    return pl.concat(marked, how="vertical")
+
+
+def _is_one_of(wells: Sequence[tuple[str, str]]) -> pl.Expr:
+    keys = ("Metadata_Plate", "Metadata_Well")
+    places = pl.Series([dict(zip(keys, well, strict=True)) for well in wells], dtype=_PLACE)
+    return pl.struct(keys).is_in(places.implode())
+
+
+def _columns(schemas: compare.Schemas, *, features: str) -> list[str]:
+    every = list(dict.fromkeys(name for schema in schemas.values() for name in schema))
+    if features == "all":
+        return every
+    return [name for name in every if all(name in schema for schema in schemas.values())]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from profiler.store.atomic import replacing
 from profiler.store.schema import VERSION
 
 _READERS = 8  # threads: footers wait for the disk or the network, not for the processor
+_ROW_GROUP = 2**16  # rows that are read or skipped together
+# How polars skips files of a data lake. Not public: where it is gone, all footers are read.
+_CAN_SKIP = "_table_statistics" in signature(pl.scan_parquet).parameters
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,10 @@ class Footer:
     Attributes:
         level: Which table it is, such as "cells".
         parameters: How it was made.
-        rows: How many rows it holds.
     """
 
     level: str
     parameters: Mapping[str, Any]
-    rows: int
 
 
 def write_table(
@@ -57,10 +59,8 @@ def write_table(
         "profiler:level": level,
         "profiler:parameters": json.dumps(parameters, sort_keys=True, allow_nan=False),
     }
-    # Floats hardly repeat: a dictionary of them only costs time and space.
-    kind = {"compression": "zstd", "use_dictionary": _strings(arrow.schema)}
-    with replacing(path) as draft, pq.ParquetWriter(draft, arrow.schema, **kind) as writer:
-        writer.write_table(arrow)
+    with replacing(path) as draft, _writer(draft, table, arrow.schema) as writer:
+        writer.write_table(arrow, row_group_size=_ROW_GROUP)
         writer.add_key_value_metadata(footer)
 
 
@@ -71,14 +71,11 @@ def read_footer(path: Path) -> Footer:
         BadRun: The file is absent, cut short, of another program or of another version.
     """
     try:
-        found = pq.read_metadata(path)
+        found = pl.read_parquet_metadata(path)
     except FileNotFoundError as error:
         raise BadRun(f"{path} is not there. Run the command that makes it again.") from error
-    except (pa.ArrowException, OSError) as error:
-        raise BadRun(
-            f"{path} is not a whole Parquet file: it was cut short or overwritten ({error}). "
-            "Delete it and run again: only what is missing is computed."
-        ) from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(path, error) from error
     return _footer(path, found)
 
 
@@ -98,15 +95,56 @@ def scan_table(path: Path) -> pl.LazyFrame:
     return scan_checked([path])
 
 
-def scan_checked(paths: Sequence[Path]) -> pl.LazyFrame:
-    """Open files of one schema, whose footers have been read, as one lazy table."""
+def scan_checked(
+    paths: Sequence[Path], *, keys: Mapping[str, Sequence[str]] | None = None
+) -> pl.LazyFrame:
+    """Open files of one schema, whose footers have been read, as one lazy table.
+
+    Args:
+        paths: The files, at least one.
+        keys: Columns that have one value in each file, such as the plate, and that value for
+            each: a filter on them leaves the other files unopened.
+    """
     # Names are names: a bracket is not a pattern, and "a=b" in a folder is not a column.
-    return pl.scan_parquet(list(paths), glob=False, hive_partitioning=False)
+    options: dict[str, Any] = {"_table_statistics": _bounds(keys)} if keys and _CAN_SKIP else {}
+    return pl.scan_parquet(list(paths), glob=False, hive_partitioning=False, **options)
 
 
-def _footer(path: Path, found: pq.FileMetaData) -> Footer:
-    raw = {key.decode(): value for key, value in (found.metadata or {}).items()}
-    version = raw.get("profiler:version", b"").decode()
+def _bounds(keys: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """Least and greatest value of each column in each file, as polars wants to know it."""
+    bounds = [
+        expression
+        for name in keys
+        for expression in (
+            pl.col(name).alias(f"{name}_min"),
+            pl.col(name).alias(f"{name}_max"),
+            pl.lit(0, pl.UInt32).alias(f"{name}_nc"),  # nulls
+        )
+    ]
+    return pl.DataFrame(keys).select(pl.lit(None, pl.UInt32).alias("len"), *bounds)
+
+
+def _damaged(path: Path, reason: object) -> BadRun:
+    return BadRun(
+        f"{path} is not a whole Parquet file: it was cut short or overwritten ({reason}). "
+        "Delete it and run again: only what is missing is computed."
+    )
+
+
+def _writer(path: Path, table: pl.DataFrame | pa.Table, schema: pa.Schema) -> pq.ParquetWriter:
+    # Floats hardly repeat: a dictionary or the range of them only costs time and space. Arrow's
+    # own copy of the schema is half the footer of a wide table, and only polars' types need it.
+    kind: dict[str, Any] = {
+        "compression": "zstd",
+        "use_dictionary": [column.name for column in schema if _is_string(column.type)],
+        "write_statistics": [c.name for c in schema if not pa.types.is_floating(c.type)],
+        "store_schema": isinstance(table, pl.DataFrame),
+    }
+    return pq.ParquetWriter(path, schema, **kind)
+
+
+def _footer(path: Path, found: Mapping[str, str]) -> Footer:
+    version = found.get("profiler:version")
     if not version:
         raise BadRun(
             f"{path} is a Parquet file of another program: its footer has no profiler:version. "
@@ -117,17 +155,24 @@ def _footer(path: Path, found: pq.FileMetaData) -> Footer:
             f"{path} has store version {version}, and this program reads version {VERSION}. "
             "Use the program that wrote it, or choose another --out."
         )
-    parameters = json.loads(raw["profiler:parameters"])
-    return Footer(raw["profiler:level"].decode(), parameters, found.num_rows)
+    try:
+        return Footer(found["profiler:level"], json.loads(found["profiler:parameters"]))
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, f"its footer has no {error}") from error
 
 
 def _without_nan(table: pl.DataFrame | pa.Table) -> pa.Table:
-    if isinstance(table, pl.DataFrame):
-        return table.fill_nan(None).to_arrow()
-    frame = pl.DataFrame(pl.from_arrow(table))
-    return frame.fill_nan(None).to_arrow().cast(table.schema)
+    arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
+    columns = [_nan_is_null(arrow.column(i)) for i in range(arrow.num_columns)]
+    return pa.table(columns, schema=arrow.schema)
 
 
-def _strings(schema: pa.Schema) -> list[str]:
-    kinds = (pa.types.is_string, pa.types.is_large_string)
-    return [column.name for column in schema if any(kind(column.type) for kind in kinds)]
+def _nan_is_null(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    # By numpy, as NaN and null are to be one: several times faster than an if-else.
+    if not (pa.types.is_float32(column.type) or pa.types.is_float64(column.type)):
+        return column
+    return pa.array(column.to_numpy(), type=column.type, from_pandas=True)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

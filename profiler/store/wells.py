@@ -14,19 +14,13 @@ from plates.imageset import FieldKey
 from plates.pixels import FileStamp
 from profiler.store import inputs
 from profiler.store.atomic import is_draft
-from profiler.store.places import stored, well_path
+from profiler.store.index import makers
+from profiler.store.places import Well, stored, well_path, well_paths
 from profiler.store.schema import CELL_KEYS, FIELD_KEYS, FIELDS, cell_schema, image_schema
-from profiler.store.tables import (
-    Footer,
-    read_footer,
-    read_footers,
-    scan_checked,
-    write_table,
-)
+from profiler.store.tables import read_footer, read_footers, scan_checked, write_table
 
 _THREADS = 8  # resuming waits for the disk or the network, not for the processor
 
-Well: TypeAlias = tuple[str, str]  # plate, well
 Files: TypeAlias = Mapping[FieldKey, tuple[str, ...]]  # in the order they are read
 
 
@@ -115,7 +109,7 @@ def collect_fields(out: Path, wanted: Iterable[Well]) -> pl.DataFrame:
     Raises:
         BadRun: A well has no file, or one that cannot be read.
     """
-    paths = {well: well_path(out, *well) for well in wanted}
+    paths = well_paths(out, wanted, table="cells")
     lacking = [f"{plate} {well}" for (plate, well), path in paths.items() if not path.is_file()]
     if lacking:
         raise BadRun(
@@ -163,9 +157,12 @@ def _scan(out: Path, table: str) -> pl.LazyFrame:
             f"{out} has no {table} yet. Make them with: "
             f"profiler run PLATE --recipe RECIPE --out {out}"
         )
-    paths = [well_path(out, *well, table=table) for well in wells]
-    _check_uniform(out, dict(zip(wells, read_footers(paths), strict=True)))
-    return scan_checked(paths)
+    paths = well_paths(out, wells, table=table)
+    _check_uniform(out, makers(out, paths, table=table))
+    plates, names = zip(*wells, strict=True)
+    return scan_checked(
+        list(paths.values()), keys={"Metadata_Plate": plates, "Metadata_Well": names}
+    )
 
 
 def strays(out: Path, wanted: Collection[Well]) -> list[Well]:
@@ -214,14 +211,14 @@ def _is_current(out: Path, well: Well, *, files: Files, computed_by: str) -> boo
     return is_whole and inputs.are_unchanged(made["inputs"], files)
 
 
-def _check_uniform(out: Path, footers: Mapping[Well, Footer]) -> None:
+def _check_uniform(out: Path, made_by: Mapping[Well, str]) -> None:
     by_maker: dict[str, list[Well]] = {}
-    for well, footer in footers.items():
-        by_maker.setdefault(footer.parameters["computed_by"], []).append(well)
+    for well, maker in made_by.items():
+        by_maker.setdefault(maker, []).append(well)
     if len(by_maker) > 1:
         odd = min(by_maker.values(), key=len)
         raise BadRun(
-            f"{out} mixes cells of {len(by_maker)} settings: {len(odd)} of {len(footers)} wells, "
+            f"{out} mixes cells of {len(by_maker)} settings: {len(odd)} of {len(made_by)} wells, "
             f"such as {' '.join(odd[0])}, were computed otherwise than the rest. Run all plates "
             "and wells again to the end: only those are computed. Delete the files of wells that "
             "are no longer on the plate."

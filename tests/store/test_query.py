@@ -132,3 +132,66 @@ def test_file_that_goes_while_it_is_read(out, screen, monkeypatch):
     monkeypatch.setattr("profiler.store.query._mentioned", lambda *_: {"fields": frame})
     with pytest.raises(BadRun, match="went while the query was reading it"):
         query(screen, "SELECT * FROM fields")
+
+
+AREA, RATIO = "Nuclei_AreaShape_Area", "Cells_Intensity_Ratio_GFP"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "columns"),
+    [
+        ("Metadata_Site, COLUMNS('^Nuclei_.*_Area$')", ["Metadata_Site", AREA]),
+        ("COLUMNS('_GFP$')", [RATIO]),
+        (
+            "* EXCLUDE (Metadata_Plate, Metadata_Well, Metadata_QC_TouchesBorder, Metadata_Site)",
+            ["Metadata_ObjectNumber", AREA, RATIO],
+        ),
+        ("* ILIKE 'nuclei%'", [AREA]),
+    ],
+)
+def test_columns_by_pattern(screen, chosen, columns):
+    found = query(screen, f"SELECT {chosen} FROM cells")
+    assert found.columns == columns
+    assert found.height == 8
+
+
+def test_a_pattern_without_columns_is_refused(screen):
+    with pytest.raises(UnknownName, match=r"No column of cells matches '\^Nucleus_', a regular"):
+        query(screen, "SELECT Metadata_Site, COLUMNS('^Nucleus_') FROM cells")
+
+
+def test_a_pattern_in_a_comment_is_none(screen):
+    assert query(screen, "SELECT 1 AS one -- COLUMNS('^Nucleus_')").rows() == [(1,)]
+
+
+def test_a_file_damaged_inside_is_told_from_bad_sql(out):
+    path = out / "cells" / "P1" / "A02.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)
+    path.write_bytes(content)
+    with pytest.raises(BadRun, match="A file of cells is damaged inside"):
+        query(store.open(out), "SELECT sum(Nuclei_AreaShape_Area) AS area FROM cells")
+
+
+def test_a_filter_on_the_well_opens_no_other_well(out):
+    screen = store.open(out)
+    cells = screen.cells
+    (out / "cells" / "P1" / "A03.parquet").write_bytes(b"")
+    frame = pl.SQLContext({"cells": cells})
+    found = frame.execute("SELECT count(*) AS n FROM cells WHERE Metadata_Well = 'A02'").collect()
+    assert found.item() == 6
+    with pytest.raises(pl.exceptions.ComputeError):
+        frame.execute("SELECT count(Nuclei_AreaShape_Area) AS n FROM cells").collect()
+
+
+def test_several_runs_at_once(tmp_path, make_facts, make_well):
+    runs = [tmp_path / name for name in ("r1", "r2")]
+    for run, per_site in zip(runs, (3, 1), strict=True):
+        claim(run, facts=make_facts(plates=(run.name,)))
+        write_well(run, make_well(run.name, "A02", per_site=per_site), computed_by="c1")
+    found = query(
+        store.open(runs),
+        "SELECT Metadata_Run, count(*) AS n, max(COLUMNS('_Area$')) FROM cells "
+        "WHERE Nuclei_AreaShape_Area > 101 GROUP BY Metadata_Run ORDER BY 1",
+    )
+    assert found.rows() == [("r1", 5, 203.0), ("r2", 1, 201.0)]

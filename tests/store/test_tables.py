@@ -66,7 +66,7 @@ def test_arrow_table_keeps_its_schema(tmp_path):
 
 def test_footer_says_what_and_how(path):
     footer = read_footer(path)
-    assert (footer.level, footer.parameters, footer.rows) == ("wells", PARAMETERS, 3)
+    assert (footer.level, footer.parameters) == ("wells", PARAMETERS)
     assert read_footers([path, path]) == [footer, footer]
 
 
@@ -98,11 +98,23 @@ def test_cut_short_file_is_refused(path, keep):
         scan_table(path)
 
 
-def test_garbled_footer_is_refused(path):
-    content = bytearray(path.read_bytes())
-    content[-60:-8] = bytes(52)
+@pytest.mark.parametrize("where", range(0, 1000, 40))
+def test_garbled_file_is_refused_or_as_it_was(path, where):
+    before, content = scan_table(path).collect(), bytearray(path.read_bytes())
+    content[-where - 60 : -where - 8] = bytes(52)
     path.write_bytes(content)
-    with pytest.raises(BadRun, match="not a whole Parquet file"):
+    try:
+        after = scan_table(path).collect()
+    except (BadRun, pl.exceptions.PolarsError):
+        return
+    assert after.equals(before)  # what was hit is not ours: the name of the program, say
+
+
+def test_garbled_parameters_are_refused(path):
+    content = path.read_bytes()
+    assert content.count(b'"min": 3') == 1
+    path.write_bytes(content.replace(b'"min": 3', b'"min": ?'))
+    with pytest.raises(BadRun, match=r"wells\.parquet is not a whole Parquet file"):
         read_footer(path)
 
 
@@ -196,7 +208,7 @@ die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 if moment == "written":
     atomic._sync = die
 if moment == "open":
-    tables.pq.ParquetWriter.write_table = die
+    tables.pq.ParquetWriter.write_table = lambda *_, **__: die()
 tables.write_table(path, pl.DataFrame({"x": [9.0]}), level="wells", parameters={})
 if moment == "replaced":
     die()

@@ -75,6 +75,22 @@ def test_cells_are_written_in_the_contracts_order_and_schema(out, make_well):
     assert collect_fields(out, [WELL])["Metadata_Site"].to_list() == [1, 2]
 
 
+def test_a_wide_footer_holds_what_readers_use_and_no_more(out, make_well):
+    found = pa.parquet.read_metadata(write_well(out, make_well(), computed_by="c1"))
+    columns = [found.row_group(0).column(i) for i in range(found.num_columns)]
+    with_range = [c.path_in_schema for c in columns if c.is_stats_set]
+    assert with_range == cell_schema([]).names
+    assert (columns[1].statistics.min, columns[1].statistics.max) == ("B03", "B03")
+    assert b"ARROW:schema" not in found.metadata
+
+
+def test_a_large_well_is_read_in_row_groups(out, make_well):
+    tables = make_well(sites=1, per_site=70_000)
+    found = pa.parquet.read_metadata(write_well(out, tables, computed_by="c1"))
+    assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [65_536, 4_464]
+    assert scan_cells(out).collect().equals(tables.cells.fill_nan(None))
+
+
 def test_features_of_fields_come_back_by_site(out, make_well):
     tables = make_well()
     write_well(out, replace(tables, images=tables.images.reverse()), computed_by="c1")
@@ -169,7 +185,7 @@ def test_unchanged_well_is_finished(out, files):
 
 
 def test_unchanged_files_are_not_read(out, files, monkeypatch):
-    monkeypatch.setattr("profiler.store.inputs.read_file", lambda path: pytest.fail("was read"))
+    monkeypatch.setattr("plates.pixels.read_file", lambda path: pytest.fail("was read"))
     assert is_finished(out, files)
 
 

@@ -1,0 +1,150 @@
+"""Whether runs that are opened together may be one screen, and how they differ."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from plates.errors import BadRun
+from profiler.store.run import Run
+from profiler.store.schema import CELL_SECTIONS
+
+_MOST_NAMES = 3  # of columns in a message; `Screen.differences` has all
+
+Schemas: TypeAlias = Mapping[str, Mapping[str, Any]]  # run -> column of one table -> type
+
+
+def check_settings(runs: Sequence[Run], *, sections: Sequence[str] = CELL_SECTIONS) -> None:
+    """Check that runs were made alike, as far as some sections of the recipe say.
+
+    Raises:
+        BadRun: The weights or a setting differ; the message has the first and how to go on.
+    """
+    for name, values in setting_differences(runs, sections=sections).items():
+        first, odd = _odd_one(runs, values)
+        raise BadRun(
+            f"Runs {first.name} and {odd.name} were made differently, so their numbers cannot be "
+            f"compared: {name} is {values[first.name]!r} in one and {values[odd.name]!r} in the "
+            "other. Open them apart, run one again with the recipe of the other, or open them all "
+            'the same with features="common", where differences() lists what differs.'
+        )
+
+
+def check_plates(runs: Sequence[Run]) -> None:
+    """Check that no plate is in two runs.
+
+    Raises:
+        BadRun: One is: grouped by plate and well its cells would be mixed.
+    """
+    home: dict[str, str] = {}
+    for run in runs:
+        for plate in run.facts.plates:
+            if plate in home:
+                raise BadRun(
+                    f"Plate {plate} is in runs {home[plate]} and {run.name}, so grouping by plate "
+                    "and well would mix them. Open one of them, or say repeated_plates=True and "
+                    "group and join by Metadata_Run as well."
+                )
+            home[plate] = run.name
+
+
+def setting_differences(
+    runs: Sequence[Run], *, sections: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Find the settings that are not alike: name -> run -> value, None where a run has none."""
+    made = {run.name: _made_by(run, sections) for run in runs}
+    names = sorted({name for settings in made.values() for name in settings})
+    values = {name: {run: made[run].get(name) for run in made} for name in names}
+    return {name: found for name, found in values.items() if not _is_one(found.values())}
+
+
+def column_differences(schemas: Schemas) -> dict[str, dict[str, str | None]]:
+    """Find the columns that are not alike: name -> run -> type, None where a run has none."""
+    names = list(dict.fromkeys(name for schema in schemas.values() for name in schema))
+    kinds = {
+        name: {run: str(s[name]) if name in s else None for run, s in schemas.items()}
+        for name in names
+    }
+    return {name: found for name, found in kinds.items() if not _is_one(found.values())}
+
+
+def check_columns(schemas: Schemas, *, table: str) -> None:
+    """Check that a table has the same columns, of the same types, in all runs.
+
+    Raises:
+        BadRun: It has not; the message says how many only one of two runs has, and which.
+    """
+    first, columns = next(iter(schemas.items()))
+    for name, schema in schemas.items():
+        only_first = [column for column in columns if column not in schema]
+        only_other = [column for column in schema if column not in columns]
+        retyped = [c for c, kind in columns.items() if schema.get(c, kind) != kind]
+        if only_first or only_other or retyped:
+            raise BadRun(
+                f"The {table} of runs {first} and {name} differ: {_count(only_first)} only in "
+                f"{first}, {_count(only_other)} only in {name}, {_count(retyped)} of another "
+                'type. Open them with features="common" for the columns that all have, or with '
+                'features="all" for null where a run has none; '
+                f'differences("{table}") then lists them.'
+            )
+
+
+def check_types(schemas: Schemas, *, table: str) -> None:
+    """Check that each column could be one column: of one type, or of numbers in all runs.
+
+    Raises:
+        BadRun: A column is text in one run and a number in another, say.
+    """
+    for name, kinds in column_differences(schemas).items():
+        types = {schema[name] for schema in schemas.values() if name in schema} - {pl.Null()}
+        if len(types) > 1 and not all(kind.is_numeric() for kind in types):
+            found = ", ".join(f"{kind or 'absent'} in {run}" for run, kind in kinds.items())
+            raise BadRun(
+                f"Column {name} of {table} is {found}: it cannot be one column. Open the runs "
+                "apart, or run one again with a plate map whose columns are like the others'."
+            )
+
+
+def as_table(kind: str, differences: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
+    """Lay differences out, one row per name and run."""
+    rows = [
+        (kind, name, run, _text(value))
+        for name, values in differences.items()
+        for run, value in values.items()
+    ]
+    names = ("kind", "name", "Metadata_Run", "value")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+def _odd_one(runs: Sequence[Run], values: Mapping[str, Any]) -> tuple[Run, Run]:
+    first = runs[0]
+    return first, next(run for run in runs if values[run.name] != values[first.name])
+
+
+def _made_by(run: Run, sections: Sequence[str]) -> dict[str, Any]:
+    settings = {name: run.facts.settings.get(name) for name in sections}
+    return {"weights": run.facts.weights} | _flat(settings, prefix="settings")
+
+
+def _flat(table: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:
+    flat = {}
+    for key, value in table.items():
+        name = f"{prefix}.{key}"
+        flat |= _flat(value, prefix=name) if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _is_one(values: Iterable[Any]) -> bool:
+    return len({_text(value) for value in values}) == 1
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _count(names: Sequence[str]) -> str:
+    if not names:
+        return "no columns"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{len(names)} columns ({', '.join(names[:_MOST_NAMES])}{more})"
