@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 
 .PHONY: demo test lint docs clean
 
-demo: $(READY)            ## a synthetic 96-well plate with planted hits -> demo/report.html
+demo: $(READY)            ## a synthetic 96-well plate with planted hits -> demo/run/report.html
 	$(BIN)/profiler demo demo
 
 test: $(READY)            ## the whole test suite

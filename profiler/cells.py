@@ -19,6 +19,7 @@ from profiler.gather import FieldRow, WellGatherer, failed_row, field_row, wells
 from profiler.pictures import LABELS, Pictures, label_path, plate_limits
 from profiler.recipe import Recipe
 from profiler.request import PlateFields, Request
+from profiler.store.index import write_index
 from profiler.store.places import stored
 from profiler.store.run import FACTS, RunFacts, claim, discard
 from profiler.store.tables import write_table
@@ -37,7 +38,7 @@ def make_cells(
     program = compile_recipe(request.recipe)
     if request.replace and (request.out / FACTS).exists():
         discard(request.out)
-    claim(request.out, facts=_facts(request, plates.sets, program))
+    claim(request.out, facts=_facts(request, plates.sets, layout, program))
     sweep(request.out)
     _keep_layout(request, layout)
 
@@ -56,6 +57,7 @@ def make_cells(
     rows = collect_fields(request.out, stored(request.out))
     parameters = {"computed_by": program.computed_by}
     write_table(request.out / "fields.parquet", rows, level="fields", parameters=parameters)
+    write_index(request.out)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,9 @@ def _stray_notes(request: Request, wanted: Mapping[Well, Files]) -> tuple[str, .
     )
 
 
-def _facts(request: Request, sets: pl.DataFrame, program: FieldProgram) -> RunFacts:
+def _facts(
+    request: Request, sets: pl.DataFrame, layout: pl.DataFrame | None, program: FieldProgram
+) -> RunFacts:
     recipe: Recipe = request.recipe
     return RunFacts(
         recipe=recipe.name,
@@ -175,7 +179,7 @@ def _facts(request: Request, sets: pl.DataFrame, program: FieldProgram) -> RunFa
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
         device=device_name(),
         weights=program.weights,
-        layout=None if request.layout is None else _digest(request.layout.read_bytes()),
+        layout=None if layout is None else _digest(layout.write_csv().encode()),
         plates=tuple(sets["plate"].unique().sort()),
     )
 

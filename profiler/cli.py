@@ -17,6 +17,8 @@ app = typer.Typer(
     add_completion=False,
     help="From a night's screening plates to ranked hits.",
 )
+train = typer.Typer(no_args_is_help=True, help="Train networks on your own labels.")
+app.add_typer(train, name="train")
 
 Out = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `run`.")]
 Plates = Annotated[
@@ -34,6 +36,22 @@ class RankBy(StrEnum):
     profile = "profile"
 
 
+class Export(StrEnum):
+    """What a table can be exported for."""
+
+    anndata = "anndata"
+    csv = "csv"
+    copairs = "copairs"
+
+
+class Features(StrEnum):
+    """Which columns several runs have together."""
+
+    same = "same"
+    common = "common"
+    all = "all"
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to make it.")] = Path("demo"),
@@ -45,7 +63,7 @@ def demo(
     truth = show.make_plate(folder)
     draw(show.run(folder))
     typer.echo(show.compare(folder, truth))
-    _talk(f"Open {folder / 'report.html'} in a browser.")
+    _talk(f"Open {folder / show.RUN / 'report.html'} in a browser.")
 
 
 @app.command()
@@ -62,7 +80,12 @@ def run(
     plates: Plates,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make or go on with.")],
     recipe: RecipeName,
-    layout: Annotated[Path | None, typer.Option(help="Plate map: CSV or TSV.")] = None,
+    layout: Annotated[
+        Path | None, typer.Option(help="Plate map: CSV or TSV, or a folder by barcode.")
+    ] = None,
+    compounds: Annotated[
+        Path | None, typer.Option(help="What is known of the compounds: CSV or TSV.")
+    ] = None,
     wells: Annotated[str, typer.Option(help="Only these wells: A01,B02,...")] = "",
     save_labels: Annotated[bool, typer.Option("--save-labels", help="Keep label images.")] = False,
     replace: Annotated[
@@ -82,6 +105,7 @@ def run(
         out=out,
         recipe=load_recipe(recipe),
         layout=layout,
+        compounds=compounds,
         wells=chosen,
         save_labels=save_labels,
         replace=replace,
@@ -100,17 +124,54 @@ def segment(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the label TIFFs.")],
     model: Annotated[str, typer.Option(help="Shipped model, or a .safetensors file.")] = "nuclei",
     min_area: Annotated[int, typer.Option(min=1, help="Smallest nucleus, in pixels.")] = 25,
+    diameter: Annotated[
+        str, typer.Option(help="Width of nuclei in pixels, auto (estimated) or as-is.")
+    ] = "auto",
 ) -> None:
     """Find nuclei in every image of a FOLDER, and write one label TIFF for each."""
     from profiler.images import segment_folder
     from profiler.progress import draw_images
 
-    draw_images(segment_folder(folder, out, model=model, min_area_px=min_area), out=out)
+    wide = {"auto": "auto", "as-is": None}.get(diameter, diameter)
+    try:
+        wide = wide if wide in ("auto", None) else float(wide)
+    except ValueError:
+        raise typer.BadParameter(f"--diameter {diameter}: a number, auto or as-is") from None
+    done = segment_folder(folder, out, model=model, min_area_px=min_area, diameter_px=wide)
+    draw_images(done, out=out)
+
+
+@train.command()
+def segmenter(
+    data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Network to write, .safetensors.")],
+    start: Annotated[str | None, typer.Option("--from", help="Model to go on from.")] = None,
+    ignore: Annotated[int | None, typer.Option(help="Label of pixels nobody looked at.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 2000,
+    freeze: Annotated[
+        int, typer.Option(min=0, help="With --from: steps before the encoder learns.")
+    ] = 200,
+    rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
+    half: Annotated[bool, typer.Option("--bfloat16", help="Half precision, for GPUs.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same network.")] = 0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove an earlier network first.")
+    ] = False,
+) -> None:
+    """Train a nuclei network on DATA; an interrupted run goes on when started again."""
+    from profiler.progress import draw_training
+    from profiler.segment.training.step import Schedule
+    from profiler.segment.training.trainer import TrainRequest, train_segmenter
+
+    frozen = freeze if start else 0
+    schedule = Schedule(steps=steps, learning_rate=rate, frozen=frozen, bfloat16=half)
+    request = TrainRequest(data, out, start, ignore, schedule=schedule, seed=seed, replace=replace)
+    draw_training(train_segmenter(request))
 
 
 @app.command()
 def profile(run: Out) -> None:
-    """Make well profiles again from the cells of a RUN."""
+    """Make well profiles again from the cells of a RUN; `hits` and `phenotype` follow."""
     from profiler.pipeline import make_profiles
 
     with _held(run):
@@ -135,8 +196,33 @@ def hits(
 
 
 @app.command()
-def report(run: Out) -> None:
-    """Write the HTML page of a RUN again, and print where it is."""
+def phenotype(run: Out) -> None:
+    """Find clusters, a map, nearest phenotypes and mechanisms among the profiles of a RUN again."""
+    from profiler.pipeline import make_phenotypes
+
+    with _held(run):
+        _say(make_phenotypes(run).notes)
+
+
+@app.command()
+def report(
+    run: Out,
+    export: Annotated[
+        Export | None, typer.Option(help="Write one table for another program instead.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="File that --export makes.")] = None,
+    table: Annotated[str, typer.Option(help="Table that --export takes.")] = "profiles",
+) -> None:
+    """Write the HTML page of a RUN again, or one of its tables for another program."""
+    if export:
+        from profiler.export import export as write
+
+        if to is None:
+            raise typer.BadParameter("--export needs --to FILE")
+        written = write(run, to=export.value, path=to, table=table)
+        _say(written.notes)
+        typer.echo(written.path)
+        return
     from profiler.report import write_report
 
     with _held(run):
@@ -144,7 +230,15 @@ def report(run: Out) -> None:
 
 
 @app.command()
-def query(runs: Annotated[list[str], typer.Argument(metavar="RUN... SQL")]) -> None:
+def query(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN... SQL")],
+    features: Annotated[
+        Features, typer.Option(help="What to do with runs of different columns.")
+    ] = Features.same,
+    repeated_plates: Annotated[
+        bool, typer.Option("--repeated-plates", help="A plate may be in several runs.")
+    ] = False,
+) -> None:
     """Ask the tables of one or more RUNs a question in SQL; the answer is CSV on stdout."""
     from profiler.store.query import query as ask
     from profiler.store.screen import open as open_screen
@@ -152,7 +246,31 @@ def query(runs: Annotated[list[str], typer.Argument(metavar="RUN... SQL")]) -> N
     *folders, sql = runs
     if not folders:
         raise typer.BadParameter("expected one or more run folders, then an SQL statement")
-    _print_table(ask(open_screen(folders), sql))
+    screen = open_screen(folders, features=features.value, repeated_plates=repeated_plates)
+    _print_table(ask(screen, sql))
+
+
+class Store(StrEnum):
+    """What a plate can be written as."""
+
+    ome_zarr = "ome-zarr"
+    ome_zarr_04 = "ome-zarr-0.4"
+    hdf5 = "hdf5"
+
+
+@app.command()
+def convert(
+    plate: Annotated[str, typer.Argument(help="Plate folder, index file or fsspec address.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Store to make.")],
+    to: Annotated[Store, typer.Option(help="Its format.")] = Store.ome_zarr,
+) -> None:
+    """Write a PLATE anew as OME-Zarr (extra `zarr`) or HDF5; stdout lists the planes lost."""
+    from plates.convert import convert as events
+
+    for event in events(plate, out, to=to.value):
+        for lost in event.unread:
+            typer.echo(f"{event.key.well} site {event.key.site} {lost.channel}: {lost.message}")
+    _talk(f"Written: {out}.")
 
 
 @app.command()
@@ -222,8 +340,9 @@ def _print_table(table) -> None:
     """Print a polars frame in full as CSV; lists become words."""
     import polars as pl
 
-    lists = [name for name, kind in table.schema.items() if kind == pl.List(pl.String)]
-    typer.echo(table.with_columns(pl.col(lists).list.join(" ")).write_csv(), nl=False)
+    lists = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
+    words = pl.col(lists).cast(pl.List(pl.String)).list.join(" ")
+    typer.echo(table.with_columns(words).write_csv(), nl=False)
 
 
 if __name__ == "__main__":

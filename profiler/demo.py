@@ -1,6 +1,5 @@
 """The first thing a visitor sees: a plate whose hits are known, and what the engine makes of it."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from profiler.recipe import load_recipe
 from profiler.request import Request
 from profiler.store.screen import open as open_screen
 
-PLATE, RUN, REPORT = "plate", "run", "report.html"
+PLATE, RUN = "plate", "run"
 
 
 def make_plate(folder: Path) -> PlateTruth:
@@ -22,7 +21,7 @@ def make_plate(folder: Path) -> PlateTruth:
 
 
 def run(folder: Path) -> Iterator[Event]:
-    """Run the plate into `folder/run`, and copy its report to `folder/report.html`."""
+    """Run the plate into `folder/run`; the report there links to the tables beside it."""
     plate = folder / PLATE
     request = Request(
         plates=(plate,),
@@ -31,7 +30,6 @@ def run(folder: Path) -> Iterator[Event]:
         layout=plate / "platemap.csv",
     )
     yield from run_pipeline(request)
-    shutil.copy(folder / RUN / REPORT, folder / REPORT)
 
 
 def compare(folder: Path, truth: PlateTruth) -> str:

@@ -25,7 +25,7 @@ from profiler.segment.decode import DecodeConfig
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 
 MOST_LEVELS = 65_535
-CELLS_VERSION = "2"  # raised when the same recipe gives other numbers than before
+CELLS_VERSION = "3"  # raised when the same recipe gives other numbers than before
 
 
 class FieldResult(NamedTuple):
@@ -141,6 +141,7 @@ def _segment_config(recipe: Recipe) -> SegmentConfig:
         nuclei_channel=stains.index(wanted.nuclei),
         cells_channel=stains.index(wanted.cells or wanted.nuclei),
         model=wanted.model,
+        diameter_px=wanted.diameter_px,
         decode=DecodeConfig(min_area_px=wanted.min_nucleus_area_px),
         cells=CellsConfig(
             **wanted.model_dump(include=set(CellsConfig.__dataclass_fields__)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +26,12 @@ class ImageDone(NamedTuple):
 
 
 def segment_folder(
-    folder: Path, out: Path, *, model: str = "nuclei", min_area_px: int = 25
+    folder: Path,
+    out: Path,
+    *,
+    model: str = "nuclei",
+    min_area_px: int = 25,
+    diameter_px: float | Literal["auto"] | None = "auto",
 ) -> Iterator[ImageDone]:
     """Find nuclei in every image of a folder.
 
@@ -35,6 +40,8 @@ def segment_folder(
         out: Folder for `<image name>.tif` label images.
         model: Shipped model, or a .safetensors file.
         min_area_px: Smaller objects are specks.
+        diameter_px: How wide nuclei are, for the network to see them at the size it knows; "auto"
+            estimates it image by image, None leaves images as they are.
 
     Raises:
         BadPlate: The folder holds no images, two that would share a label image, or
@@ -44,7 +51,9 @@ def segment_folder(
     images = _images(folder)
     _check_out(out, images)
     keep_compiled_programs()
-    config = SegmentConfig(model=model, decode=DecodeConfig(min_area_px=min_area_px))
+    config = SegmentConfig(
+        model=model, diameter_px=diameter_px, decode=DecodeConfig(min_area_px=min_area_px)
+    )
     segmenter = load_segmenter(config)
     broken: list[BadImage] = []
     for path in images:

@@ -1,4 +1,4 @@
-"""The whole flow, top to bottom: plates in, cells, profiles, hits and a report out.
+"""The whole flow, top to bottom: plates in, cells, profiles, hits, phenotypes and a report out.
 
 Every function is a stage and can be run alone; nothing is computed here. The stages after
 the cells read Parquet and need no JAX, so the one that does is imported where it is used.
@@ -13,25 +13,33 @@ import polars as pl
 
 from plates.errors import BadPlate, NoControls
 from profiler.events import Event, Finished, StageDone
-from profiler.hits import Hits as HitTables
 from profiler.hits import call_hits
+from profiler.phenotype import Clustering, Settings, find_phenotypes
 from profiler.profile import (
     aggregate,
     annotate,
+    consensus,
     feature_columns,
-    is_role,
-    lost_features,
-    robust_z,
+    process,
 )
 from profiler.recipe import Recipe, parse_recipe
 from profiler.report import write_report
-from profiler.request import Request, find_fields, find_layout
+from profiler.request import Request, check_recipe, find_fields, find_layout
 from profiler.store.lock import locked
 from profiler.store.run import check, read_facts, write_facts
+from profiler.store.schema import TABLES
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import scan_table, write_table
+from profiler.summary import all_failed, count_fields, tell_hits
 
-DERIVED = ("wells", "profiles", "statistics", "curves", "hits", "compounds")
+NOT_DERIVED = ("cells", "images", "fields")
+DERIVED = tuple(name for name in TABLES if name not in NOT_DERIVED)
+HITS = ("statistics", "positions", "curves", "hits", "compounds", "activity", "replicates")
+WELL = ("Metadata_Plate", "Metadata_Well")
+PHENOTYPES = (
+    "map", "clusters", "enrichment", "neighbours", "subpopulations", "kinds", "mechanisms",
+    "accuracy",
+)  # fmt: skip
 
 
 def run(request: Request) -> Iterator[Event]:
@@ -45,8 +53,10 @@ def run(request: Request) -> Iterator[Event]:
     """
     from profiler.cells import make_cells
 
+    check_recipe(request.recipe)
     plates = find_fields(request)
-    layout = find_layout(request, plates.sets)
+    layout, notes = find_layout(request, plates.sets)
+    plates = plates._replace(notes=(*plates.notes, *notes))
     if not request.replace:
         check(request.out, recipe=request.recipe.name)
     with locked(request.out):
@@ -65,13 +75,13 @@ def analyse(out: Path, *, is_whole: bool = True) -> Iterator[Event]:
         BadPlate: No field of the run could be used.
         NoControls: The plate map's negative controls are missing or failed.
     """
-    summary: dict[str, Any] = count_fields(scan_table(out / "fields.parquet").collect())
-    for name in DERIVED:  # what a failing stage leaves must not pass for this run's
-        (out / f"{name}.parquet").unlink(missing_ok=True)
+    fields = scan_table(out / "fields.parquet").collect()
+    summary: dict[str, Any] = count_fields(fields)
+    _forget(out, DERIVED)  # what a failing stage leaves must not pass for this run's
     try:
         if not summary["fields_ok"] + summary["fields_empty"]:
-            raise BadPlate(_all_failed(out))
-        for stage in (make_profiles, make_hits):
+            raise BadPlate(all_failed(fields, out=str(out)))
+        for stage in (make_profiles, make_hits, make_phenotypes):
             done = stage(out) if is_whole else _without_controls(stage, out)
             summary |= {done.name: list(done.notes)} | dict(done.found)
             yield done
@@ -83,29 +93,34 @@ def analyse(out: Path, *, is_whole: bool = True) -> Iterator[Event]:
 
 
 def make_profiles(out: Path) -> StageDone:
-    """Write `wells.parquet` and, where there is a plate map, `profiles.parquet`."""
+    """Write `wells`, and where there is a plate map `profiles`, `selected` and `consensus`."""
     settings = _recipe(out).profile
-    cells = open_screen(out).cells
-    if settings.exclude_border:
-        cells = cells.filter(~pl.col("Metadata_QC_TouchesBorder"))
     fields, layout = scan_table(out / "fields.parquet").collect(), _layout(out)
 
-    medians = aggregate(cells, how=settings.aggregate)
-    wells, coverage = annotate(medians, fields=fields, layout=layout)
-    write_table(out / "wells.parquet", wells, level="wells", parameters=settings.model_dump())
+    summaries = pl.concat([aggregate(part, how=settings.aggregate) for part in _parts(out)])
+    wells, coverage = annotate(summaries.sort(WELL), fields=fields, layout=layout)
+    how = settings.model_dump(mode="json")
+    summarised = {name: how[name] for name in ("aggregate", "exclude_border")}
+    write_table(out / "wells.parquet", wells, level="wells", parameters=summarised)
     notes = tuple(coverage.sentences())
     if layout is None:
         return StageDone("profiles", (*notes, "Without a plate map wells are not normalised."))
 
-    how = {"features": feature_columns(wells), "reference": is_role("negative")}
-    profiles, lost = robust_z(wells, **how), lost_features(wells, **how)
-    parameters = {"method": "robust_z", "reference": "negative", "within": "Metadata_Plate"}
-    write_table(out / "profiles.parquet", profiles, level="profiles", parameters=parameters)
-    return StageDone("profiles", (*notes, *_tell_lost(lost)))
+    made = process(wells, features=feature_columns(wells), steps=settings.steps)
+    agreed = consensus(made.selected, features=made.features, how=settings.consensus)
+    steps = how["steps"]
+    for name, table, parameters in (
+        ("profiles", made.profiles, {"steps": steps[: made.n_profile_steps]}),
+        ("selected", made.selected, {"steps": steps}),
+        ("consensus", agreed, {"steps": steps, "consensus": settings.consensus}),
+    ):
+        parameters = summarised | parameters
+        write_table(out / f"{name}.parquet", table, level=name, parameters=parameters)
+    return StageDone("profiles", (*notes, *made.notes))
 
 
 def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDone:
-    """Write `statistics`, `curves`, `hits` and `compounds.parquet`.
+    """Write the tables of `HITS`.
 
     Args:
         out: The run folder.
@@ -115,12 +130,45 @@ def make_hits(out: Path, *, changes: Mapping[str, Any] | None = None) -> StageDo
         return StageDone("hits", ("Without a plate map there are no controls, and no hits.",))
     settings = _recipe(out, hits=changes or {}).hits.model_dump()
     screen = open_screen(out)
-    hits = call_hits(screen.wells.collect(), screen.profiles.collect(), **settings)
+    tables = (screen.wells, screen.profiles, screen.selected)
+    wells, profiles, selected = (table.collect() for table in tables)
+    hits = call_hits(wells, profiles, selected=selected, **settings)
     parameters = settings | {"readout": hits.readout, "rank_by": hits.ranked_by}
-    for name in ("statistics", "curves", "hits", "compounds"):
-        write_table(out / f"{name}.parquet", getattr(hits, name), level=name, parameters=parameters)
+    _write(out, HITS, hits, parameters=parameters)
     found = {"readout": hits.readout, "best_readout": hits.best, "ranked_by": hits.ranked_by}
-    return StageDone("hits", _tell_hits(hits), found)
+    return StageDone("hits", tuple(tell_hits(hits)), found)
+
+
+def make_phenotypes(out: Path) -> StageDone:
+    """Write those tables of `PHENOTYPES` that the run is large enough for."""
+    if _layout(out) is None:
+        return StageDone("phenotypes", ("Without a plate map there is nothing to compare.",))
+    settings, screen = _recipe(out).phenotype, open_screen(out)
+    found = find_phenotypes(
+        screen.selected.collect(),
+        cells=_that_count(screen.cells, out) if settings.subpopulations else None,
+        settings=Settings(
+            seed=settings.seed,
+            wells=Clustering(settings.clustering),
+            n_neighbours=settings.neighbours,
+            labels=settings.labels,
+        ),
+    )
+    _write(out, PHENOTYPES, found, parameters=settings.model_dump())
+    return StageDone("phenotypes", tuple(note.text for note in found.notes))
+
+
+def _write(out: Path, names: tuple[str, ...], tables: Any, *, parameters: Mapping) -> None:
+    """Write the tables that were made, and leave none of an earlier time beside them."""
+    _forget(out, names)
+    for name in names:
+        if (table := getattr(tables, name)) is not None:
+            write_table(out / f"{name}.parquet", table, level=name, parameters=parameters)
+
+
+def _forget(out: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (out / f"{name}.parquet").unlink(missing_ok=True)
 
 
 def _without_controls(stage: Callable[[Path], StageDone], out: Path) -> StageDone:
@@ -131,49 +179,14 @@ def _without_controls(stage: Callable[[Path], StageDone], out: Path) -> StageDon
         return StageDone(stage.__name__.removeprefix("make_"), (str(lack),))
 
 
-def count_fields(fields: pl.DataFrame) -> dict[str, Any]:
-    """Count fields by what became of them, for the summary."""
-    status = fields["Metadata_QC_Status"]
-    empty, good = int((status == "no_cells").sum()), int((status == "ok").sum())
-    codes = fields.filter(~status.is_in(["ok", "no_cells"]))["Metadata_QC_Status"].value_counts()
-    return {
-        "wells": fields.select("Metadata_Plate", "Metadata_Well").n_unique(),
-        "fields": fields.height,
-        "fields_ok": good,
-        "fields_empty": empty,
-        "fields_failed": dict(sorted(codes.iter_rows())),
-        "cells": int(fields["Metadata_Object_Count"].sum()),
-        "seconds_per_field": fields.filter(status == "ok")["Metadata_Seconds"].median(),
-        "measure_seconds_per_field": fields.filter(status == "ok")[
-            "Metadata_Seconds_Measure"
-        ].median(),
-    }
+def _parts(out: Path) -> Iterator[pl.LazyFrame]:
+    """The cells that count, a few wells at a time: the memory needed is theirs."""
+    yield from (_that_count(part, out) for part in open_screen(out).parts())
 
 
-def _tell_hits(hits: HitTables) -> tuple[str, ...]:
-    """Say what was found: how good the assay is, and how many hits."""
-    quality = hits.statistics.filter(pl.col("readout").is_in([hits.readout, hits.best]))
-    columns = ("Metadata_Plate", "readout", "z_prime")
-    rows = quality.drop_nulls("z_prime").select(columns).iter_rows()
-    lines = [f"{plate}: Z' {z:.2f} of {name}" for plate, name, z in rows]
-    found = hits.compounds.filter((pl.col("Metadata_Role") == "treatment") & pl.col("is_hit"))
-    names = ", ".join(found["Metadata_Compound"]) or "none"
-    return (*lines, f"{found.height} compounds are hits, ranked by {hits.ranked_by}: {names}")
-
-
-def _tell_lost(lost: pl.DataFrame) -> Iterator[str]:
-    """Say which features have no value after normalisation on a plate, and why."""
-    why = {
-        "no_spread": "the negative controls do not vary in them",
-        "no_reference": "no negative control has a value",
-        "infinite": "some wells are infinite",
-    }
-    for key, features in lost.group_by("Metadata_Plate", "reason", maintain_order=True):
-        plate, reason = map(str, key)
-        names = features["feature"].to_list()
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        listed = f"{', '.join(names[:3])}{more}"
-        yield f"{plate}: {len(names)} features are null, as {why[reason]}: {listed}."
+def _that_count(cells: pl.LazyFrame, out: Path) -> pl.LazyFrame:
+    is_cut = pl.col("Metadata_QC_TouchesBorder")
+    return cells.filter(~is_cut) if _recipe(out).profile.exclude_border else cells
 
 
 def _recipe(out: Path, *, hits: Mapping[str, Any] | None = None) -> Recipe:
@@ -186,12 +199,3 @@ def _recipe(out: Path, *, hits: Mapping[str, Any] | None = None) -> Recipe:
 def _layout(out: Path) -> pl.DataFrame | None:
     path = out / "layout.parquet"
     return scan_table(path).collect() if path.is_file() else None
-
-
-def _all_failed(out: Path) -> str:
-    fields = scan_table(out / "fields.parquet").collect()
-    return (
-        f"None of the {fields.height} fields could be used, so there is nothing to profile. "
-        f"The first: {fields['Metadata_QC_Reason'][0]} All reasons are in {out}/fields.parquet "
-        "and the report."
-    )

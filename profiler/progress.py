@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from profiler.events import Event, FieldsDone, Finished, Planned, StageDone
+from profiler.segment.training.events import Learnt, Started, Trained, TrainEvent, Validated
 
 talk = Console(stderr=True, highlight=False)  # stdout is for data
 
@@ -38,6 +39,26 @@ def draw_images(done: Iterable[tuple[str, int, int]], *, out: Path) -> None:
             rate = f"{_rate(bar, task, 0)}  {name}: {count}"
             bar.update(task, advance=1, total=total, visible=True, rate=rate)
         _tell(bar, (f"{images} images, {nuclei:,} nuclei. Label images are in {out}.",))
+
+
+def draw_training(events: Iterable[TrainEvent]) -> None:
+    """Consume a training run's events, drawing them."""
+    with _bar("steps") as bar:
+        task = bar.add_task("training", total=None, rate="")
+        for event in events:
+            match event:
+                case Started():
+                    bar.update(task, total=event.steps, completed=event.step)
+                    _tell(bar, (f"{event.images} images to learn from, {event.apart} kept apart.",))
+                case Learnt():
+                    loss = f"loss {event.foreground:.3f} + {event.distance:.3f}"
+                    bar.update(task, completed=event.step, rate=loss)
+                case Validated():
+                    best = ", best so far, saved" if event.is_best else ""
+                    ap, f1 = event.average_precision, event.f1
+                    _tell(bar, (f"step {event.step}: AP {ap:.3f}, F1@.5 {f1:.3f}{best}",))
+                case Trained():
+                    _tell(bar, (f"{event.out}, from step {event.step}: {event.reason}.",))
 
 
 def _bar(unit: str) -> Progress:

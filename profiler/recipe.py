@@ -28,14 +28,16 @@ class Images(_Model):
         reader: A reader's name, or "auto".
         pattern: For the `pattern` reader: a built-in pattern's name or a regular expression.
         channels: Stain -> channel as the reader names it; the order is the order of features.
-        projection: How z-stacks become planes.
+        projection: How z-stacks become planes; "focus" takes the sharpest.
+        z: Take this plane of every stack alone.
         timepoint: Which one, where there are several.
     """
 
     reader: str = "auto"
     pattern: str | None = None
     channels: dict[str, str]
-    projection: Literal["max", "mean", "none"] = "max"
+    projection: Literal["max", "mean", "focus", "none"] = "max"
+    z: int | None = None
     timepoint: int | None = None
 
 
@@ -44,6 +46,8 @@ class Segment(_Model):
 
     Attributes:
         model: Shipped network, or the path of a .safetensors file.
+        diameter_px: How wide nuclei are, so that the network sees them at the size it knows; "auto"
+            estimates it field by field; by default fields are left as they are.
         nuclei: Nuclear stain.
         cells: Stain that cells are seen in; by default the nuclear one.
         method: "propagation" over the cell stain, or a "ring" around the nucleus.
@@ -59,6 +63,7 @@ class Segment(_Model):
     """
 
     model: str = "nuclei"
+    diameter_px: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
     nuclei: str = "DNA"
     cells: str | None = None
     method: Literal["propagation", "ring"] = "propagation"
@@ -110,10 +115,23 @@ class Profile(_Model):
     Attributes:
         aggregate: What stands for a well's cells.
         exclude_border: Leave out cells whose nucleus touches the field's border.
+        steps: What is done to the wells, in order, as `profiler.profile.process` reads it:
+            [[profile.steps]] step = "normalise" | "correct" | "select", with its options.
+            `profiles.parquet` is what the steps before the first selection give,
+            `selected.parquet` what all of them give.
+        consensus: What stands for the replicates of a treatment.
     """
 
     aggregate: Literal["median", "mean"] = "median"
     exclude_border: bool = False
+    steps: tuple[dict[str, Any], ...] = (
+        {"step": "normalise", "method": "mad_robustize", "reference": "negative"},
+        {
+            "step": "select",
+            "steps": ["drop_na_columns", "variance_threshold", "correlation_threshold"],
+        },
+    )
+    consensus: Literal["median", "mean", "modz"] = "median"
 
 
 class Hits(_Model):
@@ -133,6 +151,25 @@ class Hits(_Model):
     toxic_below: float = Field(default=0.5, ge=0, le=1)
 
 
+class Phenotype(_Model):
+    """How phenotypes are looked for among wells and cells.
+
+    Attributes:
+        clustering: How wells are clustered; their number is the largest that is stable.
+        subpopulations: Whether kinds of cells are looked for, too.
+        neighbours: How many of the treatments most like it are listed for each.
+        labels: Kind of label -> its column of the plate map, as MOA = "Metadata_Mechanism"; by
+            default the usual names of compound, MOA and target.
+        seed: Decides all that is left to chance.
+    """
+
+    clustering: Literal["leiden", "kmeans", "hdbscan"] = "leiden"
+    subpopulations: bool = True
+    neighbours: int = Field(default=10, ge=1)
+    labels: dict[str, str] | None = None
+    seed: int = Field(default=0, ge=0)
+
+
 class Recipe(_Model):
     """All stages of a run."""
 
@@ -143,6 +180,7 @@ class Recipe(_Model):
     measure: Measure = Measure()
     profile: Profile = Profile()
     hits: Hits = Hits()
+    phenotype: Phenotype = Phenotype()
 
     def cells_key(self) -> str:
         """Hash of every setting that the cells depend on, hexadecimal."""

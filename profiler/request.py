@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from plates.errors import BadPlate, NoControls, lookup
+from plates.errors import BadLayout, BadPlate, NoControls, lookup
 from plates.imageset import image_sets
 from plates.layout import read_layout
 from plates.readers import scan, unused_images
 from plates.well import parse_well
+from profiler.profile.barcodes import FILE as BARCODES
+from profiler.profile.barcodes import read_plate_maps
 from profiler.profile.compounds import check_compounds
+from profiler.profile.describe import describe, read_compounds
+from profiler.profile.steps import check_steps
 from profiler.recipe import Recipe
 
 
@@ -24,7 +28,9 @@ class Request:
         plates: Plate folders, or index files such as LoadData CSVs.
         out: Run folder.
         recipe: How.
-        layout: Plate map; without one there are cells and wells, but no hits.
+        layout: Plate map, or a folder with `barcode_platemap.csv` and the maps of many plates;
+            without one there are cells and wells, but no hits.
+        compounds: Table of what is known of the compounds.
         wells: Only these; all of them by default.
         save_labels: Whether label images are kept.
         replace: Whether an earlier run in `out` is removed first.
@@ -35,6 +41,7 @@ class Request:
     out: Path
     recipe: Recipe
     layout: Path | None = None
+    compounds: Path | None = None
     wells: tuple[str, ...] = ()
     save_labels: bool = False
     replace: bool = False
@@ -65,7 +72,7 @@ def find_fields(request: Request) -> PlateFields:
     images = request.recipe.images
     planes = {f: scan(f, reader=images.reader, pattern=images.pattern) for f in request.plates}
     _check_names(planes)
-    options = {"channels": images.channels, "timepoint": images.timepoint}
+    options = {"channels": images.channels, "timepoint": images.timepoint, "z": images.z}
     sets = pl.concat([image_sets(table, **options) for table in planes.values()])
     notes = tuple(filter(None, (_unused(folder, table) for folder, table in planes.items())))
     if not request.wells:
@@ -75,19 +82,52 @@ def find_fields(request: Request) -> PlateFields:
     return PlateFields(sets, sets.filter(pl.col("well").is_in(asked)), notes)
 
 
-def find_layout(request: Request, sets: pl.DataFrame) -> pl.DataFrame | None:
+class PlateMap(NamedTuple):
+    """What the wells hold, if that was said, and what a person should know of it."""
+
+    layout: pl.DataFrame | None
+    notes: tuple[str, ...] = ()
+
+
+def find_layout(request: Request, sets: pl.DataFrame) -> PlateMap:
     """Read the plate map, and refuse one that could not give hits after a night's computing.
 
     Raises:
         BadLayout: It cannot be read, or names a well twice, or a compound in two ways.
         NoControls: It has no negative controls, in all or on one of the plates.
     """
+    if request.layout is None and request.compounds is not None:
+        raise BadLayout(
+            f"{request.compounds} describes compounds, and no plate map says where they are. "
+            "Give one with --layout."
+        )
     if request.layout is None:
-        return None
-    layout = read_layout(request.layout)
+        return PlateMap(None)
+    layout, notes = _read_layout(request.layout)
+    if request.compounds is not None:
+        described = describe(layout, read_compounds(request.compounds))
+        layout, notes = described.wells, (*notes, *described.sentences())
     check_compounds(layout)
     _check_controls(layout, plates=sets["plate"].unique().sort().to_list(), path=request.layout)
-    return layout
+    return PlateMap(layout, notes)
+
+
+def _read_layout(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    folder = path.parent if path.name == BARCODES else path
+    if not folder.is_dir():
+        return read_layout(path), ()
+    found = read_plate_maps(folder)
+    return found.layout, tuple(found.sentences())
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse steps that could not be run after a night's computing.
+
+    Raises:
+        UnknownName: A step does not exist.
+        BadRecipe: A step has no such option.
+    """
+    check_steps(recipe.profile.steps)
 
 
 def _unused(folder: Path, planes: pl.DataFrame) -> str | None:

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "field", "images")}
 DEVICE |= {"profiler.doctor"}
-LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.report"}
+LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.phenotype"}
+LAPTOP |= {"profiler.report", "profiler.export"}
 MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "plates": set(),
     "profiler.shapes": set(),
@@ -22,24 +23,28 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.store": {"plates"},
     "profiler.profile": {"plates"},
     "profiler.hits": {"plates", "profiler.profile"},
+    "profiler.phenotype": {"plates", "profiler.profile"},
+    "profiler.export": {"plates", "profiler.profile", "profiler.store"},
     "profiler.report": {"plates", "profiler.profile", "profiler.hits", "profiler.store"},
+    "profiler.summary": {"profiler.hits"},
     "profiler.field": {"profiler.recipe", "profiler.segment", "profiler.measure"},
     "profiler.gather": {"plates", "profiler.field", "profiler.store"},
     "profiler.pictures": {"plates", "profiler.field", "profiler.report", "profiler.store"},
     "profiler.cells": {"plates", "profiler.events", "profiler.field", "profiler.gather"}
     | {"profiler.pictures", "profiler.recipe", "profiler.request", "profiler.store"},
     "profiler.images": {"plates", "profiler.field", "profiler.pictures", "profiler.segment"},
-    "profiler.progress": {"profiler.events"},
+    "profiler.progress": {"profiler.events", "profiler.segment"},
     "profiler.overview": {"plates", "profiler.recipe"},
     "profiler.models": {"profiler.segment"},
     "profiler.doctor": {"plates", "profiler.field", "profiler.segment"},
     "profiler.demo": {"plates", "profiler.events", "profiler.pipeline", "profiler.recipe"}
     | {"profiler.request", "profiler.store"},
     "profiler.pipeline": {"plates", "profiler.cells", "profiler.events", "profiler.recipe"}
-    | {"profiler.request"}
-    | LAPTOP,
+    | {"profiler.request", "profiler.summary"}
+    | (LAPTOP - {"profiler.export"}),
 }
 SLOW = ("jax", "flax", "polars", "pyarrow", "numpy", "scipy", "numba", "matplotlib", "sklearn")
+SLOW += ("umap", "graspologic_native")
 
 
 def imports(source: str) -> set[str]:
@@ -90,7 +95,8 @@ def test_the_command_line_waits_for_nothing():
 
 
 @pytest.mark.parametrize(
-    "module", ["profiler.pipeline", "profiler.store.query", "profiler.report", "profiler.hits"]
+    "module",
+    [*sorted(LAPTOP), "profiler.pipeline", "profiler.store.query", "profiler.progress"],
 )
 def test_the_stages_after_the_cells_load_no_jax(module):
     assert "jax" not in loaded_by(f"import {module}")
