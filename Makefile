@@ -10,7 +10,7 @@ demo: $(READY)            ## a synthetic 96-well plate with planted hits -> demo
 	$(BIN)/profiler demo demo
 
 test: $(READY)            ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY)            ## format, style and types
 	$(BIN)/ruff format --check .

@@ -386,11 +386,7 @@ def test_image_columns_are_jumps(reference_folder):
     jump = set((reference_folder / "jump_feature_columns.txt").read_text().split())
     stains = ("DNA", "RNA", "AGP", "Mito", "ER")
     columns = plan_of(INTENSITY, QUALITY, stains=stains).image_columns
-    wanted = {
-        name.replace("__", "_")  # JUMP's pipeline names two backgrounds so
-        for name in jump
-        if name.startswith(("Image_Intensity", "Image_ImageQuality"))
-    }
+    wanted = {n for n in jump if n.startswith(("Image_Intensity", "Image_ImageQuality"))}
     extra = {
         f"Image_ImageQuality_ThresholdOtsu_Orig{stain}_{kind}"
         for stain in stains
