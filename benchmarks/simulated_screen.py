@@ -20,7 +20,6 @@ from scipy import stats
 
 from plates.well import FORMATS, plate_wells
 from profiler.hits import activity, average_precision, mean_average_precision
-from profiler.hits.fdr import q_values
 from profiler.profile import (
     feature_columns,
     is_role,
@@ -28,6 +27,7 @@ from profiler.profile import (
     position_means,
     robust_z,
 )
+from profiler.profile.fdr import q_values
 
 COMPOUNDS, ACTIVE, REPLICATES, FEATURES, CONTROLS = 10_000, 100, 4, 60, 32
 SIZE = (0.4, 1.2)  # of an effect, in sds of a feature

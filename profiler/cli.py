@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -172,10 +173,10 @@ def segmenter(
 @app.command()
 def profile(run: Out) -> None:
     """Make well profiles again from the cells of a RUN; `hits` and `phenotype` follow."""
-    from profiler.pipeline import make_profiles
+    from profiler.pipeline import make_profiles, redo
 
     with _held(run):
-        _say(make_profiles(run).notes)
+        _say(redo(run, make_profiles).notes)
 
 
 @app.command()
@@ -186,22 +187,23 @@ def hits(
     threshold: Annotated[float | None, typer.Option(min=0, help="Robust z of a hit.")] = None,
 ) -> None:
     """Rank the wells and compounds of a RUN again, and print the compounds."""
-    from profiler.pipeline import make_hits
+    from profiler.pipeline import make_hits, redo
     from profiler.store.screen import open as open_screen
 
     asked = {"readout": readout, "rank_by": rank_by and rank_by.value, "threshold": threshold}
+    changes = {name: value for name, value in asked.items() if value is not None}
     with _held(run):
-        _say(make_hits(run, changes={k: v for k, v in asked.items() if v is not None}).notes)
+        _say(redo(run, partial(make_hits, changes=changes)).notes)
     _print_table(open_screen(run).compounds.collect())
 
 
 @app.command()
 def phenotype(run: Out) -> None:
     """Find clusters, a map, nearest phenotypes and mechanisms among the profiles of a RUN again."""
-    from profiler.pipeline import make_phenotypes
+    from profiler.pipeline import make_phenotypes, redo
 
     with _held(run):
-        _say(make_phenotypes(run).notes)
+        _say(redo(run, make_phenotypes).notes)
 
 
 @app.command()
@@ -211,7 +213,9 @@ def report(
         Export | None, typer.Option(help="Write one table for another program instead.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="File that --export makes.")] = None,
-    table: Annotated[str, typer.Option(help="Table that --export takes.")] = "profiles",
+    table: Annotated[
+        str, typer.Option(help="Table that --export takes: cells, wells, profiles, hits, ...")
+    ] = "profiles",
 ) -> None:
     """Write the HTML page of a RUN again, or one of its tables for another program."""
     if export:
@@ -223,6 +227,8 @@ def report(
         _say(written.notes)
         typer.echo(written.path)
         return
+    if to is not None or table != "profiles":
+        raise typer.BadParameter("--to and --table go with --export; the page is RUN/report.html")
     from profiler.report import write_report
 
     with _held(run):
@@ -231,7 +237,10 @@ def report(
 
 @app.command()
 def query(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN... SQL")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN... SQL", help="Run folders, then one SELECT, in quotes."),
+    ],
     features: Annotated[
         Features, typer.Option(help="What to do with runs of different columns.")
     ] = Features.same,

@@ -61,35 +61,53 @@ def run(request: Request) -> Iterator[Event]:
         check(request.out, recipe=request.recipe.name)
     with locked(request.out):
         yield from make_cells(request, plates, layout)
-        yield from analyse(request.out, is_whole=not request.wells)
+        yield from analyse(request.out, is_whole=not request.wells, notes=plates.notes)
 
 
-def analyse(out: Path, *, is_whole: bool = True) -> Iterator[Event]:
+def analyse(out: Path, *, is_whole: bool = True, notes: tuple[str, ...] = ()) -> Iterator[Event]:
     """Run every stage after the cells, from the Parquet alone; the report is made whatever fails.
 
     Args:
         out: The run folder.
         is_whole: Whether all wells were asked for; a few may well lack controls.
+        notes: What was found of images and plate maps before, for the summary.
 
     Raises:
         BadPlate: No field of the run could be used.
         NoControls: The plate map's negative controls are missing or failed.
     """
     fields = scan_table(out / "fields.parquet").collect()
-    summary: dict[str, Any] = count_fields(fields)
+    summary: dict[str, Any] = count_fields(fields) | {"input": list(notes)}
     _forget(out, DERIVED)  # what a failing stage leaves must not pass for this run's
     try:
         if not summary["fields_ok"] + summary["fields_empty"]:
             raise BadPlate(all_failed(fields, out=str(out)))
         for stage in (make_profiles, make_hits, make_phenotypes):
             done = stage(out) if is_whole else _without_controls(stage, out)
-            summary |= {done.name: list(done.notes)} | dict(done.found)
+            summary |= _told(done)
             yield done
     finally:
         write_facts(out, replace(read_facts(out), summary=summary))
         report = write_report(out)
     yield StageDone("report", (str(report),))
     yield Finished(out, summary)
+
+
+def redo(out: Path, stage: Callable[[Path], StageDone]) -> StageDone:
+    """Run one stage again, and say in the summary of `run.json` what it found and dropped.
+
+    Args:
+        out: The run folder; lock it where others may use it.
+        stage: `make_profiles`, `make_hits` or `make_phenotypes`.
+    """
+    done = stage(out)
+    facts = read_facts(out)
+    write_facts(out, replace(facts, summary=dict(facts.summary) | _told(done)))
+    return done
+
+
+def _told(done: StageDone) -> dict[str, Any]:
+    return {done.name: list(done.notes)} | dict(done.found)
 
 
 def make_profiles(out: Path) -> StageDone:
@@ -102,7 +120,7 @@ def make_profiles(out: Path) -> StageDone:
     how = settings.model_dump(mode="json")
     summarised = {name: how[name] for name in ("aggregate", "exclude_border")}
     write_table(out / "wells.parquet", wells, level="wells", parameters=summarised)
-    notes = tuple(coverage.sentences())
+    notes = (*coverage.sentences(), *_border_notes(out))
     if layout is None:
         return StageDone("profiles", (*notes, "Without a plate map wells are not normalised."))
 
@@ -187,6 +205,14 @@ def _parts(out: Path) -> Iterator[pl.LazyFrame]:
 def _that_count(cells: pl.LazyFrame, out: Path) -> pl.LazyFrame:
     is_cut = pl.col("Metadata_QC_TouchesBorder")
     return cells.filter(~is_cut) if _recipe(out).profile.exclude_border else cells
+
+
+def _border_notes(out: Path) -> list[str]:
+    if not _recipe(out).profile.exclude_border:
+        return []
+    is_cut = pl.col("Metadata_QC_TouchesBorder").sum()
+    n, n_cut = open_screen(out).cells.select(pl.len(), is_cut).collect().row(0)
+    return [f"{n_cut:,} of {n:,} cells touch the border of their field and do not count."]
 
 
 def _recipe(out: Path, *, hits: Mapping[str, Any] | None = None) -> Recipe:

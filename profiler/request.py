@@ -94,6 +94,7 @@ def find_layout(request: Request, sets: pl.DataFrame) -> PlateMap:
 
     Raises:
         BadLayout: It cannot be read, or names a well twice, or a compound in two ways.
+        UnknownName: It lacks a column that the recipe's [phenotype] labels name.
         NoControls: It has no negative controls, in all or on one of the plates.
     """
     if request.layout is None and request.compounds is not None:
@@ -107,7 +108,11 @@ def find_layout(request: Request, sets: pl.DataFrame) -> PlateMap:
     if request.compounds is not None:
         described = describe(layout, read_compounds(request.compounds))
         layout, notes = described.wells, (*notes, *described.sentences())
+    layout, unnamed = _with_roles(layout)
+    notes = (*notes, *unnamed)
     check_compounds(layout)
+    for column in (request.recipe.phenotype.labels or {}).values():
+        lookup(layout.schema, kind="column of the plate map", name=column)
     _check_controls(layout, plates=sets["plate"].unique().sort().to_list(), path=request.layout)
     return PlateMap(layout, notes)
 
@@ -120,12 +125,23 @@ def _read_layout(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     return found.layout, tuple(found.sentences())
 
 
+def _with_roles(layout: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Take wells with a compound and no role for treated ones, where others have roles."""
+    lacks = pl.col("Metadata_Role").is_null() & pl.col("Metadata_Compound").is_not_null()
+    n = layout.filter(lacks).height
+    if not n or layout["Metadata_Role"].null_count() == layout.height:
+        return layout, ()
+    role = pl.when(lacks).then(pl.lit("treatment")).otherwise("Metadata_Role")
+    note = f"{n:,} wells of the plate map have a compound and no role, and count as treatment."
+    return layout.with_columns(role.alias("Metadata_Role")), (note,)
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Refuse steps that could not be run after a night's computing.
 
     Raises:
-        UnknownName: A step does not exist.
-        BadRecipe: A step has no such option.
+        UnknownName: A step, its method or its role does not exist.
+        BadRecipe: A step or method has no such option, or lacks one.
     """
     check_steps(recipe.profile.steps)
 

@@ -45,11 +45,34 @@ def tell_hits(hits: Hits) -> Iterator[str]:
         yield f"{plate}: Z' {z:.2f} of {name}"
     found = hits.compounds.filter((pl.col("Metadata_Role") == "treatment") & pl.col("is_hit"))
     names = _listed(found["Metadata_Compound"].to_list()) or "none"
-    yield f"{found.height} compounds are hits, ranked by {hits.ranked_by}: {names}"
+    are = "compound is a hit" if found.height == 1 else "compounds are hits"
+    yield f"{found.height} {are}, ranked by {hits.ranked_by}: {names}"
     if hits.activity is not None:
         tested = hits.activity.filter(pl.col("q_value").is_not_null())
         active = tested.filter(pl.col("q_value") <= 0.05).height
-        yield f"{active} of {tested.height} treatments with replicates are active (mAP, q at most .05)"
+        of = f"{active} of {tested.height} treatments with replicates"
+        yield f"{of} are active (mAP, q at most .05)"
+    yield from _without_verdict(hits)
+
+
+def _without_verdict(hits: Hits) -> Iterator[str]:
+    """Count by their codes the wells, treatments and dose series that got no answer."""
+    not_fitted = ("too_few_doses", "infinite", "not_converged")
+    unranked = hits.hits.filter(pl.col("rank_status") != "ranked")
+    yield from _coded("Wells not ranked", unranked["rank_status"])
+    if hits.activity is not None:
+        untested = hits.activity.filter(pl.col("q_value").is_null())["status"]
+        codes = untested.replace("ok", "nothing_to_exchange")  # replicates, but no other wells
+        yield from _coded("Treatments not tested for activity", codes)
+    unfitted = hits.curves.filter(pl.col("status").is_in(not_fitted))
+    yield from _coded("Dose series without a curve", unfitted["status"])
+
+
+def _coded(what: str, codes: pl.Series) -> Iterator[str]:
+    if len(codes):
+        counts = codes.value_counts().sort(codes.name).iter_rows()
+        listed = ", ".join(f"{code} {n}" for code, n in counts)
+        yield f"{what}: {len(codes)} ({listed})"
 
 
 def _listed(names: list[str]) -> str:

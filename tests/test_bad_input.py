@@ -23,7 +23,7 @@ from plates.errors import (
 from profiler.events import Finished
 from profiler.pipeline import run
 from profiler.recipe import load_recipe, parse_recipe
-from profiler.request import Request
+from profiler.request import Request, find_layout
 from profiler.store import atomic
 
 QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
@@ -180,6 +180,20 @@ def test_a_plate_map_without_negative_controls_stops_before_computing(plate, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_wells_with_a_compound_and_no_role_are_treated_ones_and_told(plate, tmp_path):
+    asked = request(plate, tmp_path / "out")
+    one_plate = pl.DataFrame({"plate": ["mini"]})
+    whole, notes = find_layout(asked, one_plate)
+    treated = whole.filter(pl.col("Metadata_Role") == "treatment").height
+    assert notes == ()
+    unnamed = pl.col("role").replace("treatment", None)
+    set_layout(plate, lambda t: t.with_columns(unnamed))
+    layout, notes = find_layout(asked, one_plate)
+    assert layout.equals(whole)
+    told = f"{treated} wells of the plate map have a compound and no role, and count as treatment."
+    assert notes == (told,)
+
+
 def test_wells_on_one_side_only_are_kept_and_told(plate, tmp_path):
     set_layout(plate, lambda t: t.filter(pl.col("well_position") != "B02"))
     for path in plate.glob("mini_C03*"):
@@ -192,6 +206,7 @@ def test_wells_on_one_side_only_are_kept_and_told(plate, tmp_path):
     told = " ".join(last.summary["profiles"])
     assert "not imaged" in told
     assert "not in the plate map: mini/B02" in told
+    assert last.summary["input"] == []
 
 
 def test_when_the_negative_controls_failed_cells_are_kept(plate, tmp_path):
@@ -261,6 +276,18 @@ def test_a_recipe_that_is_not_toml(tmp_path):
             "no channel 'DNB'.*Did you mean 'DNA'",
         ),
         ("measure", {"families": ("Intensty",)}, UnknownName, "Did you mean 'Intensity'"),
+        (
+            "profile",
+            {"steps": ({"step": "normalise", "method": "robustise"},)},
+            UnknownName,
+            "Did you mean 'robustize'",
+        ),
+        (
+            "phenotype",
+            {"labels": {"MOA": "Metadata_Roles"}},
+            UnknownName,
+            "no column of the plate map called 'Metadata_Roles'. Did you mean 'Metadata_Role'",
+        ),
     ],
 )
 def test_names_that_nobody_knows(plate, tmp_path, section, change, error, message):
@@ -374,7 +401,8 @@ def test_a_few_wells_are_not_told_that_the_others_were_not_imaged(plate, tmp_pat
 
 def test_images_that_no_reader_takes_are_told(plate, tmp_path):
     shutil.copy(image(plate, "A01"), plate / "thumbnail.tif")
-    first, *_ = run(request(plate, tmp_path / "out", wells=("A01",), layout=None))
+    first, *_, last = run(request(plate, tmp_path / "out", wells=("A01",), layout=None))
+    assert last.summary["input"] == list(first.notes)
     assert "1 images" in first.notes[0]
     assert "thumbnail.tif" in first.notes[0]
 

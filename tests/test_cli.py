@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from profiler import cli
 from profiler.segment.score import score
+from profiler.store.screen import open as open_screen
 
 QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
 
@@ -154,7 +155,21 @@ def test_wrong_usage_is_exit_code_two(tmp_path):
 def test_results_go_to_stdout_and_talk_to_stderr(out):
     done = in_a_shell("hits", out)
     assert done.stdout.startswith("rank,Metadata_Compound")
-    assert "compounds are hits" in done.stderr
+    assert "compounds are hits, ranked by" in done.stderr
+
+
+def test_a_stage_made_again_says_so_in_the_summary(out):
+    def summary():
+        return open_screen(out).facts.summary
+
+    before = summary()
+    assert before["ranked_by"] == "profile"
+    done = call("hits", out, "--rank-by", "readout")
+    assert done.exit_code == 0
+    assert summary()["ranked_by"] == "readout"
+    assert "ranked by readout" in " ".join(summary()["hits"])
+    assert summary()["profiles"] == before["profiles"]
+    assert summary()["cells"] == before["cells"]
 
 
 def test_found_nuclei_match_the_truth_of_a_synthetic_field(tmp_path):
@@ -173,6 +188,13 @@ def test_a_query_for_a_table_with_lists_is_csv_too(out):
     done = call("query", out, "SELECT * FROM compounds LIMIT 1")
     assert done.exit_code == 0
     assert "top_features" in done.stdout
+
+
+@pytest.mark.parametrize("words", [("--to", "x.csv"), ("--table", "hits")])
+def test_where_to_export_without_what_for_is_refused(out, words):
+    done = call("report", out, *words)
+    assert done.exit_code == 2
+    assert "go with --export" in done.output
 
 
 def test_sql_is_taken_as_it_is(out):

@@ -20,7 +20,7 @@ from profiler.hits.ranking.stability import rank_uncertainty
 from profiler.hits.scores.distance import mahalanobis
 from profiler.hits.scores.readout import second_scores
 from profiler.hits.scores.score import score_wells
-from profiler.profile.compounds import check_compounds
+from profiler.profile.compounds import check_compounds, check_wells
 from profiler.profile.controls import is_role, require_controls
 from profiler.profile.features import feature_columns, phenotype_features
 
@@ -124,6 +124,7 @@ def _check(wells: pl.DataFrame, readouts: list[str], *, rank_by: str) -> None:
     require_controls(
         wells, role="negative", at_least=LEAST_NEGATIVE, why="know what no effect looks like"
     )
+    check_wells(wells)
     check_compounds(wells)
     lookup(SCORES, kind="ranking", name=rank_by)
     features = dict.fromkeys(feature_columns(wells))

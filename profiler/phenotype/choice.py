@@ -82,7 +82,8 @@ def choose(
         Of the candidates whose least stable cluster has 0.75 or more, that with the most
         clusters, and of these the most stable; if none has, the most stable of all; the
         first of the grid among equals. One cluster of all rows is always a candidate, of
-        stability 1. The adjusted Rand index is told, but does not decide: it hardly
+        stability 1. Where more than half of the clusters are single rows there is none: a
+        row alone always comes back. The adjusted Rand index is told, but does not decide: it hardly
         notices when one of many clusters is cut in two.
 
     Source:
@@ -93,7 +94,8 @@ def choose(
     found = [_single(len(points))]
     if len(points) >= 2 and _varies(points):
         found += _candidates(points, method, seed=seed, numbers=numbers, n_resamples=n_resamples)
-    enough = [each for each in found if each.n_clusters >= least_clusters] or found
+    whole = [each for each in found if not _crumbles(each)] or found
+    enough = [each for each in whole if each.n_clusters >= least_clusters] or whole
     stable = [each for each in enough if each.stability >= LEAST_STABILITY]
     most = max((each.n_clusters for each in stable), default=0)
     best = max(
@@ -101,6 +103,11 @@ def choose(
         key=lambda each: each.stability,
     )
     return Choice(best, bool(stable), _tell(found, best))
+
+
+def _crumbles(candidate: Candidate) -> bool:
+    sizes = np.bincount(candidate.labels[candidate.labels != NOISE])
+    return 2 * int((sizes == 1).sum()) > len(sizes)
 
 
 def _single(n_rows: int) -> Candidate:

@@ -10,7 +10,7 @@ from scipy.stats import hypergeom
 
 from profiler.phenotype.cluster import CLUSTER
 from profiler.phenotype.counts import PerWell, log_counts
-from profiler.phenotype.significance import q_values
+from profiler.profile.fdr import q_values
 
 COMPOUND = "compound"
 NUMBERS = ("n_in", "n_label", "n_cluster", "n_total")
@@ -89,7 +89,7 @@ def _of_kind(
             pl.lit(kind).alias("kind"),
             pl.Series("odds_ratio", _odds_ratio(*numbers), nan_to_null=True),
             pl.Series("p_value", p_value),
-            pl.Series("q_value", q_values(p_value)),
+            q_values(p_value),
             pl.Series("p_value_by_count", by_count, nan_to_null=True),
         )
         .filter(pl.col("n_in") > 0)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from plates.errors import BadLayout
 from profiler.phenotype import sentences
 from profiler.phenotype.cluster import CLUSTER, Clusters, cluster
 from profiler.phenotype.counts import log_counts
@@ -21,6 +20,7 @@ from profiler.phenotype.space import Space, profile_space
 from profiler.phenotype.subpopulations import subpopulations
 from profiler.phenotype.treatments import find_treatments
 from profiler.profile.aggregate import WELL
+from profiler.profile.compounds import check_wells
 from profiler.profile.controls import is_role
 from profiler.profile.features import feature_columns, phenotype_features
 
@@ -128,13 +128,7 @@ class OfCells(NamedTuple):
 
 def _in_order(profiles: pl.DataFrame) -> pl.DataFrame:
     """Sort wells by plate and name, so that neither their order nor chance along it counts."""
-    twice = profiles.filter(pl.struct(WELL).is_duplicated())
-    if twice.height:
-        plate, well = twice.select(WELL).row(0)
-        raise BadLayout(
-            f"Well {well} of plate {plate} has several rows in the profiles; phenotypes need one "
-            "row per well. Join the plate map on plate and well, or give plates their own names."
-        )
+    check_wells(profiles)
     return profiles.sort(WELL)
 
 

@@ -3,9 +3,10 @@
 import warnings
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from profiler.phenotype.space import Points
+from profiler.phenotype.threads import one_thread
 
 N_NEIGHBOURS = 15
 LEAST_WELLS = 10  # fewer make no map
@@ -40,8 +41,12 @@ def umap_map(
         warnings.simplefilter("ignore")  # it warns of tensorflow, and of what a seed costs
         from umap import UMAP  # takes several seconds to import
 
+        k = min(n_neighbours, len(points) - 1)
         model = UMAP(
-            n_neighbors=min(n_neighbours, len(points) - 1),
+            n_neighbors=k,
+            # Given, as UMAP compares small tables pair by pair in Python, large ones roughly.
+            precomputed_knn=_nearest(points, k),
+            force_approximation_algorithm=True,
             min_dist=min_dist,
             init="pca" if points.shape[1] > 1 else "random",
             random_state=seed,
@@ -49,3 +54,14 @@ def umap_map(
         )
         found = np.asarray(model.fit_transform(points), dtype=np.float64)
     return found - found.mean(axis=0)
+
+
+def _nearest(
+    points: Points, k: int
+) -> tuple[Int[np.ndarray, "row near"], Float[np.ndarray, "row near"]]:
+    """Find the rows nearest to each, itself the first, and how far they are."""
+    from sklearn.neighbors import NearestNeighbors  # scikit-learn takes a second to import
+
+    with one_thread():
+        far, near = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points)
+    return near, far.astype(np.float32)

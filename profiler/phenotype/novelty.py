@@ -8,8 +8,8 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from profiler.phenotype.counts import PerWell
-from profiler.phenotype.significance import q_values
 from profiler.phenotype.space import Points
+from profiler.profile.fdr import q_values
 
 N_NEAREST = 3
 LEAST_KNOWN = 10  # wells; fewer give no test worth the name

@@ -14,10 +14,10 @@ from profiler.phenotype.cluster import Clustering, most_deviating
 from profiler.phenotype.graph import Labels
 from profiler.phenotype.methods import METHODS, NOISE
 from profiler.phenotype.shift import deviation_p_values, shares_apart
-from profiler.phenotype.significance import q_values
 from profiler.phenotype.space import Points
 from profiler.profile.aggregate import WELL
 from profiler.profile.controls import is_role
+from profiler.profile.fdr import q_values
 
 CELLS = Clustering("kmeans", tuple(range(2, 11)), n_resamples=10, most_rows=10_000)
 PART = "subpopulation"
@@ -203,7 +203,7 @@ def _shifts(wells: pl.DataFrame, counts: np.ndarray) -> pl.DataFrame:
         "expected_share": expected,
         "log2_ratio": np.where(total > 0, ratio, np.nan),
         "p_value": p_value,
-        "q_value": q_values(asked.ravel()),
+        "q_value": q_values(asked.ravel()).to_numpy(),
         "p_value_by_count": np.repeat(by_count, n_parts, axis=1),
     }
     keys = wells.select(pl.col(WELL).repeat_by(n_parts).explode())

@@ -1,11 +1,29 @@
-"""Refuse plate maps in which one compound goes by two names or two units."""
+"""Refuse tables in which a well stands twice, or one compound goes by two names or units."""
 
 import polars as pl
 
 from plates.errors import BadLayout
 from profiler.profile.controls import is_role
 
+WELL = ("Metadata_Plate", "Metadata_Well")
 COMPOUND, ROLE, UNIT = "Metadata_Compound", "Metadata_Role", "Metadata_Unit"
+
+
+def check_wells(wells: pl.DataFrame) -> None:
+    """Refuse tables in which a well has several rows.
+
+    Args:
+        wells: Annotated wells or profiles.
+
+    Raises:
+        BadLayout: A well of a plate has several rows.
+    """
+    twice = wells.filter(pl.struct(WELL).is_duplicated())
+    for plate, well in twice.select(WELL).iter_rows():
+        raise BadLayout(
+            f"Well {well} of plate {plate} has several rows; one row per well is needed. Join the "
+            "plate map on plate and well, or give plates their own names."
+        )
 
 
 def check_compounds(layout: pl.DataFrame) -> None:
@@ -53,7 +71,9 @@ def _check_units(layout: pl.DataFrame) -> None:
 
 
 def _first_well(dosed: pl.DataFrame, compound: str, unit: str) -> str:
-    return dosed.filter(pl.col(COMPOUND) == compound, pl.col(UNIT) == unit)["Metadata_Well"][0]
+    key = [name for name in WELL if name in dosed.columns]
+    mine = dosed.filter(pl.col(COMPOUND) == compound, pl.col(UNIT) == unit)
+    return "/".join(map(str, mine.select(key).row(0)))
 
 
 def _check_concentrations(layout: pl.DataFrame) -> None:

@@ -12,6 +12,9 @@ ROLES = {  # Metadata_Role -> what such a well is for
 }
 
 
+MOST_NAMES = 8
+
+
 def is_role(role: str) -> pl.Expr:
     """Select the wells of one role; a well without a role is of none.
 
@@ -73,7 +76,12 @@ def _complaint(plate: object, wells: pl.DataFrame, *, role: str, at_least: int, 
     lost = wells.filter(is_role(role), ~has_cells(wells))
     if lost.height:
         states = lost.select(pl.format("{} {}", "Metadata_Well", "Metadata_QC_Status")).to_series()
-        advice = f"The plate map has {usable + lost.height}, but of these {', '.join(states)}."
+        more = f" and {lost.height - MOST_NAMES} more" if lost.height > MOST_NAMES else ""
+        advice = (
+            f"The plate map has {usable + lost.height}, but of these "
+            f"{', '.join(states[:MOST_NAMES])}{more}. Leave the plate out, or name other wells as "
+            f"{role} in the plate map."
+        )
     else:
         advice = f"Its roles are {count_roles(wells)}; mark the wells as {role} in the plate map."
     return (

@@ -59,9 +59,22 @@ def correct(
         BadRecipe: The method has no such option.
         BadLayout: "median_polish" found a well twice on a plate.
     """
-    change = lookup(CORRECTIONS, kind="correction", name=method)
-    require_options(change, options, name=method)
+    change = find_correction(method=method, options=options)
     known = inspect.signature(change).parameters
     shared = {"reference": reference, "within": within}
     shared = {name: value for name, value in shared.items() if name in known}
     return change(table, features=features, **shared, **options)
+
+
+def find_correction(
+    *, method: str, options: Mapping[str, Any] = {}
+) -> Callable[..., Normalised | Corrected]:
+    """Find a method of `correct`, and check that it has these options.
+
+    Raises:
+        UnknownName: `method` is none.
+        BadRecipe: The method has no such option.
+    """
+    change = lookup(CORRECTIONS, kind="correction", name=method)
+    require_options(change, options, name=method)
+    return change

@@ -74,9 +74,22 @@ def normalise(
     >>> z.table["x"].round(2).to_list()
     [-0.67, 0.0, 0.67, 4.72]
     """
+    change = find_normalisation(method=method, options=options)
+    return change(table, features=features, reference=reference, within=within, **options)
+
+
+def find_normalisation(
+    *, method: str = "mad_robustize", options: Mapping[str, Any] = {}
+) -> Callable[..., Normalised]:
+    """Find a method of `normalise`, and check that it has these options.
+
+    Raises:
+        UnknownName: `method` is none.
+        BadRecipe: The method has no such option.
+    """
     change = lookup(METHODS, kind="normalisation", name=method)
     require_options(change, options, name=method)
-    return change(table, features=features, reference=reference, within=within, **options)
+    return change
 
 
 def robust_z(

@@ -49,7 +49,7 @@ def select(
     table: pl.DataFrame,
     *,
     features: Sequence[str],
-    steps: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    steps: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
 ) -> Selection:
     """Drop features that carry nothing, repeat another, or are not to be trusted.
 
@@ -57,7 +57,7 @@ def select(
         table: Cells or wells; the rows to judge by, so filter them first.
         features: Columns to choose from.
         steps: Names in `STEPS`, or these with their options, in the order in which
-            they are taken; each sees what the one before has left.
+            they are taken; each sees what the one before has left. Or one name.
 
     Raises:
         UnknownName: A step, or what it names, does not exist.
@@ -72,14 +72,30 @@ def select(
     >>> found.features, found.report.select("feature", "reason").row(0)
     (['x', 'y'], ('flat', 'its variance is 0, not above 1e-06'))
     """
-    options = steps if isinstance(steps, Mapping) else {name: {} for name in steps}
     kept, reports = list(features), []
-    for name, settings in options.items():
-        step = lookup(STEPS, kind="selection step", name=name)
-        require_options(step, settings, name=name)
-        dropped = step(table, features=kept, **settings)
+    for name, settings in find_selection(steps=steps).items():
+        dropped = STEPS[name](table, features=kept, **settings)
         gone = set(dropped["feature"])
         kept = [feature for feature in kept if feature not in gone]
         reports.append(dropped.select(pl.lit(name).alias("step"), *DROPPED))
     empty = pl.DataFrame(schema={"step": pl.String, **DROPPED})
     return Selection(kept, pl.concat([empty, *reports]))
+
+
+def find_selection(
+    *, steps: str | Sequence[str] | Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Give every step of `select` its options, and check that it has these.
+
+    Raises:
+        UnknownName: A step is none.
+        BadRecipe: A step has no such option.
+
+    >>> find_selection(steps="drop_outliers")
+    {'drop_outliers': {}}
+    """
+    names = [steps] if isinstance(steps, str) else steps
+    options = names if isinstance(names, Mapping) else {name: {} for name in names}
+    for name, settings in options.items():
+        require_options(lookup(STEPS, kind="selection step", name=name), settings, name=name)
+    return options

@@ -1,5 +1,6 @@
 """Run the steps that a recipe lists, in its order: normalise, correct, select."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -7,14 +8,14 @@ import polars as pl
 
 from plates.errors import BadRecipe, NoControls, lookup
 from profiler.profile.controls import count_roles, is_role
-from profiler.profile.correct import correct
+from profiler.profile.correct import correct, find_correction
 from profiler.profile.features import feature_columns, has_profile
 from profiler.profile.groups import ALL
 from profiler.profile.judge import DROPPED
-from profiler.profile.normalise import normalise
+from profiler.profile.normalise import find_normalisation, normalise
 from profiler.profile.options import require_options
 from profiler.profile.outcome import Corrected, Normalised
-from profiler.profile.select import Selection, select
+from profiler.profile.select import Selection, find_selection, select
 from profiler.profile.tell import tell_dropped, tell_lost
 
 CHANGES: Mapping[str, Callable[..., Normalised | Corrected]] = {
@@ -24,6 +25,11 @@ CHANGES: Mapping[str, Callable[..., Normalised | Corrected]] = {
 STEPS: Mapping[str, Callable[..., Normalised | Corrected | Selection]] = {
     **CHANGES,
     "select": select,
+}
+FINDERS: Mapping[str, Callable[..., Any]] = {  # what refuses unknown methods and options
+    "normalise": find_normalisation,
+    "correct": find_correction,
+    "select": find_selection,
 }
 LOST = {"number": pl.Int64, "step": pl.String, "group": pl.String, "feature": pl.String}
 LOST |= {"reason": pl.String, "wells": pl.Int64}
@@ -113,15 +119,24 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> None:
     """Refuse steps that could not be run, before there is anything to run them on.
 
     Raises:
-        UnknownName: A step does not exist.
-        BadRecipe: A step has no name, or no such option.
+        UnknownName: A step, method or role does not exist.
+        BadRecipe: A step has no name, or a step or method no such option.
     """
     for settings in steps:
-        _read(settings)
+        step, role, options = _read(settings)
+        if role != "all":
+            is_role(role)
+        find = FINDERS[step]
+        find(
+            **{name: options[name] for name in inspect.signature(find).parameters.keys() & options}
+        )
 
 
 def _read(settings: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """The name of a step, the role that it refers to, and its options."""
+    for name in ("step", "method", "reference"):
+        if not isinstance(settings.get(name, ""), str):
+            raise BadRecipe(f"A step of the profile has {name} = {settings[name]!r}: give a name.")
     options = dict(settings)
     step = options.pop("step", None)
     if step is None:

@@ -16,7 +16,7 @@ from profiler.profile.normalise import normalise
 from profiler.profile.options import require_options
 from profiler.profile.redundancy import redundant
 from profiler.profile.scratch import Scratch
-from profiler.profile.select import select
+from profiler.profile.select import find_selection, select
 
 NUMBERS = 1 << 23  # taken at a time, 64 MiB; a handful of copies of them are held
 JOINT = "correlation_threshold"  # the one selection that looks at several features at once
@@ -68,7 +68,7 @@ def profile_cells(
         BadRecipe: The normalisation or a selection needs all features of a cell at once.
         UnknownName: As the three functions.
     """
-    settings = steps if isinstance(steps, Mapping) else {name: {} for name in steps}
+    settings = find_selection(steps=steps)
     if scaling.get("method") == "spherize":
         raise BadRecipe("spherize needs all features of a cell at once: spherize the wells.")
     require_options(redundant, settings.get(JOINT, {}), name=JOINT)

@@ -10,6 +10,8 @@ from plates.errors import BadRun
 from profiler.store.run import Run
 from profiler.store.schema import CELL_SECTIONS
 
+COMMON = 'features="common" (`profiler query --features common`)'
+RANKING = ("readout", "rank_by", "threshold", "toxic_below")
 _MOST_NAMES = 3  # of columns in a message; `Screen.differences` has all
 
 Schemas: TypeAlias = Mapping[str, Mapping[str, Any]]  # run -> column of one table -> type
@@ -27,7 +29,7 @@ def check_settings(runs: Sequence[Run], *, sections: Sequence[str] = CELL_SECTIO
             f"Runs {first.name} and {odd.name} were made differently, so their numbers cannot be "
             f"compared: {name} is {values[first.name]!r} in one and {values[odd.name]!r} in the "
             "other. Open them apart, run one again with the recipe of the other, or open them all "
-            'the same with features="common", where differences() lists what differs.'
+            f"the same with {COMMON}, where differences() lists what differs."
         )
 
 
@@ -84,9 +86,32 @@ def check_columns(schemas: Schemas, *, table: str) -> None:
             raise BadRun(
                 f"The {table} of runs {first} and {name} differ: {_count(only_first)} only in "
                 f"{first}, {_count(only_other)} only in {name}, {_count(retyped)} of another "
-                'type. Open them with features="common" for the columns that all have, or with '
+                f"type. Open them with {COMMON} for the columns that all have, or with "
                 'features="all" for null where a run has none; '
                 f'differences("{table}") then lists them.'
+            )
+
+
+def check_ranking(made: Mapping[str, Mapping[str, Any]], *, table: str) -> None:
+    """Check that a table was ranked alike in all runs, which recipes alone do not say.
+
+    Args:
+        made: Run -> parameters of the table's footer: the best readout may be another in each,
+            and `profiler hits` takes settings of its own.
+        table: Its name, for the message.
+
+    Raises:
+        BadRun: It was not; the message says by what, and how to go on.
+    """
+    for name in RANKING:
+        values = {run: parameters.get(name) for run, parameters in made.items()}
+        if not _is_one(values.values()):
+            first, *others = values
+            odd = next(run for run in others if values[run] != values[first])
+            raise BadRun(
+                f"The {table} of runs {first} and {odd} were ranked differently: {name} is "
+                f"{values[first]!r} in one and {values[odd]!r} in the other. Rank one again with "
+                f"`profiler hits`, or open them all the same with {COMMON}."
             )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -12,10 +13,11 @@ from profiler.store.columns import matching
 from profiler.store.places import stored
 from profiler.store.run import FACTS, Run, RunFacts, read_facts
 from profiler.store.schema import CELL_SECTIONS, TABLES
-from profiler.store.tables import scan_table
+from profiler.store.tables import read_footer, scan_table
 from profiler.store.wells import has_images, scan_cells, scan_images
 
 _PER_WELL = {"cells": scan_cells, "images": scan_images}
+_RANKED = ("hits", "compounds")
 _PLACE = pl.Struct({"Metadata_Plate": pl.String, "Metadata_Well": pl.String})
 _FEATURES = {  # what `open` does with runs that differ
     "same": "they may not",
@@ -251,6 +253,8 @@ class Screen:
         sections = lookup(TABLES, kind="table", name=name).sections
         if self.features == "same":
             compare.check_settings(self.runs, sections=sections)
+            if name in _RANKED and len(self.runs) > 1 and self.has(name):
+                compare.check_ranking(_made_by(self.runs, name), table=name)
         return _aligned(self._frames(name), table=name, features=self.features)
 
     def _frames(self, table: str) -> dict[str, pl.LazyFrame]:
@@ -330,6 +334,10 @@ def _scan(run: Run, name: str) -> pl.LazyFrame:
 
 def _file(run: Run, name: str) -> Path:
     return run.folder / TABLES[name].file
+
+
+def _made_by(runs: Sequence[Run], name: str) -> dict[str, Mapping[str, Any]]:
+    return {run.name: read_footer(_file(run, name)).parameters for run in runs}
 
 
 def _schemas(frames: Mapping[str, pl.LazyFrame]) -> compare.Schemas:

@@ -11,7 +11,7 @@ from plates.errors import UnknownName
 from profiler.phenotype import Clustering, cluster
 from profiler.phenotype.choice import by_size, choose, silhouettes
 from profiler.phenotype.graph import leiden, shared_neighbours
-from profiler.phenotype.methods import METHODS
+from profiler.phenotype.methods import METHODS, Method
 from profiler.phenotype.structure import structure_p_value
 from tests.phenotype.conftest import FEATURES, KINDS, make_plate
 
@@ -80,6 +80,18 @@ def test_one_cluster_where_no_number_is_stable():
     assert not two_or_more.is_stable
     tried = two_or_more.tried.filter(pl.col("n_clusters") > 1)
     assert two_or_more.best.stability == tried["stability"].max()
+
+
+def prepare_apart(points, *, seed):
+    return lambda number: np.arange(len(points))
+
+
+def test_rows_each_alone_are_no_clusters():
+    cloud = np.random.default_rng(5).normal(size=(32, 4))
+    every = Method("apart", "number", lambda n_rows: (1,), prepare_apart)
+    choice = choose(cloud, every, seed=0)
+    assert choice.tried.filter(n_clusters=32)["stability"].to_list() == [1.0]
+    assert choice.best.number is None
 
 
 @pytest.mark.parametrize("method", ["leiden", "hdbscan"])

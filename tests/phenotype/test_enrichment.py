@@ -6,7 +6,6 @@ import pytest
 from scipy.stats import false_discovery_control, fisher_exact, kstest
 
 from profiler.phenotype import enrichment
-from profiler.phenotype.significance import q_values
 
 RANDOM = np.random.default_rng(3)
 
@@ -120,9 +119,3 @@ def test_no_clusters_no_rows():
     found = enrichment(wells, clusters=labels, kinds={"compound": "Metadata_Compound"})
     assert found.height == 0
     assert found.columns[-1] == "p_value_by_count"
-
-
-def test_tests_that_were_not_made_do_not_count():
-    p = np.array([0.01, np.nan, 0.2])
-    np.testing.assert_allclose(q_values(p)[[0, 2]], false_discovery_control([0.01, 0.2]))
-    assert np.isnan(q_values(np.array([np.nan]))).all()

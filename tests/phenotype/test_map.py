@@ -9,13 +9,19 @@ from profiler.phenotype import umap_map
 POINTS = np.random.default_rng(0).normal(size=(40, 4))
 
 
-def test_is_that_of_umap_learn_centred():
+def test_is_that_of_umap_learn_on_the_exact_neighbours_centred():
+    far = np.linalg.norm(POINTS[:, None] - POINTS, axis=-1)
+    near = np.argsort(far, axis=1)[:, :15]
+    given = (near, np.take_along_axis(far, near, axis=1).astype(np.float32))
+    settings = {"n_neighbors": 15, "min_dist": 0.1, "init": "pca", "random_state": 3, "n_jobs": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        model = UMAP(n_neighbors=15, min_dist=0.1, init="pca", random_state=3, n_jobs=1)
+        own = UMAP(**settings).fit(POINTS)  # compares all pairs, as there are few
+        model = UMAP(**settings, precomputed_knn=given, force_approximation_algorithm=True)
         theirs = model.fit_transform(POINTS)
+    np.testing.assert_allclose(own.graph_.toarray(), model.graph_.toarray(), atol=1e-5)
     np.testing.assert_allclose(umap_map(POINTS, seed=3), theirs - theirs.mean(axis=0), atol=1e-5)
 
 

@@ -37,6 +37,13 @@ def test_one_compound_in_two_units():
         check_compounds(LAYOUT.with_columns(units))
 
 
+def test_a_unit_of_one_plate_names_the_plate():
+    plates = [LAYOUT.with_columns(Metadata_Plate=pl.lit(name)) for name in "PQ"]
+    both = pl.concat([plates[0], plates[1].with_columns(Metadata_Unit=pl.lit("uM"))])
+    with pytest.raises(BadLayout, match=r"wells P/A01, Q/A01, among"):
+        check_compounds(both)
+
+
 def test_a_negative_concentration():
     doses = pl.Series("Metadata_Concentration", [1.0, -2.0, 0.0, 0.0, None])
     with pytest.raises(BadLayout, match="concentration in well A02 is -2; it must be 0 or more"):

@@ -6,6 +6,7 @@ import pytest
 
 from plates.errors import BadRecipe, NoControls, UnknownName
 from profiler.profile import compress, is_role, normalise, process, select, spherize
+from profiler.profile.steps import check_steps
 
 RANDOM = np.random.default_rng(13)
 FEATURES = [f"Cells_Test_F{i}" for i in range(6)]
@@ -150,8 +151,28 @@ def test_features_may_be_judged_by_the_controls():
         ({"step": "normalise", "how": "z"}, BadRecipe, "normalise has no option 'how'. Known: me"),
         ({"step": "normalise", "reference": "dmso"}, UnknownName, "no role called 'dmso'"),
         ({"step": "select", "steps": ["var"]}, UnknownName, "no selection step called 'var'"),
+        ({"step": "normalise", "method": "zscore"}, UnknownName, "no normalisation called 'zsc"),
+        ({"step": "normalise", "options": {"x": 1}}, BadRecipe, "mad_robustize has no option 'x'"),
+        ({"step": "correct"}, BadRecipe, "correct needs the option 'method', and it is not given"),
+        ({"step": "correct", "method": "combat"}, UnknownName, "no correction called 'combat'"),
+        ({"step": "select"}, BadRecipe, "select needs the option 'steps'"),
+        ({"step": "select", "steps": {"blocklist": {"x": 1}}}, BadRecipe, "no option 'x'"),
+        ({"step": 3}, BadRecipe, "has step = 3: give a name"),
+        (
+            {"step": "normalise", "method": ["tvn"]},
+            BadRecipe,
+            r"has method = \['tvn'\]: give a name",
+        ),
     ],
 )
-def test_messages(step, error, message):
+def test_messages_come_before_there_is_anything_to_work_on(step, error, message):
     with pytest.raises(error, match=message):
         process(TABLE, features=FEATURES, steps=[step])
+    with pytest.raises(error, match=message):
+        check_steps([step])
+
+
+def test_one_selection_step_may_be_given_by_its_name_alone():
+    steps = [{"step": "select", "steps": "correlation_threshold"}]
+    check_steps(steps)
+    assert process(TABLE, features=FEATURES, steps=steps).features == FEATURES[:5]

@@ -160,6 +160,20 @@ def test_table_of_one_run_only(make_run):
         store.open(runs).hits  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("name", "values"), [("readout", ("Cells_A", "Cells_B")), ("threshold", (3.0, 4.0))]
+)
+def test_runs_ranked_differently_are_refused(make_run, name, values):
+    runs = [make_run("one"), make_run("two")]
+    for out, value in zip(runs, values, strict=True):
+        table = pl.DataFrame({"rank": [1]})
+        write_table(out / "hits.parquet", table, level="hits", parameters={name: value})
+    message = rf"The hits of runs one and two were ranked differently: {name} is .{{1,20}} in one"
+    with pytest.raises(BadRun, match=message):
+        store.open(runs).hits  # noqa: B018
+    assert store.open(runs, features="common").hits.collect().height == 2
+
+
 def test_recipes_may_differ_in_name_only(make_run):
     runs = [make_run("r1"), make_run("r2", recipe="painting")]
     assert store.open(runs).cells.collect().height == 12

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from profiler.hits.fdr import q_values
 from profiler.hits.precision.average import DEFAULT, features_of, in_order, well_precision
 from profiler.hits.precision.exchange import UNTESTED, Test, Verdict, exchange_tests, lay_out
 from profiler.hits.precision.matching import (
@@ -18,6 +17,7 @@ from profiler.hits.precision.matching import (
 )
 from profiler.hits.precision.retrieval import Unit, has_profile, unit_profiles
 from profiler.hits.seeds import generator
+from profiler.profile.fdr import q_values
 
 
 def activity(

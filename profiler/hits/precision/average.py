@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from plates.errors import ProfilingError
-from profiler.hits.fdr import q_values
 from profiler.hits.precision.chance import expected_precisions, null_of_mean, p_values
 from profiler.hits.precision.matching import Matching, Rows, Sides, read_matching, rows_by_value
 from profiler.hits.precision.retrieval import (
@@ -29,6 +28,7 @@ from profiler.hits.precision.retrieval import (
     rows_at_once,
     unit_profiles,
 )
+from profiler.profile.fdr import q_values
 from profiler.profile.features import feature_columns, phenotype_features
 
 KEY = ("Metadata_Plate", "Metadata_Well")

@@ -52,7 +52,7 @@ def position_effects(
         - row_trend, column_trend: Spearman correlation with the row's and column's number
 
         Null with fewer than three wells, one kind of position, or no variation. p-values
-        are of one plate and readout; see `profiler.hits.fdr.q_values` for many.
+        are of one plate and readout; see `profiler.profile.fdr.q_values` for many.
 
     Source:
         Kruskal & Wallis 1952, J Am Stat Assoc 47:583; η² of Tomczak & Tomczak 2014, Trends in

@@ -81,7 +81,7 @@ def haralick(pairs: Pairs) -> Haralick:
         DifferenceVariance=pairs.spread_of_difference,
         DifferenceEntropy=pairs.entropy_of_difference,
         InfoMeas1=-pairs.shared_entropy / entropy,
-        InfoMeas2=xp.sqrt(xp.clip(1 - xp.exp(-2 * pairs.shared_entropy), 0, 1)),
+        InfoMeas2=xp.sqrt(xp.clip(-xp.expm1(-2 * pairs.shared_entropy), 0, 1)),
     )
 
 

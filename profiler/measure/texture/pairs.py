@@ -17,6 +17,7 @@ from profiler.measure import device
 
 LEVELS = 256
 DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1))  # steps down and to the right
+LN_2 = float(np.log(2))
 MOST_CELLS = 65535  # with two levels, so many fit into the 32 bits of a key
 NOTHING = np.uint32(0xFFFFFFFF)
 
@@ -132,7 +133,8 @@ def _describe(keys: UInt32[Array, " pixel"], highest: Int[Array, " cell"]) -> Pa
 
     share = _share(count, number.at[owner].get(mode="fill", fill_value=1))
     ordered = jnp.where(high == low, share, share / 2)
-    chance = [of_level.at[owner, bins].get(mode="fill", fill_value=1) for bins in (high, low)]
+    levels = [by_level.at[owner, bins].get(mode="fill", fill_value=1) for bins in (high, low)]
+    twice = 2 * number.at[owner].get(mode="fill", fill_value=1)
     level = jnp.arange(LEVELS, dtype=jnp.float32)[None]
     mean = (of_level * level).sum(axis=1)
     span = (highest + 1)[:, None]
@@ -145,11 +147,11 @@ def _describe(keys: UInt32[Array, " pixel"], highest: Int[Array, " cell"]) -> Pa
         homogeneity=(of_difference / (1 + level**2)).sum(axis=1),
         concentration=total(share * ordered),
         entropy=-total(_weighted(share, ordered)),
-        entropy_of_level=-_weighted(of_level, of_level).sum(axis=1),
+        entropy_of_level=-(of_level * _bits(by_level, 2 * number[:, None])).sum(axis=1),
         entropy_of_sum=-_weighted(of_sum, of_sum).sum(axis=1),
         entropy_of_difference=-_weighted(of_difference, of_difference).sum(axis=1),
         # Not the difference of two entropies: of a small one, that would leave only noise.
-        shared_entropy=total(_weighted(share, ordered / (chance[0] * chance[1]))),
+        shared_entropy=total(share * _bits_shared(share, ordered, levels, twice)),
         spread_of_difference=unevenness.sum(axis=1) / span[:, 0],
     )
 
@@ -167,6 +169,29 @@ def _run_lengths(keys: UInt32[Array, " pixel"]) -> Int[Array, " pixel"]:
 def _share(count: Array, whole: Array) -> Array:
     """A part of a whole, exactly 1 for all of it: compilers may divide by way of a reciprocal."""
     return jnp.where(count == whole, 1, count / whole)
+
+
+def _bits(count: Array, whole: Array) -> Array:
+    """Binary logarithm of a part of a whole, 0 for none of it; exact also of nearly all of it."""
+    whole = jnp.broadcast_to(whole, count.shape)
+    is_most = 2 * count > whole
+    nearly = jnp.log1p(-jnp.where(is_most, whole - count, 0) / jnp.maximum(whole, 1)) / LN_2
+    return jnp.where(is_most, nearly, jnp.log2(jnp.where(count > 0, count / whole, 1)))
+
+
+def _bits_shared(share: Array, ordered: Array, levels: list[Array], twice: Array) -> Array:
+    """Binary logarithm of how much likelier pairs are than by chance.
+
+    Where one level is nearly all there is, the ratio is 1 but for what float32 leaves out: there
+    it is made of what the pairs, and the levels, lack to the whole.
+    """
+    a, b = (level / twice for level in levels)
+    usual = jnp.log2(jnp.where(share > 0, ordered / (a * b), 1))
+    is_most = (2 * levels[0] > twice) & (2 * levels[1] > twice)  # then they are one level
+    lacking = [jnp.where(is_most, twice - level, 0) for level in levels]
+    pairs_lacking = jnp.where(is_most, twice - jnp.rint(share * twice).astype(jnp.int32), 0)
+    more = (sum(lacking) - pairs_lacking) / twice - lacking[0] / twice * (lacking[1] / twice)
+    return jnp.where(is_most, jnp.log1p(more / (a * b)) / LN_2, usual)
 
 
 def _weighted(weight: Array, value: Array) -> Array:
