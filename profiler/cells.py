@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from plates.errors import BadPlate
+from plates.errors import BadPlate, lookup
 from plates.imageset import FieldKey
 from plates.loader import Batch, PixelFormat, batches, expected_format
 from plates.well import parse_well
@@ -34,8 +34,13 @@ def make_cells(
     """Compute the wells that are not up to date, then gather `fields.parquet`.
 
     Call it where the run folder is locked. Whatever stops it, finished wells stay.
+
+    Raises:
+        UnknownName: The recipe ranks by a readout that it does not measure.
     """
     program = compile_recipe(request.recipe)
+    if layout is not None:
+        _check_readouts(request.recipe, program)
     if request.replace and (request.out / FACTS).exists():
         discard(request.out)
     claim(request.out, facts=_facts(request, plates.sets, layout, program))
@@ -152,6 +157,13 @@ def _keep_layout(request: Request, layout: pl.DataFrame | None) -> None:
         there = {well for _, well in stored(request.out)} | set(map(parse_well, request.wells))
         layout = layout.filter(pl.col("Metadata_Well").is_in(sorted(there)))
     write_table(path, layout, level="layout", parameters={})
+
+
+def _check_readouts(recipe: Recipe, program: FieldProgram) -> None:
+    """Refuse a readout that no cell would have, before a night's computing."""
+    named = recipe.hits.readout or ()
+    for readout in (named,) if isinstance(named, str) else named:
+        lookup(dict.fromkeys(program.columns), kind="measured readout", name=readout)
 
 
 def _wells_frame(wells: set[Well]) -> pl.DataFrame:

@@ -209,6 +209,15 @@ def test_wells_on_one_side_only_are_kept_and_told(plate, tmp_path):
     assert last.summary["input"] == []
 
 
+def test_a_readout_that_is_not_measured_is_refused_before_anything_is(plate, tmp_path):
+    recipe = load_recipe(QUICK)
+    hits = recipe.hits.model_copy(update={"readout": "Cells_AreaShape_Aera"})
+    asked = request(plate, tmp_path / "out", recipe=recipe.model_copy(update={"hits": hits}))
+    with pytest.raises(UnknownName, match="no measured readout called 'Cells_AreaShape_Aera'"):
+        list(run(asked))
+    assert not (tmp_path / "out" / "cells").exists()
+
+
 def test_when_the_negative_controls_failed_cells_are_kept(plate, tmp_path):
     negative = pl.read_csv(plate / "platemap.csv").filter(pl.col("role") == "negative")
     for well in negative["well_position"]:

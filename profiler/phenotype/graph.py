@@ -11,7 +11,7 @@ from profiler.phenotype.space import Points
 from profiler.phenotype.threads import one_thread
 
 N_NEIGHBOURS = 15
-N_ITERATIONS = 10  # each starts from what the one before has found
+N_ITERATIONS = 4  # each starts from what the one before has found
 RANDOMNESS = 0.001  # the package's own
 
 Number: TypeAlias = int | float  # that decides how many clusters there are
