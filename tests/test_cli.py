@@ -244,14 +244,21 @@ def test_a_folder_in_use_is_refused(out):
     assert "is in use by" in done.stderr
 
 
-def test_an_interrupt_ends_with_a_message_and_130(small_plate, tmp_path):
-    out = tmp_path / "out"
-    words = ("run", str(small_plate), "--out", str(out), "--recipe", str(QUICK))
+def interrupted(plate: Path, out: Path) -> tuple[int, str]:
+    """Interrupt a run when its first well is there: its exit code and what it said."""
+    words = ("run", str(plate), "--out", str(out), "--recipe", str(QUICK))
     command = [sys.executable, "-m", "profiler.cli", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(out.rglob("A01.parquet")):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130
+    return process.returncode, stderr
+
+
+def test_an_interrupt_ends_with_a_message_and_130(small_plate, tmp_path):
+    code, stderr = interrupted(small_plate, tmp_path / "out")
+    if code == 0:  # Python drops an interrupt that falls into a callback or a destructor
+        code, stderr = interrupted(small_plate, tmp_path / "again")
+    assert code == 130, stderr
     assert "Finished wells are kept" in stderr
