@@ -2,28 +2,27 @@
 
 import hashlib
 import importlib.metadata
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import polars as pl
 
-from plates.errors import BadPlate, lookup
+from plates.errors import lookup
 from plates.imageset import FieldKey
-from plates.loader import Batch, PixelFormat, batches, expected_format
 from plates.well import parse_well
-from profiler.events import Event, FieldsDone, Planned, WellSaved
-from profiler.field import FieldProgram, batch_size, compile_recipe, device_name
-from profiler.gather import FieldRow, WellGatherer, failed_row, field_row, wells_of
-from profiler.pictures import LABELS, Pictures, label_path, plate_limits
+from profiler.events import Event, Planned
+from profiler.execute.local import run_here
+from profiler.field import FieldProgram, compile_recipe, device_name
+from profiler.gather import wells_of
+from profiler.pictures import LABELS, label_path
 from profiler.recipe import Recipe
 from profiler.request import PlateFields, Request
 from profiler.store.index import write_index
 from profiler.store.places import stored
 from profiler.store.run import FACTS, RunFacts, claim, discard
 from profiler.store.tables import write_table
-from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep, write_well
+from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep
+from profiler.worker import Task, work
 
 PACKAGES = ("plate-profiler", "jax", "jaxlib", "flax", "numpy", "polars", "pyarrow", "numba")
 
@@ -55,67 +54,16 @@ def make_cells(
     notes = (*plates.notes, *_stray_notes(request, wanted))
     yield Planned(todo.height, len(wanted), len(done), notes)
 
-    worker = _Worker(request, program, WellGatherer(wanted))
-    for (plate,), fields in todo.group_by("plate", maintain_order=True):
-        yield from worker.plate(plates.sets.filter(pl.col("plate") == plate), fields)
+    tasks = [
+        Task(plates.sets.filter(pl.col("plate") == plate), fields)
+        for (plate,), fields in todo.group_by("plate", maintain_order=True)
+    ]
+    yield from run_here(tasks, partial(work, request, program))
 
     rows = collect_fields(request.out, stored(request.out))
     parameters = {"computed_by": program.computed_by}
     write_table(request.out / "fields.parquet", rows, level="fields", parameters=parameters)
     write_index(request.out)
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """What stays the same from plate to plate."""
-
-    request: Request
-    program: FieldProgram
-    gatherer: WellGatherer
-
-    def plate(self, sets: pl.DataFrame, todo: pl.DataFrame) -> Iterator[Event]:
-        """Compute the fields `todo` of one plate, whose fields are all in `sets`."""
-        images = self.request.recipe.images
-        stains = tuple(images.channels)
-        pixel_format = _format(sets, stains)
-        pictures = self._pictures(sets, stains, pixel_format)
-        loaded = batches(
-            todo,
-            channels=stains,
-            pixel_format=pixel_format,
-            size=self.request.batch or batch_size(),
-            projection=images.projection,
-        )
-        for batch in loaded:
-            rows = self._compute(batch, pictures)
-            failed = sum(row.status not in ("ok", "no_cells") for row in rows)
-            yield FieldsDone(len(rows), failed, sum(row.cells.height for row in rows))
-            for well in self.gatherer.add(rows, batch.inputs):
-                write_well(self.request.out, well, computed_by=self.program.computed_by)
-                yield WellSaved(well.plate, well.well)
-
-    def _compute(self, batch: Batch, pictures: Pictures) -> list[FieldRow]:
-        start = time.perf_counter()
-        program, max_cells = self.program, self.request.recipe.segment.max_cells
-        results = program.run(batch.images)[: len(batch.keys)] if batch.keys else []
-        share = (time.perf_counter() - start) / max(len(batch.keys), 1)
-        for key, image, result in zip(batch.keys, batch.images, results, strict=False):
-            pictures.keep(key, image, result)
-        return [
-            *(
-                field_row(key, result, program=program, max_cells=max_cells, seconds=share)
-                for key, result in zip(batch.keys, results, strict=True)
-            ),
-            *(failed_row(failure, program=program) for failure in batch.failures),
-        ]
-
-    def _pictures(
-        self, sets: pl.DataFrame, stains: tuple[str, ...], pixel_format: PixelFormat
-    ) -> Pictures:
-        projection = self.request.recipe.images.projection
-        limits = plate_limits(sets, stains=stains, pixel_format=pixel_format, projection=projection)
-        first = sets.select(pl.col("site").min()).item()
-        return Pictures(self.request.out, stains, limits, self.request.save_labels, first)
 
 
 def _up_to_date(request: Request, wanted: Mapping[Well, Files], program: FieldProgram) -> set[Well]:
@@ -137,14 +85,6 @@ def _without_labels(request: Request, wells: set[Well]) -> set[Well]:
         for name in LABELS
         if not label_path(request.out, key, name).is_file()
     }
-
-
-def _format(sets: pl.DataFrame, stains: tuple[str, ...]) -> PixelFormat:
-    """What the plate's images are like; where none can be read, each is to say why."""
-    try:
-        return expected_format(sets, channels=stains)
-    except BadPlate:
-        return PixelFormat(1, 1, np.dtype(np.uint16))
 
 
 def _keep_layout(request: Request, layout: pl.DataFrame | None) -> None:

@@ -30,8 +30,12 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.field": {"profiler.recipe", "profiler.segment", "profiler.measure"},
     "profiler.gather": {"plates", "profiler.field", "profiler.store"},
     "profiler.pictures": {"plates", "profiler.field", "profiler.report", "profiler.store"},
-    "profiler.cells": {"plates", "profiler.events", "profiler.field", "profiler.gather"}
-    | {"profiler.pictures", "profiler.recipe", "profiler.request", "profiler.store"},
+    "profiler.worker": {"plates", "profiler.events", "profiler.field", "profiler.gather"}
+    | {"profiler.pictures", "profiler.request", "profiler.store"},
+    "profiler.execute": {"profiler.events", "profiler.worker"},
+    "profiler.cells": {"plates", "profiler.events", "profiler.execute", "profiler.field"}
+    | {"profiler.gather", "profiler.pictures", "profiler.recipe", "profiler.request"}
+    | {"profiler.store", "profiler.worker"},
     "profiler.images": {"plates", "profiler.field", "profiler.pictures", "profiler.segment"},
     "profiler.progress": {"profiler.events", "profiler.segment"},
     "profiler.overview": {"plates", "profiler.recipe"},
