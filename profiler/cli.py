@@ -142,6 +142,23 @@ def segment(
     draw_images(done, out=out)
 
 
+@app.command()
+def evaluate(
+    found: Annotated[Path, typer.Argument(help="Label images that were made.")],
+    truth: Annotated[Path, typer.Argument(help="True label images of the same names.")],
+    specks: Annotated[
+        int, typer.Option(min=0, help="Objects of fewer pixels are dropped on both sides.")
+    ] = 25,
+    images: Annotated[bool, typer.Option("--images", help="One row per image.")] = False,
+) -> None:
+    """Judge label images by the truth: AP, F1, PQ, splits, merges, with 95% intervals, as CSV."""
+    from profiler.segment.evaluation.folders import evaluate as judge
+
+    judged = judge(found, truth, speck_px=specks)
+    _say(judged.notes)
+    _print_table(judged.images if images else judged.scores)
+
+
 @train.command()
 def segmenter(
     data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/.")],

@@ -54,6 +54,7 @@ def test_every_command_is_in_the_help():
         "scan",
         "run",
         "segment",
+        "evaluate",
         "profile",
         "hits",
         "report",
@@ -262,3 +263,17 @@ def test_an_interrupt_ends_with_a_message_and_130(small_plate, tmp_path):
         code, stderr = interrupted(small_plate, tmp_path / "again")
     assert code == 130, stderr
     assert "Finished wells are kept" in stderr
+
+
+def test_evaluate_prints_scores_with_intervals_or_a_row_per_image(tmp_path):
+    labels = np.zeros((40, 40), np.uint16)
+    labels[2:12, 2:12], labels[20:30, 20:32] = 1, 2
+    for folder, found in (("truth", labels), ("found", np.where(labels == 1, 1, 0))):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", found.astype(np.uint16))
+    done = call("evaluate", tmp_path / "found", tmp_path / "truth")
+    scores = pl.read_csv(done.stdout.encode())
+    assert scores.filter(pl.col("metric") == "recall@.50")["pooled"].item() == 0.5
+    assert "under 25 px were dropped" in done.stderr
+    by_image = call("evaluate", tmp_path / "found", tmp_path / "truth", "--images").stdout
+    assert pl.read_csv(by_image.encode())["image"].to_list() == ["a"]

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tifffile
-from PIL import Image
-from scipy import ndimage
 
-from plates.errors import BadImage, BadLabels, BadPlate
+from plates.errors import BadLabels, BadPlate
 from plates.pixels import read_plane
+from profiler.segment.label_files import files_by_name, read_labels, why_no_labels
 from profiler.segment.sizes import sizes_served
 from profiler.segment.training.fields import median_diameter
 
-SUFFIXES = (".tif", ".tiff", ".png")
 KEPT_APART = 5  # one image in so many validates
-MASK_PIECES = 3  # one id in more separate places than this is a mask, not a nucleus
+WANTED = "Training data are two folders, images/ and labels/, with files of the same names."
 
 
 class Labelled(NamedTuple):
@@ -48,7 +45,7 @@ def read_labelled(folder: Path, *, ignore: int | None, trained_px: float) -> lis
         BadLabels: Labels do not fit their image, are no labels, hold no nucleus, or nuclei of
             a size beyond what can be brought to the training diameter.
     """
-    images, labels = (_files(folder / part) for part in ("images", "labels"))
+    images, labels = (files_by_name(folder / part, wanted=WANTED) for part in ("images", "labels"))
     alone = sorted(images.keys() ^ labels.keys())
     if alone:
         side, other = ("image", "label image") if alone[0] in images else ("label image", "image")
@@ -59,7 +56,7 @@ def read_labelled(folder: Path, *, ignore: int | None, trained_px: float) -> lis
         )
     found = []
     for name, path in images.items():
-        plane, raw = read_plane(path).pixels, _read(labels[name])
+        plane, raw = read_plane(path).pixels, read_labels(labels[name])
         checked = check_labels(raw, plane, ignore=ignore, path=labels[name], trained_px=trained_px)
         found.append(Labelled(name, plane, checked))
     return found
@@ -102,58 +99,11 @@ def split(labelled: Iterable[Labelled]) -> tuple[list[Labelled], list[Labelled]]
     return sorted(ranked[apart:]), sorted(ranked[:apart])
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise BadPlate(
-            f"There is no folder {folder}. Training data are two folders, images/ and labels/, "
-            "with files of the same names."
-        )
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise BadPlate(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES)}.")
-    files = {path.stem: path for path in paths}
-    if len(files) < len(paths):
-        raise BadPlate(f"{folder} holds several files of one name with different endings.")
-    return files
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        if path.suffix.lower() == ".png":
-            with Image.open(path) as image:
-                return np.asarray(image)
-        return tifffile.imread(path)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise BadImage(f"{path} cannot be read: {error}.", code="unreadable") from None
-
-
 def _problem(raw: np.ndarray, plane: np.ndarray, ignore: int | None) -> str | None:
     """What is wrong with a label file's pixels, as a sentence."""
-    if raw.ndim != 2:
-        return (
-            f"it has {raw.ndim} axes {raw.shape}, as colour images and stacks do; labels are one "
-            "plane of whole numbers, one for each nucleus."
-        )
-    if raw.shape != plane.shape:
+    if raw.ndim == 2 and raw.shape != plane.shape:
         return (
             f"it is {raw.shape[0]} x {raw.shape[1]} pixels, its image {plane.shape[0]} x "
             f"{plane.shape[1]}. Label the image itself, not a scaled or cropped copy."
         )
-    if raw.dtype == bool or not np.issubdtype(raw.dtype, np.integer):
-        return (
-            f"its pixels are {raw.dtype}; labels are whole numbers, one for each nucleus. "
-            "Number the separate nuclei (in Fiji: Connected Components Labeling) and save again."
-        )
-    ids = np.unique(raw[raw != 0] if ignore is None else raw[(raw != 0) & (raw != ignore)])
-    if ids.size and (ids[0] < 0 or ids[-1] > np.iinfo(np.int32).max):
-        return f"its labels run from {ids[0]} to {ids[-1]}; expected 1 to 2147483647."
-    if ids.size != 1:
-        return None
-    pieces = np.empty(raw.shape, np.int32)
-    ndimage.label(raw == ids[0], output=pieces)
-    if pieces.max() <= MASK_PIECES:
-        return None
-    return (
-        f"its only label, {ids[0]}, lies in {pieces.max()} separate places: a mask, not labels. "
-        "Number the separate nuclei (in Fiji: Connected Components Labeling) and save again."
-    )
+    return why_no_labels(raw, ignore=ignore)

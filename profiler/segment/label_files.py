@@ -1,0 +1,84 @@
+"""Label images on disk: found by name, read, and checked to be labels at all."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+from plates.errors import BadImage, BadPlate
+
+SUFFIXES = (".tif", ".tiff", ".png")
+MASK_PIECES = 3  # one id in more separate places than this is a mask, not an object
+
+
+def files_by_name(folder: Path, *, wanted: str) -> dict[str, Path]:
+    """Find the images of a folder by their names without endings, in the order of names.
+
+    Args:
+        folder: Where they lie.
+        wanted: What is expected there, as a sentence, for the error.
+
+    Raises:
+        BadPlate: There is no such folder, no image in it, or two of one name.
+    """
+    if not folder.is_dir():
+        raise BadPlate(f"There is no folder {folder}. {wanted}")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise BadPlate(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES)}.")
+    files = {path.stem: path for path in paths}
+    if len(files) < len(paths):
+        raise BadPlate(f"{folder} holds several files of one name with different endings.")
+    return files
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Read what a label file holds, whatever its type.
+
+    Raises:
+        BadImage: It cannot be read.
+    """
+    try:
+        if path.suffix.lower() == ".png":
+            with Image.open(path) as image:
+                return np.asarray(image)
+        return tifffile.imread(path)
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
+        raise BadImage(f"{path} cannot be read: {error}.", code="unreadable") from None
+
+
+def why_no_labels(raw: np.ndarray, *, ignore: int | None = None) -> str | None:
+    """Say, as a sentence, why pixels cannot be labels; None where they can.
+
+    Args:
+        raw: From `read_labels`.
+        ignore: Value of pixels where nobody has looked.
+    """
+    if raw.ndim != 2:
+        return (
+            f"it has {raw.ndim} axes {raw.shape}, as colour images and stacks do; labels are one "
+            "plane of whole numbers, one for each object."
+        )
+    if raw.dtype == bool or not np.issubdtype(raw.dtype, np.integer):
+        return (
+            f"its pixels are {raw.dtype}; labels are whole numbers, one for each object. "
+            "Number the separate objects (in Fiji: Connected Components Labeling) and save again."
+        )
+    ids = np.unique(raw[raw != 0] if ignore is None else raw[(raw != 0) & (raw != ignore)])
+    if ids.size and (ids[0] < 0 or ids[-1] > np.iinfo(np.int32).max):
+        return f"its labels run from {ids[0]} to {ids[-1]}; expected 1 to 2147483647."
+    return _why_a_mask(raw == ids[0], int(ids[0])) if ids.size == 1 else None
+
+
+def _why_a_mask(only: np.ndarray, label: int) -> str | None:
+    pieces = np.empty(only.shape, np.int32)
+    ndimage.label(only, output=pieces)
+    if pieces.max() <= MASK_PIECES:
+        return None
+    return (
+        f"its only label, {label}, lies in {pieces.max()} separate places: a mask, not labels. "
+        "Number the separate objects (in Fiji: Connected Components Labeling) and save again."
+    )

@@ -1,0 +1,81 @@
+"""Two folders judged: what is paired, what is refused."""
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+from plates.errors import BadImage, BadLabels, BadPlate
+from profiler.segment.evaluation.folders import evaluate
+
+LABELS = np.zeros((40, 40), np.uint16)
+LABELS[2:12, 2:12], LABELS[20:30, 20:32] = 1, 2
+
+
+@pytest.fixture
+def folders(tmp_path):
+    found, truth = tmp_path / "found", tmp_path / "truth"
+    for folder in (found, truth):
+        folder.mkdir()
+        for name in ("a", "b"):
+            tifffile.imwrite(folder / f"{name}.tif", LABELS)
+    return found, truth
+
+
+def test_identical_folders_are_perfect(folders):
+    scores, images, notes = evaluate(*folders)
+    perfect = scores.filter(pl.col("metric").str.contains("AP|PQ|F1|IoU"))
+    assert (perfect["pooled"] == 1).all()
+    assert (perfect["low"] == 1).all()
+    assert images["image"].to_list() == ["a", "b"]
+    assert notes == ("Objects under 25 px were dropped on both sides.",)
+
+
+def test_each_image_has_its_own_row(folders):
+    tifffile.imwrite(folders[0] / "b.tif", np.where(LABELS == 1, LABELS, 0))
+    images = evaluate(*folders).images
+    assert images["recall@.50"].to_list() == [1.0, 0.5]
+    assert images["missed per 100"].to_list() == [0.0, 50.0]
+
+
+def test_specks_are_dropped_on_both_sides_unless_asked(folders):
+    specked = LABELS.copy()
+    specked[38, 38] = 9
+    tifffile.imwrite(folders[1] / "a.tif", specked)
+    by_image = evaluate(*folders).images["recall@.50"].to_list()
+    assert by_image == [1.0, 1.0]
+    assert evaluate(*folders, speck_px=0).images["recall@.50"].to_list() == [2 / 3, 1.0]
+
+
+def test_label_images_without_truth_are_told(folders):
+    tifffile.imwrite(folders[0] / "c.tif", LABELS)
+    assert "1 label images have no truth" in evaluate(*folders).notes[1]
+
+
+def test_truth_that_was_not_segmented_is_refused(folders):
+    (folders[0] / "b.tif").unlink()
+    with pytest.raises(BadPlate, match=r"no label image for 1 of the 2 .* \(b\).*Segment them"):
+        evaluate(*folders)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (LABELS[:20], "20 x 40 pixels .* its truth 40 x 40"),
+        (LABELS > 0, "pixels are (bool|uint8)|mask, not labels"),
+        (np.stack([LABELS] * 3, -1), "3 axes"),
+        (LABELS.astype(np.float32), "pixels are float32"),
+    ],
+)
+def test_files_that_are_no_labels_are_refused(folders, pixels, message):
+    tifffile.imwrite(folders[0] / "a.tif", pixels)
+    with pytest.raises(BadLabels, match=message):
+        evaluate(*folders)
+
+
+def test_a_broken_file_and_a_missing_folder_are_named(folders, tmp_path):
+    with pytest.raises(BadPlate, match="There is no folder .*nowhere.* Give two folders"):
+        evaluate(tmp_path / "nowhere", folders[1])
+    (folders[0] / "a.tif").write_bytes(b"II*")
+    with pytest.raises(BadImage, match=r"a\.tif cannot be read"):
+        evaluate(*folders)
