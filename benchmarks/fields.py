@@ -1,5 +1,6 @@
 """Fields to measure, with the masks they are measured on: real ones, and drawn ones of any size."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,10 @@ import numpy as np
 import tifffile
 
 from plates.synthetic import Phenotype, field
-from profiler.field import to_unit
+from plates.well import FORMATS, plate_wells
+from profiler.compute.field import to_unit
 from profiler.measure import COMPARTMENTS, CellLabels
+from profiler.recipe import Recipe, parse_recipe
 from profiler.segment.compartments import CellsConfig
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 
@@ -87,6 +90,70 @@ def drawn(phenotype: Phenotype, *, size: int, seed: int) -> Case:
     cells = int(made.cells.max())
     labels = CellLabels(made.nuclei, made.cells, cytoplasm)
     return Case(f"synthetic, {size} px, {cells} cells", STAINS, image, labels, 65535)
+
+
+def write_plate(
+    folder: Path, *, wells: int, sites: int, size: int, n_cells: float, distinct: int = 16
+) -> list[int]:
+    """Write a plate of five stains as uint16 TIFFs, `{well}_s{site}_{stain}.tif`.
+
+    Args:
+        folder: Made if need be.
+        wells: How many, row by row of a 384-well plate.
+        sites: Fields in a well.
+        size: Height and width of a field in pixels.
+        n_cells: In a field, on average.
+        distinct: Fields that are drawn; they are repeated over the plate in turn, each as files
+            of its own, since drawing 3,456 would take longer than measuring them.
+
+    Returns:
+        Nuclei that were drawn in each field, in the order of the plate.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    count = wells * sites
+    made = [_encoded(size, n_cells, seed) for seed in range(min(distinct, count))]
+    places = [
+        (well, site) for well in plate_wells(FORMATS[384])[:wells] for site in range(1, sites + 1)
+    ]
+    for i, (well, site) in enumerate(places):
+        for stain, data in zip(STAINS, made[i % len(made)].files, strict=True):
+            (folder / f"{well}_s{site}_{stain}.tif").write_bytes(data)
+    return [made[i % len(made)].nuclei for i in range(count)]
+
+
+def drawn_nuclei(*, size: int, n_cells: float, seed: int) -> np.ndarray:
+    """The true nuclei of a field of `write_plate`, [height, width]."""
+    return field(Phenotype(n_cells=n_cells), size=size, seed=seed).nuclei
+
+
+class _Encoded(NamedTuple):
+    nuclei: int
+    files: list[bytes]
+
+
+def _encoded(size: int, n_cells: float, seed: int) -> _Encoded:
+    case = drawn(Phenotype(n_cells=n_cells), size=size, seed=seed)
+    raw = np.round(case.image * 65535).astype(np.uint16)
+    files = []
+    for plane in np.moveaxis(raw, -1, 0):
+        buffer = io.BytesIO()
+        options = {"compression": "zlib", "compressionargs": {"level": 1}, "predictor": True}
+        tifffile.imwrite(buffer, plane, photometric="minisblack", metadata=None, **options)
+        files.append(buffer.getvalue())
+    return _Encoded(int(case.labels.nuclei.max()), files)
+
+
+def five_stains(name: str, *, max_cells: int = 512) -> Recipe:
+    """The full set of features on five stains, for the plates above and for accelerators."""
+    return parse_recipe({
+        "name": name,
+        "images": {
+            "reader": "pattern",
+            "pattern": r"(?P<well>[A-P]\d\d)_s(?P<site>\d+)_(?P<channel>\w+)\.tif",
+            "channels": {stain: stain for stain in STAINS},
+        },
+        "segment": {"nuclei": "DNA", "cells": "RNA", "gap_px": 1.5, "max_cells": max_cells},
+    })  # fmt: skip
 
 
 def _segmented(name: str, stains: tuple[str, ...], raw: np.ndarray) -> Case:

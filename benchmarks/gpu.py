@@ -24,16 +24,17 @@ import jax
 import numpy as np
 
 from benchmarks.feature_parity import MOST, TOLERANCE, compare
-from benchmarks.fields import STAINS, Case, drawn
+from benchmarks.fields import STAINS, Case, drawn, five_stains
 from plates.synthetic import Phenotype
-from profiler.field import available_cores, compile_recipe, keep_compiled_programs, to_unit
+from profiler.compute.devices import available_cores, keep_compiled_programs
+from profiler.compute.field import compile_recipe, to_unit
 from profiler.measure import CellLabels, Plan, measure, measure_batch, plan_measurement
-from profiler.recipe import Recipe, parse_recipe
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 
 AGREE = 0.95  # of the features
 COUNTS = 0.01  # of the nuclei may differ
 MAX_CELLS = 512
+FAMILIES = five_stains("gpu").measure.families
 STAGES = ("nuclei", "segmentation", "measurement", "pass", "families")
 
 
@@ -60,15 +61,6 @@ def draw(*, size: int, cells: int, batch: int) -> Fields:
     raw = np.stack([np.round(case.image * 65535) for case in cases]).astype(np.uint16)
     masks = [np.stack(part) for part in zip(*(case.labels for case in cases), strict=True)]
     return Fields(cases, raw, jax.device_put(to_unit(raw)), CellLabels(*map(jax.device_put, masks)))
-
-
-def recipe() -> Recipe:
-    """Five stains, the full set of features."""
-    return parse_recipe({
-        "name": "gpu",
-        "images": {"channels": {stain: stain for stain in STAINS}},
-        "segment": {"nuclei": "DNA", "cells": "RNA", "max_cells": MAX_CELLS},
-    })  # fmt: skip
 
 
 def plan_for(families: tuple[str, ...], *, backend: str = "auto") -> Plan:
@@ -107,7 +99,7 @@ def stages(
     fields: Fields, segmenter: Segmenter, *, wanted: tuple[str, ...], backend: str
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is timed, by name; made when its turn comes."""
-    families = recipe().measure.families
+    families = FAMILIES
     scaled = fields.scaled
 
     def measuring(*names: str) -> Callable[[], object]:
@@ -124,7 +116,7 @@ def stages(
         count = len(plan.columns) + len(plan.image_columns)
         yield f"measurement: {count} features", measuring(*families)
     if "pass" in wanted:
-        program = compile_recipe(recipe())
+        program = compile_recipe(five_stains("gpu", max_cells=MAX_CELLS))
         yield "whole pass, from and to the host", lambda: program.run(fields.raw)[0].features
     if "families" in wanted:
         yield from ((f"family alone: {name}", measuring(name)) for name in families)
@@ -168,7 +160,7 @@ def main() -> None:
     tell(f"{date.today()}, {kind}, jax {jax.__version__}, flax {flax.__version__}")
     tell(f"{args.batch} fields of {args.size} x {args.size} x {len(STAINS)}, about {args.cells} "
          f"cells each; {check_nuclei(fields, config, segmenter)}; "
-         f"{check_features(fields, recipe().measure.families, args.backend)}.\n")  # fmt: skip
+         f"{check_features(fields, FAMILIES, args.backend)}.\n")  # fmt: skip
     tell("| stage | fields/s | ms/field | peak GB so far | share of floor | compiling, s |")
     tell("|---|---|---|---|---|---|")
     floor = None

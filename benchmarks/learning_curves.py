@@ -20,12 +20,13 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.train_nuclei import DIAMETER_PX, fields_of, labelled
+from profiler.segment.network.build import build
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.score import Scores
 from profiler.segment.training.judge import make_judge
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.learn import Lesson, learn
 from profiler.segment.training.step import Schedule, begin
-from profiler.segment.unet import UNet, UNetConfig
 from profiler.segment.weights import load_network
 
 
@@ -38,8 +39,8 @@ def trained_on(
     seed: int,
 ) -> Scores:
     """Train on `images` to the end and score on `apart`."""
-    config = UNetConfig()
-    model = UNet(config, rngs=nnx.Rngs(seed))
+    config = NetworkConfig()
+    model = build(config, rngs=nnx.Rngs(seed))
     if start:
         model, config, _ = load_network(start)
     # A fifth of the steps with a frozen encoder, as `profiler train segmenter --from` does.

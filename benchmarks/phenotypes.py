@@ -23,6 +23,8 @@ from scipy.stats import chi2_contingency
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from benchmarks.profiles_moa import DMSO, PUBLISHED, read_wells
+from profiler.hits import Matching, activity
+from profiler.hits.precision.labels import label_consistency
 from profiler.phenotype import (
     Clustering,
     cluster,
@@ -68,6 +70,22 @@ def print_mechanisms(wells: pl.DataFrame, features: list[str]) -> None:
         print(f"| {name} | {' | '.join(str(n) for n in found[column])} |")
     chance = (found["chance"] * found["n_treatments"]).round(1)
     print(f"| mechanisms shuffled among compounds | {' | '.join(map(str, chance))} |")
+
+
+def print_consistency(wells: pl.DataFrame, features: list[str]) -> None:
+    """Whether the active compounds of each mechanism are more alike than chance, by mAP."""
+    table = wells.select(pl.col("^Metadata_.*$"), *features)
+    active = activity(table, matching=Matching(within=("Metadata_Batch",)))
+    found = label_consistency(table, kinds={"MOA": "Metadata_MoA"}, activity=active)
+    assert found["n_labelled"].sum() == 38, found["n_labelled"].sum()
+    sure = found.filter(pl.col("q_value") <= 0.05).height
+    tested = active["q_value"].count()
+    print(
+        f"\nConsistency: {sure} of {found.height} mechanisms at q ≤ 0.05, mean mAP "
+        f"{found['mean_average_precision'].mean():.2f} (chance "
+        f"{found['chance_precision'].mean():.2f}); {found['n_compounds'].sum()} of 38 compounds "
+        f"and {(active['q_value'] <= 0.05).sum()} of {tested} treatments are active."
+    )
 
 
 def print_clusters(wells: pl.DataFrame, features: list[str]) -> None:
@@ -267,6 +285,7 @@ def main(arguments: list[str]) -> None:
         wells, features = read_profiles(shared)
         print(f"BBBC021: {wells.height} wells, {len(features)} features after selection\n")
         print_mechanisms(wells, features)
+        print_consistency(wells, features)
         print_clusters(wells, features)
     else:
         print(f"No bbbc021_profiles in {shared / 'data'}: mechanisms and clusters are left out.")

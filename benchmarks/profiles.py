@@ -17,7 +17,7 @@ import polars as pl
 
 from benchmarks.profiles_moa import has_profiles, read_wells
 from profiler.profile import aggregate, consensus, normalise, select
-from profiler.profile.whiten import VARIANTS
+from profiler.profile.scaling.whiten import VARIANTS
 
 EQUAL = 1e-9
 DMSO = pl.col("Metadata_Compound") == "DMSO"

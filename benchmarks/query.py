@@ -54,6 +54,7 @@ def made_up(well: int, *, cells: int, features: int) -> pl.DataFrame:
         "Metadata_Plate": [plate_name(0)] * cells,
         "Metadata_Well": [WELLS[well]] * cells,
         "Metadata_Site": np.arange(cells, dtype=np.int32) * 9 // cells + 1,
+        "Metadata_Timepoint": np.ones(cells, np.int32),
         "Metadata_ObjectNumber": np.arange(1, cells + 1, dtype=np.int32),
         "Metadata_QC_TouchesBorder": np.zeros(cells, bool),
     }
@@ -79,7 +80,7 @@ def make_plate(folder: Path, plate: int, *, cells: int, features: int) -> None:
 def write_cells(out: Path, *, cells: int, features: int) -> None:
     """Write the wells of the first plate as a run does."""
     none = pl.DataFrame(pl.from_arrow(FIELDS.empty_table()))
-    images = none.select(pl.nth(0, 1, 2))
+    images = none.select(pl.nth(0, 1, 2, 3))
     for i, well in enumerate(WELLS):
         table = made_up(i, cells=cells, features=features)
         tables = WellTables(plate_name(0), well, table, none, images, {})
@@ -134,7 +135,7 @@ def ours_compound(folder: Path, plates: int) -> float:
 def ours_mean(folder: Path, plates: int) -> float:
     """Mean of a feature in each well of the whole screen."""
     wells = screen(folder, plates).cells.group_by(KEYS).agg(pl.col(F1).cast(pl.Float64).mean())
-    return float(wells.collect(engine="streaming")[F1].sum())
+    return float(wells.collect(engine="streaming")[F1].to_numpy().sum())
 
 
 def ours_medians(folder: Path, plates: int) -> float:
@@ -157,7 +158,7 @@ def pandas_one_well(folder: Path, plates: int) -> float:
 
     path = folder / f"{plate_name(plates // 2)}.parquet"
     table = pandas.read_parquet(path)
-    return float(table[table["Metadata_Well"] == ONE_WELL][F1].sum())
+    return float(np.asarray(table[table["Metadata_Well"] == ONE_WELL][F1]).sum())
 
 
 def pandas_compound(folder: Path, plates: int) -> float:

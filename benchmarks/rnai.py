@@ -22,7 +22,7 @@ from plates.plate_reader import read_plate_reader
 from profiler.hits.quality.drift import position_effects, run_drift
 from profiler.hits.scores.b_score import b_score
 from profiler.profile import is_role, robust_z
-from profiler.profile.normalise import normalise
+from profiler.profile.scaling.normalise import normalise
 
 SAMPLES = is_role("treatment")
 GOAL_RHO, GOAL_TOP = 0.99, 170

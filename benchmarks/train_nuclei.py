@@ -21,6 +21,8 @@ import tifffile
 from flax import nnx
 from PIL import Image
 
+from profiler.segment.network.build import build
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.score import drop_specks
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.example import Field
@@ -28,7 +30,6 @@ from profiler.segment.training.fields import prepare
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.learn import Lesson, learn
 from profiler.segment.training.step import Schedule
-from profiler.segment.unet import UNet, UNetConfig
 from profiler.segment.weights import load_network
 
 DIAMETER_PX = 28.0  # BBBC039's median, so that its images keep their pixels
@@ -118,8 +119,8 @@ def main() -> None:
     if not (args.data / "bbbc039").is_dir():
         parser.exit(message=f"{args.data} holds no bbbc039/; nothing to train on.\n")
 
-    config = UNetConfig(widths=tuple(args.widths))
-    model = UNet(config, rngs=nnx.Rngs(args.seed))
+    config = NetworkConfig(widths=tuple(args.widths))
+    model = build(config, rngs=nnx.Rngs(args.seed))
     schedule = Schedule(steps=args.steps, learning_rate=args.rate, patience=20)
     earlier = {}
     if args.start:

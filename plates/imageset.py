@@ -7,15 +7,17 @@ import polars as pl
 
 from plates.errors import BadPlate, BadRecipe, UnknownName, suggestion
 
-FIELD = ("plate", "well", "site")
+FIELD = ("plate", "well", "site", "timepoint")
+EACH = "each"
 
 
 class FieldKey(NamedTuple):
-    """One field of view: a position in a well of a plate."""
+    """One field of view at one time: a position in a well of a plate."""
 
     plate: str
     well: str
     site: int
+    timepoint: int = 1
 
 
 def path_column(stain: str) -> str:
@@ -31,8 +33,7 @@ def image_sets(
     planes: pl.DataFrame,
     *,
     channels: Mapping[str, str],
-    timepoint: int | None = None,
-    each_timepoint: bool = False,
+    timepoint: int | str | None = None,
     z: int | None = None,
 ) -> pl.DataFrame:
     """Gather the files of every field.
@@ -40,25 +41,25 @@ def image_sets(
     Args:
         planes: From `plates.readers.scan`, columns `PLANES` and perhaps `METADATA`.
         channels: Stain -> the reader's `channel`, or its `channel_name` if only one has it.
-        timepoint: Which one to take; needed only if there are several.
-        each_timepoint: Take all instead, each as a field of its own.
+        timepoint: Which one to take, or "each": all, each as a field of its own. Needed only
+            if there are several.
         z: Take this plane of each stack alone.
 
     Returns:
-        One row per field of the plate: `plate, well, site`, with `each_timepoint` also
-        `timepoint`, and for each stain a column `path_<stain>`, the files in z order, null
-        where the field lacks that channel. Sorted by plate, row, column, site and time.
+        One row per field of the plate: `plate, well, site, timepoint`, and for each stain a
+        column `path_<stain>`, the files in z order, null where the field lacks that channel.
+        Sorted by plate, row, column, site and time.
 
     Raises:
         UnknownName: A channel is nowhere on the plate.
         BadPlate: There are several time points and none was chosen, or not that one, or no
             such z.
-        BadRecipe: `channels` is empty, two channels share the name, or a time point was chosen
-            and all wanted too.
+        BadRecipe: `channels` is empty, two channels share the name, or `timepoint` is another
+            word than "each".
     """
     wanted = _resolved(planes, channels=channels)
-    planes = _at_z(_at(planes, timepoint=timepoint, each=each_timepoint), z=z)
-    keys = [*FIELD, "timepoint"] if each_timepoint else list(FIELD)
+    planes = _at_z(_at(planes, timepoint=timepoint), z=z)
+    keys = list(FIELD)
     sets = planes.select(keys).unique()
     for stain, channel in wanted.items():
         files = (
@@ -119,15 +120,17 @@ def _at_z(planes: pl.DataFrame, *, z: int | None) -> pl.DataFrame:
     return planes.filter(pl.col("z") == z)
 
 
-def _at(planes: pl.DataFrame, *, timepoint: int | None, each: bool) -> pl.DataFrame:
-    if each and timepoint is not None:
-        raise BadRecipe(f"Choose time point {timepoint}, or every time point; not both.")
+def _at(planes: pl.DataFrame, *, timepoint: int | str | None) -> pl.DataFrame:
+    if timepoint == EACH:
+        return planes
+    if isinstance(timepoint, str):
+        raise BadRecipe(f'timepoint is {timepoint!r}: give a number, or "each" for all of them.')
     found = planes["timepoint"].unique().sort().to_list()
     listed = ", ".join(map(str, found))
-    if timepoint is None and len(found) > 1 and not each:
+    if timepoint is None and len(found) > 1:
         raise BadPlate(
             f"The plate has {len(found)} time points ({listed}), and a field is one of them. "
-            "Choose one with timepoint, or take each as a field of its own."
+            'Choose one with timepoint, or take "each" as a field of its own.'
         )
     if timepoint is not None and timepoint not in found:
         raise BadPlate(f"The plate has no time point {timepoint}. There is: {listed}.")

@@ -7,6 +7,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
@@ -28,6 +29,7 @@ THREAD_NAME = "plates-loader"
 ABSENT = -1  # bytes and mtime of a file that was not there
 
 Images: TypeAlias = Shaped[np.ndarray, "batch height width channel"]
+Span: TypeAlias = Callable[[str], AbstractContextManager[object]]
 
 
 class PixelFormat(NamedTuple):
@@ -130,8 +132,8 @@ def _fields(sets: pl.DataFrame, *, channels: Collection[str]) -> list[_Field]:
     columns = [lookup(known, kind="stain in the image sets", name=stain) for stain in channels]
     rows = sets.select(*FIELD, *columns).iter_rows()
     return [
-        _Field(FieldKey(plate, well, site), dict(zip(channels, files, strict=True)))
-        for plate, well, site, *files in rows
+        _Field(FieldKey(*row[: len(FIELD)]), dict(zip(channels, row[len(FIELD) :], strict=True)))
+        for row in rows
     ]
 
 
@@ -143,6 +145,7 @@ def batches(
     size: int,
     projection: str = "max",
     ahead: int = 2,
+    span: Span = nullcontext,
 ) -> Generator[Batch, None, None]:
     """Load a plate batch by batch while the caller works on the batch before.
 
@@ -153,6 +156,8 @@ def batches(
         size: Rows of `sets` in a batch.
         projection: How a z stack becomes a plane: "max", "mean" or "none".
         ahead: Batches to read while one is being worked on, 1 or more.
+        span: Called with "read", "decode" or "gather", times what is done within; by default
+            nothing is timed.
 
     Returns:
         A generator of batches, each of the next `size` rows of `sets`; one may hold
@@ -170,8 +175,8 @@ def batches(
     shape = (size, pixel_format.height, pixel_format.width, len(channels))
     return _read_ahead(
         groups,
-        load=partial(_load, pixel_format=pixel_format, projection=projection),
-        assemble=partial(_batch, shape=shape, dtype=pixel_format.dtype),
+        load=partial(_load, pixel_format=pixel_format, projection=projection, span=span),
+        assemble=partial(_batch, shape=shape, dtype=pixel_format.dtype, span=span),
         ahead=ahead,
     )
 
@@ -197,11 +202,12 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _batch(loaded: list[_Loaded], *, shape: tuple[int, ...], dtype: np.dtype) -> Batch:
-    images = np.zeros(shape, dtype)
+def _batch(loaded: list[_Loaded], *, shape: tuple[int, ...], dtype: np.dtype, span: Span) -> Batch:
     good = [field for field in loaded if field.failure is None]
-    for image, field in zip(images, good, strict=False):
-        np.stack(field.planes, axis=-1, out=image)
+    with span("gather"):
+        images = np.zeros(shape, dtype)
+        for image, field in zip(images, good, strict=False):
+            np.stack(field.planes, axis=-1, out=image)
     return Batch(
         keys=tuple(field.key for field in good),
         images=images,
@@ -210,10 +216,10 @@ def _batch(loaded: list[_Loaded], *, shape: tuple[int, ...], dtype: np.dtype) ->
     )
 
 
-def _load(field: _Field, *, pixel_format: PixelFormat, projection: str) -> _Loaded:
+def _load(field: _Field, *, pixel_format: PixelFormat, projection: str, span: Span) -> _Loaded:
     """Load one field. All its files are read even if one fails: mending any must show later."""
     stacks = {
-        stain: [_read(path, pixel_format=pixel_format) for path in files or ()]
+        stain: [_read(path, pixel_format=pixel_format, span=span) for path in files or ()]
         for stain, files in field.files.items()
     }
     stamps = tuple(file.stamp for stack in stacks.values() for file in stack)
@@ -228,11 +234,13 @@ def _load(field: _Field, *, pixel_format: PixelFormat, projection: str) -> _Load
     return _Loaded(field.key, planes, None, stamps)
 
 
-def _read(path: str, *, pixel_format: PixelFormat) -> _File:
+def _read(path: str, *, pixel_format: PixelFormat, span: Span) -> _File:
     stamp = FileStamp(path, ABSENT, ABSENT, "")
     try:
-        data, stamp = read_file(path)
-        plane = decode(data, path=path)
+        with span("read"):
+            data, stamp = read_file(path)
+        with span("decode"):
+            plane = decode(data, path=path)
         _check_format(plane, pixel_format=pixel_format, path=path)
     except BadImage as problem:
         return _File(None, stamp, problem)

@@ -1,12 +1,14 @@
 """Files that are not on this machine, through fsspec, and Zarr arrays wherever they are.
 
-A request that fails is made again: object stores refuse one now and then. Read-ahead is the
-loader's: it asks for whole files, several at a time, while those before are worked on.
+A request that fails is made again, later and later: object stores refuse one now and then. One
+that is refused for lack of rights is not. Read-ahead is the loader's: it asks for whole files,
+several at a time, while those before are worked on.
 """
 
 import json
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ T = TypeVar("T")
 
 TRIES = 4
 PAUSE_S = 0.2  # doubled after each try
+OPEN_ARRAYS = 512  # remote ones whose metadata is kept: it costs more requests than a plane
 
 
 def read_remote(address: str) -> bytes:
@@ -49,6 +52,7 @@ def find_remote(address: str) -> dict[str, int]:
 
     def read() -> dict[str, int]:
         system, path = _fsspec(address).core.url_to_fs(address)
+        system.invalidate_cache()  # a plate may have grown since
         found = system.find(path, detail=True)
         if not found:
             raise FileNotFoundError(address)
@@ -91,16 +95,23 @@ def read_zarr(address: str, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]
         BadPlate: The zarr package is not installed.
         OSError: As for `read_remote`.
     """
-    zarr = zarr_package()
+    open_array = _open_remote_array if is_remote(address) else _open_array
 
     def read() -> Shaped[np.ndarray, "..."]:
-        array = zarr.open_array(address, mode="r")
+        array = open_array(address)
         found = np.asarray(array[index])
         if not found.any() and not _is_stored(array, index, address=address):
             raise FileNotFoundError(f"{address} has nothing at {index}")
         return found
 
     return _persistent(read, address=address) if is_remote(address) else read()
+
+
+def _open_array(address: str) -> Any:
+    return zarr_package().open_array(address, mode="r")
+
+
+_open_remote_array = lru_cache(OPEN_ARRAYS)(_open_array)
 
 
 def _is_stored(array: Any, index: tuple[int, ...], *, address: str) -> bool:
@@ -154,10 +165,21 @@ def _persistent(read: Callable[[], T], *, address: str) -> T:
         except (ImportError, ValueError) as reason:  # the protocol is unknown or not installed
             raise OSError(f"{address}: {reason}") from reason
         except Exception as reason:  # every store has errors of its own
+            if _is_refusal(reason):
+                raise OSError(
+                    f"{address}: the store refuses access: {reason}. Check your credentials (for "
+                    "S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE); for a "
+                    "public bucket set FSSPEC_S3_ANON=true"
+                ) from reason
             if trial == TRIES - 1:
                 raise OSError(
-                    f"{address} failed {TRIES} times: {reason}. Check the network and your "
-                    "credentials"
+                    f"{address} failed {TRIES} times: {reason}. Check the network and the store"
                 ) from reason
             time.sleep(PAUSE_S * 2**trial)
     raise AssertionError("unreachable")
+
+
+def _is_refusal(reason: Exception) -> bool:
+    """Whether rights or credentials lack; libraries of stores have classes of their own for it."""
+    name = type(reason).__name__
+    return isinstance(reason, PermissionError) or "Credential" in name or name == "ProfileNotFound"

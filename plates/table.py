@@ -145,3 +145,23 @@ def wells_of(table: pl.DataFrame, *, path: Path, error: Complaint) -> pl.Series:
 
     rows = table.select(names).iter_rows()
     return pl.Series([name(i, cells) for i, cells in enumerate(rows)], dtype=pl.String)
+
+
+def whole_numbers(
+    table: pl.DataFrame, column: str | None, *, path: Path, error: Complaint
+) -> pl.Series:
+    """Read a column of counts, such as sites; without one, all are 1.
+
+    Raises:
+        ProfilingError: A cell is empty, or no whole number.
+    """
+    if column is None:
+        return pl.repeat(1, table.height, dtype=pl.Int32, eager=True)
+    numbers = table[column].cast(pl.Int32, strict=False)
+    if numbers.has_nulls():
+        index = numbers.is_null().arg_max() or 0
+        raise error(
+            f"{path}, row {index + 1} below the header: {column} is {table[column][index]!r}, "
+            "expected a whole number."
+        )
+    return numbers

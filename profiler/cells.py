@@ -3,26 +3,33 @@
 import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 
 from plates.errors import lookup
 from plates.imageset import FieldKey
 from plates.well import parse_well
+from profiler.compute.devices import device_name, leave_accelerators
+from profiler.compute.field import compile_recipe
+from profiler.compute.gather import wells_of
+from profiler.compute.pictures import LABELS, has_times, label_path
+from profiler.compute.worker import Looker, Task, work
 from profiler.events import Event, Planned
-from profiler.execute.local import run_here
-from profiler.field import FieldProgram, compile_recipe, device_name
-from profiler.gather import wells_of
-from profiler.pictures import LABELS, label_path
+from profiler.execute.executor import About, Executor, NoCluster, Started
+from profiler.execute.local import here
+from profiler.illuminate.run import light_plates, with_functions
 from profiler.recipe import Recipe
-from profiler.request import PlateFields, Request
+from profiler.request import PlateFields, Request, measured_readouts
 from profiler.store.index import write_index
+from profiler.store.lock import LOCK
 from profiler.store.places import stored
 from profiler.store.run import FACTS, RunFacts, claim, discard
 from profiler.store.tables import write_table
 from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep
-from profiler.worker import Task, work
+from profiler.throughput.trace import traced
 
 PACKAGES = ("plate-profiler", "jax", "jaxlib", "flax", "numpy", "polars", "pyarrow", "numba")
 
@@ -36,54 +43,91 @@ def make_cells(
 
     Raises:
         UnknownName: The recipe ranks by a readout that it does not measure.
+        NoCluster: The request is for a cluster, and there is none; nothing was changed.
+        WorkLost: Wells could not be computed there.
     """
-    program = compile_recipe(request.recipe)
-    if layout is not None:
-        _check_readouts(request.recipe, program)
-    if request.replace and (request.out / FACTS).exists():
-        discard(request.out)
-    claim(request.out, facts=_facts(request, plates.sets, layout, program))
-    sweep(request.out)
-    _keep_layout(request, layout)
-
-    wanted = wells_of(plates.asked)
-    done = _up_to_date(request, wanted, program)
-    todo = plates.asked.join(
-        _wells_frame(done), on=["plate", "well"], how="anti", maintain_order="left"
-    )
-    notes = (*plates.notes, *_stray_notes(request, wanted))
-    yield Planned(todo.height, len(wanted), len(done), notes)
-
-    tasks = [
-        Task(plates.sets.filter(pl.col("plate") == plate), fields)
-        for (plate,), fields in todo.group_by("plate", maintain_order=True)
-    ]
-    yield from run_here(tasks, partial(work, request, program))
+    with _executor(request) as executor:
+        about = executor.about
+        if layout is not None:
+            _check_readouts(request.recipe, about)
+        if request.replace and (request.out / FACTS).exists():
+            discard(request.out)
+        claim(request.out, facts=_facts(request, plates.sets, layout, about))
+        sweep(request.out)
+        _keep_layout(request, layout)
+        yield from _compute(request, plates, executor)
 
     rows = collect_fields(request.out, stored(request.out))
-    parameters = {"computed_by": program.computed_by}
+    parameters = {"computed_by": about.computed_by}
     write_table(request.out / "fields.parquet", rows, level="fields", parameters=parameters)
     write_index(request.out)
 
 
-def _up_to_date(request: Request, wanted: Mapping[Well, Files], program: FieldProgram) -> set[Well]:
-    done = finished(request.out, wanted=wanted, computed_by=program.computed_by)
+def _executor(request: Request) -> AbstractContextManager[Executor]:
+    """Where the cells are computed: in this process, or on a cluster."""
+    begin, cluster = partial(_begin, request), request.cluster
+    if cluster is None:
+        return nullcontext(here(begin))
+    try:
+        from profiler.execute.cluster import on_cluster
+        from profiler.execute.seat import Seat
+    except ModuleNotFoundError as error:
+        raise NoCluster(
+            f"A cluster needs Ray, which is not installed ({error}). Install it on every machine "
+            "with: pip install 'plate-profiler[ray]'; nothing was changed."
+        ) from error
+    leave_accelerators()
+    holder = (request.out / LOCK).read_text()
+    seat = Seat(cores=1, folder=Path.cwd(), out=request.out, holder=holder)
+    return on_cluster(begin, seat=seat, address=cluster.address, workers=cluster.workers)
+
+
+def _begin(request: Request) -> Started:
+    """What a worker does first, wherever it is."""
+    program = compile_recipe(request.recipe)
+    about = About(program.columns, program.weights, program.computed_by, device_name())
+    return Started(about, partial(work, request, program, look=Looker(request)))
+
+
+def _compute(request: Request, plates: PlateFields, executor: Executor) -> Iterator[Event]:
+    lit = light_plates(request.out, request.recipe, plates.sets, flat_fields=plates.flat_fields)
+    told = tuple(lit)
+    wanted = with_functions(request.out, request.recipe, wells_of(plates.asked))
+    done = _up_to_date(request, plates.sets, wanted, executor.about)
+    todo = plates.asked.join(
+        _wells_frame(done), on=["plate", "well"], how="anti", maintain_order="left"
+    )
+    notes = (*plates.notes, *told, *_stray_notes(request, wanted), *executor.notes)
+    yield Planned(todo.height, len(wanted), len(done), notes)
+    tasks = (
+        Task(plates.sets.filter(pl.col("plate") == plate), fields)
+        for (plate,), fields in todo.group_by("plate", maintain_order=True)
+    )
+    yield from traced(executor.run(tasks), out=request.out if request.profile else None)
+
+
+def _up_to_date(
+    request: Request, sets: pl.DataFrame, wanted: Mapping[Well, Files], about: About
+) -> set[Well]:
+    done = finished(request.out, wanted=wanted, computed_by=about.computed_by)
     if not request.save_labels:
         return done
-    return done - _without_labels(request, done)
+    return done - _without_labels(request, sets, done)
 
 
-def _without_labels(request: Request, wells: set[Well]) -> set[Well]:
+def _without_labels(request: Request, sets: pl.DataFrame, wells: set[Well]) -> set[Well]:
     """Finished wells whose label images are yet to be written; failed fields have none."""
     fields = collect_fields(request.out, wells).filter(
         pl.col("Metadata_QC_Status").is_in(["ok", "no_cells", "too_many_cells"])
     )
-    keys = [FieldKey(*row) for row in fields.select(pl.nth(0, 1, 2)).iter_rows()]
+    keys = [FieldKey(*row) for row in fields.select(pl.nth(0, 1, 2, 3)).iter_rows()]
+    plates = sets.partition_by("plate")
+    over_time = {plate["plate"][0] for plate in plates if has_times(plate)}
     return {
         (key.plate, key.well)
         for key in keys
         for name in LABELS
-        if not label_path(request.out, key, name).is_file()
+        if not label_path(request.out, key, name, has_times=key.plate in over_time).is_file()
     }
 
 
@@ -99,11 +143,10 @@ def _keep_layout(request: Request, layout: pl.DataFrame | None) -> None:
     write_table(path, layout, level="layout", parameters={})
 
 
-def _check_readouts(recipe: Recipe, program: FieldProgram) -> None:
+def _check_readouts(recipe: Recipe, about: About) -> None:
     """Refuse a readout that no cell would have, before a night's computing."""
-    named = recipe.hits.readout or ()
-    for readout in (named,) if isinstance(named, str) else named:
-        lookup(dict.fromkeys(program.columns), kind="measured readout", name=readout)
+    for readout in measured_readouts(recipe):
+        lookup(dict.fromkeys(about.columns), kind="measured readout", name=readout)
 
 
 def _wells_frame(wells: set[Well]) -> pl.DataFrame:
@@ -122,15 +165,15 @@ def _stray_notes(request: Request, wanted: Mapping[Well, Files]) -> tuple[str, .
 
 
 def _facts(
-    request: Request, sets: pl.DataFrame, layout: pl.DataFrame | None, program: FieldProgram
+    request: Request, sets: pl.DataFrame, layout: pl.DataFrame | None, about: About
 ) -> RunFacts:
     recipe: Recipe = request.recipe
     return RunFacts(
         recipe=recipe.name,
         settings=recipe.model_dump(mode="json"),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
-        device=device_name(),
-        weights=program.weights,
+        device=about.device,
+        weights=about.weights,
         layout=None if layout is None else _digest(layout.write_csv().encode()),
         plates=tuple(sets["plate"].unique().sort()),
     )

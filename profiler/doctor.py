@@ -40,7 +40,7 @@ def examine() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import jax
 
-    from profiler.field import keep_compiled_programs
+    from profiler.compute.devices import keep_compiled_programs
 
     kinds = ", ".join(device.device_kind for device in jax.devices())
     backend = jax.default_backend()

@@ -47,6 +47,91 @@ class WellSaved:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """What computing the rest of a task will take.
+
+    Attributes:
+        fields: Fields to come.
+        seconds_per_field: What one takes, if that is known yet.
+        is_measured: Whether it was measured on this task's first fields, not on an earlier run.
+        memory_bytes: Most memory that this process will have held.
+        device_bytes: What a batch takes of a device's memory, where that is not this process's.
+        pixel_bytes: Pixels to read, uncompressed.
+    """
+
+    fields: int
+    seconds_per_field: float | None
+    is_measured: bool
+    memory_bytes: int
+    device_bytes: int
+    pixel_bytes: int
+
+
+@dataclass(frozen=True)
+class BatchHalved:
+    """A batch did not fit into the device's memory; it is computed in pieces, as all later ones.
+
+    Attributes:
+        fields: Fields that are computed together from now on.
+    """
+
+    fields: int
+
+    @property
+    def sentence(self) -> str:
+        """What a person should know."""
+        return (
+            f"The device's memory was too small for a batch: {self.fields} field"
+            f"{'s' * (self.fields > 1)} at a time from then on. The results are the same; start "
+            f"with --batch {self.fields} next time."
+        )
+
+
+@dataclass(frozen=True)
+class TaskTimed:
+    """A task is done, and this is where its time went.
+
+    Attributes:
+        name: Which.
+        fields: How many it had.
+        elapsed: Seconds from its beginning to its end.
+        seconds: Of each stage, summed over the threads that did it.
+        alone: Seconds a field of parts of a stage, each timed alone; only if asked for.
+        stretches: (name, thread, start, seconds) of all that was done; only if asked for.
+    """
+
+    name: str
+    fields: int
+    elapsed: float
+    seconds: Mapping[str, float]
+    alone: Mapping[str, float] = field(default_factory=dict)
+    stretches: tuple[tuple[str, str, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A worker of a cluster was lost, or failed; what it had not finished is tried again.
+
+    Attributes:
+        code: "worker_lost", "worker_out_of_memory" or "task_failed".
+        message: What is known of the reason.
+        wells: The (plate, well) that are begun anew.
+        fields: Fields of theirs that were computed already, and told as `FieldsDone`.
+    """
+
+    code: str
+    message: str
+    wells: tuple[tuple[str, str], ...] = ()
+    fields: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What a person should know."""
+        again = f" {len(self.wells)} wells are begun anew." if self.wells else ""
+        return f"{self.code}: {self.message}{again}"
+
+
+@dataclass(frozen=True)
 class StageDone:
     """A stage after the cells has written its tables.
 
@@ -74,4 +159,14 @@ class Finished:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
-Event: TypeAlias = Planned | FieldsDone | WellSaved | StageDone | Finished
+Event: TypeAlias = (
+    Planned
+    | Forecast
+    | FieldsDone
+    | BatchHalved
+    | WellSaved
+    | TaskTimed
+    | Incident
+    | StageDone
+    | Finished
+)

@@ -9,9 +9,8 @@ import numpy as np
 
 from plates.errors import BadImage, BadPlate
 from plates.pixels import read_plane
-from profiler.field import keep_compiled_programs
-from profiler.pictures import write_labels
-from profiler.segment.decode import DecodeConfig
+from profiler.compute.devices import keep_compiled_programs
+from profiler.compute.pictures import write_labels
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 
 SUFFIXES = (".tif", ".tiff", ".png")
@@ -48,12 +47,10 @@ def segment_folder(
             images that their label images would overwrite.
         BadImage: At the end, naming every image that could not be read; the others are done.
     """
-    images = _images(folder)
+    images = image_files(folder)
     _check_out(out, images)
     keep_compiled_programs()
-    config = SegmentConfig(
-        model=model, diameter_px=diameter_px, decode=DecodeConfig(min_area_px=min_area_px)
-    )
+    config = SegmentConfig(model=model, diameter_px=diameter_px, min_area_px=min_area_px)
     segmenter = load_segmenter(config)
     broken: list[BadImage] = []
     for path in images:
@@ -73,7 +70,12 @@ def segment_folder(
         )
 
 
-def _images(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder, in the order of their names.
+
+    Raises:
+        BadPlate: There is no such folder, no image in it, or two of one name.
+    """
     if not folder.is_dir():
         raise BadPlate(f"There is no folder {folder}.")
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
@@ -100,4 +102,12 @@ def _check_out(out: Path, images: list[Path]) -> None:
 
 def _labels(segmenter: Segmenter, path: Path) -> np.ndarray:
     plane = read_plane(path).pixels
-    return np.asarray(segmenter.nuclei(jnp.asarray(plane, jnp.float32)).labels)
+    found = segmenter.nuclei(jnp.asarray(plane, jnp.float32))
+    if found.dropped:
+        raise BadImage(
+            f"{path} has more candidates for nuclei than its size has room for: {found.dropped} "
+            "were not looked at, so its labels would lack some. Use a model with the watershed "
+            "head, or cut the image into parts.",
+            code="too_many_cells",
+        )
+    return np.asarray(found.labels)

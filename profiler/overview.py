@@ -36,7 +36,8 @@ def _plate(name: str, rows: pl.DataFrame) -> str:
     fields = rows.select("well", "site").n_unique()
     size = smallest_format(wells)
     depth, times = rows["z"].n_unique(), rows["timepoint"].n_unique()
-    extra = f", {depth} z planes" * (depth > 1) + f", {times} time points" * (times > 1)
+    choose = ' (choose one with [images] timepoint, or "each")'
+    extra = f", {depth} z planes" * (depth > 1) + f", {times} time points{choose}" * (times > 1)
     return (
         f"{name}: {len(wells)} wells of a {size.wells}-well plate, {fields} fields, "
         f"channels {listed}{extra}"

@@ -6,7 +6,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from profiler.events import Event, FieldsDone, Finished, Planned, StageDone
+from profiler.events import (
+    BatchHalved,
+    Event,
+    FieldsDone,
+    Finished,
+    Forecast,
+    Incident,
+    Planned,
+    StageDone,
+)
 from profiler.segment.training.events import Learnt, Started, Trained, TrainEvent, Validated
 
 talk = Console(stderr=True, highlight=False)  # stdout is for data
@@ -16,6 +25,7 @@ def draw(events: Iterable[Event]) -> None:
     """Consume a run's events, drawing them."""
     with _bar("fields") as bar:
         task, failed = bar.add_task("measuring", total=None, rate="", visible=False), 0
+        foretold: set[bool] = set()
         for event in events:
             match event:
                 case Planned():
@@ -24,6 +34,14 @@ def draw(events: Iterable[Event]) -> None:
                 case FieldsDone():
                     failed += event.failed
                     bar.update(task, advance=event.fields, rate=_rate(bar, task, failed))
+                case Forecast() if event.is_measured not in foretold:  # of many tasks, the first
+                    foretold.add(event.is_measured)
+                    _tell(bar, (_forecast(event),))
+                case BatchHalved():
+                    _tell(bar, (event.sentence,))
+                case Incident():
+                    bar.update(task, advance=-event.fields)
+                    _tell(bar, (event.sentence,))
                 case StageDone():
                     _tell(bar, (f"{event.name}: {note}" for note in event.notes))
                 case Finished():
@@ -41,6 +59,15 @@ def draw_images(done: Iterable[tuple[str, int, int]], *, out: Path) -> None:
         _tell(bar, (f"{images} images, {nuclei:,} nuclei. Label images are in {out}.",))
 
 
+def draw_looks(looks: Iterable[tuple[str, float, int]]) -> None:
+    """Consume (field, how much of it is doubtful, fields in all), drawing them."""
+    with _bar("fields") as bar:
+        task = bar.add_task("looking", total=None, rate="", visible=False)
+        for name, doubt, total in looks:
+            rate = f"{_rate(bar, task, 0)}  {name}: {doubt:.1f}"
+            bar.update(task, advance=1, total=total, visible=True, rate=rate)
+
+
 def draw_training(events: Iterable[TrainEvent]) -> None:
     """Consume a training run's events, drawing them."""
     with _bar("steps") as bar:
@@ -51,7 +78,7 @@ def draw_training(events: Iterable[TrainEvent]) -> None:
                     bar.update(task, total=event.steps, completed=event.step)
                     _tell(bar, (f"{event.images} images to learn from, {event.apart} kept apart.",))
                 case Learnt():
-                    loss = f"loss {event.foreground:.3f} + {event.distance:.3f}"
+                    loss = "loss " + " + ".join(f"{part:.3f}" for part in event.losses.values())
                     bar.update(task, completed=event.step, rate=loss)
                 case Validated():
                     best = ", best so far, saved" if event.is_best else ""
@@ -83,6 +110,26 @@ def _plan(event: Planned) -> str:
         return f"All {event.wells} wells are up to date; no field is computed."
     done = f", {event.wells_done} of {event.wells} wells are up to date" if event.wells_done else ""
     return f"{event.fields} fields to compute{done}."
+
+
+def _forecast(event: Forecast) -> str:
+    memory = f"{event.memory_bytes / 1e9:.1f} GB of memory"
+    if event.device_bytes:
+        memory += f" and {event.device_bytes / 1e9:.1f} GB of each device's"
+    pixels = f"{event.pixel_bytes / 1e9:.2g} GB of pixels to read"
+    pace = event.seconds_per_field
+    if pace is None:
+        return f"About {memory}, {pixels}; the time is known after the first fields."
+    basis = "the first of them" if event.is_measured else "those of an earlier run"
+    time = f"About {_duration(pace * event.fields)} for {event.fields} fields"
+    return f"{time} ({pace:.2g} s each, as {basis} took), {memory}, {pixels}."
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _summary(event: Finished) -> str:

@@ -7,6 +7,7 @@ What a recipe leaves out takes the defaults below, and `run.json` keeps the whol
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from plates.errors import BadRecipe, lookup, suggestion
 
 RECIPES = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
+
+ILLUMINATION = ("none", "mean", "basic", "vendor")  # methods; any other is a folder
 
 
 class _Model(BaseModel):
@@ -30,7 +33,7 @@ class Images(_Model):
         channels: Stain -> channel as the reader names it; the order is the order of features.
         projection: How z-stacks become planes; "focus" takes the sharpest.
         z: Take this plane of every stack alone.
-        timepoint: Which one, where there are several.
+        timepoint: Which one, where there are several; "each" takes all, each as a field.
     """
 
     reader: str = "auto"
@@ -38,7 +41,31 @@ class Images(_Model):
     channels: dict[str, str]
     projection: Literal["max", "mean", "focus", "none"] = "max"
     z: int | None = None
-    timepoint: int | None = None
+    timepoint: Annotated[int, Field(ge=1)] | Literal["each"] | None = None
+
+
+class Illumination(_Model):
+    """How uneven light is taken out before anything is segmented or measured.
+
+    Attributes:
+        method: "none"; "mean", CellProfiler's smoothed mean of many fields; "basic", BaSiC's
+            flat and dark field; "vendor", the microscope's own profiles; or a folder of
+            CellProfiler's .npy functions.
+        sample: Fields of each plate that a function is fitted to.
+        seed: Decides which.
+        degree: Of the polynomial that smooths the mean.
+        smoothness: Of BaSiC's fields: a factor on the weights of its authors.
+        dark_field: Whether BaSiC looks for a dark field.
+        dark_level: Grey level of the camera in the dark, if it is known; it is taken off.
+    """
+
+    method: str = "none"
+    sample: int = Field(default=192, ge=8)
+    seed: int = Field(default=0, ge=0)
+    degree: int = Field(default=2, ge=1, le=8)
+    smoothness: float = Field(default=1.0, gt=0)
+    dark_field: bool = True
+    dark_level: float = Field(default=0.0, ge=0)
 
 
 class Segment(_Model):
@@ -109,12 +136,33 @@ class Measure(_Model):
     options: dict[str, dict[str, Any]] = {}
 
 
+class Quality(_Model):
+    """Which fields are not to be believed, and which wells have too few cells.
+
+    Attributes:
+        checks: What is looked for.
+        false_alarms: Share of good fields that each check may flag: the plate's own spread,
+            by median and MAD, sets the threshold.
+        saturated_percent: Pixels at the camera's limit from which a field is saturated.
+        min_cells: Cells below which a well is flagged.
+    """
+
+    checks: tuple[Literal["empty", "saturation", "focus", "debris", "bubble", "staining"], ...] = (
+        "empty", "saturation", "focus", "debris", "bubble", "staining",
+    )  # fmt: skip
+    false_alarms: float = Field(default=1e-3, gt=0, lt=0.5)
+    saturated_percent: float = Field(default=0.5, gt=0, le=100)
+    min_cells: int = Field(default=10, ge=0)
+
+
 class Profile(_Model):
     """How cells become well profiles.
 
     Attributes:
-        aggregate: What stands for a well's cells.
+        aggregate: What stands for a well's cells: a summary of `profiler.profile.aggregate`, or
+            several, whose features end with its name, as Cells_AreaShape_Area_mad.
         exclude_border: Leave out cells whose nucleus touches the field's border.
+        exclude_bad_fields: Leave out cells of fields that [quality] does not believe.
         steps: What is done to the wells, in order, as `profiler.profile.process` reads it:
             [[profile.steps]] step = "normalise" | "correct" | "select", with its options.
             `profiles.parquet` is what the steps before the first selection give,
@@ -122,8 +170,9 @@ class Profile(_Model):
         consensus: What stands for the replicates of a treatment.
     """
 
-    aggregate: Literal["median", "mean"] = "median"
+    aggregate: str | tuple[str, ...] = "median"
     exclude_border: bool = False
+    exclude_bad_fields: bool = True
     steps: tuple[dict[str, Any], ...] = (
         {"step": "normalise", "method": "mad_robustize", "reference": "negative"},
         {
@@ -138,17 +187,21 @@ class Hits(_Model):
     """How wells become hits.
 
     Attributes:
-        readout: The feature that is the assay's answer; of several the first ranks, and all
+        readout: The feature that is the assay's answer, with the summary's name where
+            [profile] aggregate has several; of several the first ranks, and all
             get dose-response curves. The best separating one by default.
         rank_by: Rank by the readout, or by how far the whole profile is from the controls.
         threshold: Robust z (or profile score) from which a well counts.
         toxic_below: Cells left, as a share of the negative controls', below which a well is toxic.
+        timepoint: At which hits and phenotypes are called, where the run has several; the last
+            by default.
     """
 
     readout: str | tuple[str, ...] | None = None
     rank_by: Literal["readout", "profile"] = "readout"
     threshold: float = Field(default=3.0, gt=0)
     toxic_below: float = Field(default=0.5, ge=0, le=1)
+    timepoint: int | None = Field(default=None, ge=1)
 
 
 class Phenotype(_Model):
@@ -176,19 +229,81 @@ class Recipe(_Model):
     name: str
     description: str = ""
     images: Images
+    illumination: Illumination = Illumination()
     segment: Segment = Segment()
     measure: Measure = Measure()
+    quality: Quality = Quality()
     profile: Profile = Profile()
     hits: Hits = Hits()
     phenotype: Phenotype = Phenotype()
 
     def cells_key(self) -> str:
         """Hash of every setting that the cells depend on, hexadecimal."""
-        parts = self.model_dump(mode="json", include={"images", "segment", "measure"})
+        parts = self.model_dump(mode="json", include=set(CELL_SECTIONS))
         del parts["segment"]["model"]  # its weights count, by their own hash, not its name
+        if self.illumination.method not in ILLUMINATION:
+            parts["illumination"]["method"] = "folder"  # likewise: its functions count
         return hashlib.blake2b(
             json.dumps(parts, sort_keys=True).encode(), digest_size=16
         ).hexdigest()
+
+
+CELL_SECTIONS = ("images", "illumination", "segment", "measure")
+AFTER_CELLS = ("quality", "profile", "hits", "phenotype")
+
+
+def amend(
+    recipe: Recipe,
+    name: str | Path = "",
+    *,
+    sections: Sequence[str] = AFTER_CELLS,
+    changes: Mapping[str, Mapping[str, Any]] = {},
+) -> Recipe:
+    """Give the recipe of a run other settings for what comes after its cells.
+
+    Args:
+        recipe: What the cells were made with.
+        name: Another recipe, built-in or a .toml file, which may leave out [images], [segment]
+            and [measure]; or none.
+        sections: Those to take from it; one that it leaves out stays as it was.
+        changes: Section -> settings that come before both.
+
+    Raises:
+        UnknownName: As `load_recipe`.
+        BadRecipe: As `load_recipe`; or the other recipe would give other cells.
+    """
+    path, table = (Path(), {}) if not name else _read(name)
+    own = recipe.model_dump(mode="json")
+    other = parse_recipe({**own, **table}, where=str(path))
+    _check_cells(recipe, other, where=str(path))
+    taken = {key: table[key] for key in sections if key in table}
+    merged = own | taken
+    merged |= {key: {**merged[key], **more} for key, more in changes.items()}
+    return parse_recipe(merged, where=str(path) if name else "settings")
+
+
+def _check_cells(recipe: Recipe, other: Recipe, *, where: str) -> None:
+    """Refuse a recipe that would find or measure other cells than those that are there."""
+    for section in CELL_SECTIONS:
+        ours, theirs = (getattr(each, section).model_dump() for each in (recipe, other))
+        for key, value in ours.items():
+            if not _is_same(key, value, theirs[key]):
+                raise BadRecipe(
+                    f"{where} would give other cells: its [{section}] {key} is "
+                    f"{_short(theirs[key])}, and the run's is {_short(value)}. Leave "
+                    f"[{'], ['.join(CELL_SECTIONS)}] out of the recipe to keep the cells, or make "
+                    "them anew with `profiler run`."
+                )
+
+
+def _is_same(key: str, ours: Any, theirs: Any) -> bool:
+    """Weights are known by the name of their file, wherever it lies."""
+    return Path(ours).name == Path(theirs).name if key == "model" else ours == theirs
+
+
+def _short(value: Any, *, most: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def load_recipe(name: str | Path) -> Recipe:
@@ -201,17 +316,21 @@ def load_recipe(name: str | Path) -> Recipe:
         UnknownName: No built-in recipe is called that, or a stain or setting is unknown.
         BadRecipe: The file is missing, not TOML, or a value is out of range.
     """
+    path, table = _read(name)
+    recipe = parse_recipe({"name": path.stem} | table, where=str(path))
+    return _with_own_functions(_with_own_model(recipe, path.parent), path.parent)
+
+
+def _read(name: str | Path) -> tuple[Path, dict[str, Any]]:
     path = Path(name)
     if path.suffix != ".toml":
         path = lookup(RECIPES, kind="recipe", name=str(name))
     try:
-        table = tomllib.loads(path.read_text())
+        return path, tomllib.loads(path.read_text())
     except OSError as error:
         raise BadRecipe(f"Cannot read the recipe {path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path} is not TOML: {error}.") from None
-    recipe = parse_recipe({"name": path.stem} | table, where=str(path))
-    return _with_own_model(recipe, path.parent)
 
 
 def _with_own_model(recipe: Recipe, home: Path) -> Recipe:
@@ -220,6 +339,15 @@ def _with_own_model(recipe: Recipe, home: Path) -> Recipe:
         return recipe
     segment = recipe.segment.model_copy(update={"model": str(home / recipe.segment.model)})
     return recipe.model_copy(update={"segment": segment})
+
+
+def _with_own_functions(recipe: Recipe, home: Path) -> Recipe:
+    """Look for a folder of illumination functions beside the recipe, as for weights."""
+    method = recipe.illumination.method
+    if method in ILLUMINATION or not (home / method).is_dir():
+        return recipe
+    illumination = recipe.illumination.model_copy(update={"method": str(home / method)})
+    return recipe.model_copy(update={"illumination": illumination})
 
 
 def parse_recipe(table: dict[str, Any], *, where: str = "recipe") -> Recipe:

@@ -3,21 +3,47 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
 
-from plates.errors import BadLayout, BadPlate, NoControls, lookup
+from plates.barcodes import FILE as BARCODES
+from plates.barcodes import read_plate_maps
+from plates.errors import BadLayout, BadPlate, BadRecipe, NoControls, lookup
+from plates.illumination import vendor_addresses
 from plates.imageset import image_sets
+from plates.irregular import irregularities
 from plates.layout import read_layout
 from plates.readers import scan, unused_images
 from plates.well import parse_well
-from profiler.profile.barcodes import FILE as BARCODES
-from profiler.profile.barcodes import read_plate_maps
-from profiler.profile.compounds import check_compounds
-from profiler.profile.describe import describe, read_compounds
 from profiler.profile.steps import check_steps
+from profiler.profile.wells.aggregate import SUMMARIES
+from profiler.profile.wells.compounds import check_compounds
+from profiler.profile.wells.describe import describe, read_compounds
+from profiler.profile.wells.doses import merge_doses
 from profiler.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster to compute on.
+
+    Attributes:
+        address: `host:port` of its head, "auto" for the one that this machine is part of; by
+            default the one that `RAY_ADDRESS` names, or else this machine alone.
+        workers: How many; by default one for each GPU, or where there is none for each core.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+
+
+WELL_COLUMNS = (  # of every table of wells, whatever the plate map has
+    "Metadata_Plate", "Metadata_Well", "Metadata_Timepoint", "Metadata_Object_Count",
+    "Metadata_QC_FieldsOk", "Metadata_QC_FieldsFailed", "Metadata_QC_Status",
+)  # fmt: skip
+MOST_NAMES = 8  # of plates in a message
 
 
 @dataclass(frozen=True)
@@ -34,7 +60,9 @@ class Request:
         wells: Only these; all of them by default.
         save_labels: Whether label images are kept.
         replace: Whether an earlier run in `out` is removed first.
-        batch: Fields computed together; by default what suits the device.
+        batch: Fields computed together; by default as many as the memory at hand holds.
+        profile: Whether every stretch of work is timed and kept, for a trace.
+        cluster: Where cells are computed, if not in this process.
     """
 
     plates: tuple[Path, ...]
@@ -46,6 +74,8 @@ class Request:
     save_labels: bool = False
     replace: bool = False
     batch: int | None = None
+    profile: bool = False
+    cluster: Cluster | None = None
 
 
 class PlateFields(NamedTuple):
@@ -55,11 +85,13 @@ class PlateFields(NamedTuple):
         sets: Every field of every plate, as `plates.imageset.image_sets` lists them.
         asked: Those of them to compute.
         notes: What a person should know.
+        flat_fields: (plate, stain) -> where the microscope says how it lit the channel.
     """
 
     sets: pl.DataFrame
     asked: pl.DataFrame
     notes: tuple[str, ...]
+    flat_fields: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 def find_fields(request: Request) -> PlateFields:
@@ -67,19 +99,31 @@ def find_fields(request: Request) -> PlateFields:
 
     Raises:
         BadPlate: A folder cannot be read, or two hold a plate of the same name.
-        UnknownName: A channel, or a well that was asked for, is on no plate.
+        UnknownName: A channel, or a well that was asked for, is on no plate; or none of the
+            time points taken is the one that hits are to be called at.
     """
     images = request.recipe.images
     planes = {f: scan(f, reader=images.reader, pattern=images.pattern) for f in request.plates}
     _check_names(planes)
     options = {"channels": images.channels, "timepoint": images.timepoint, "z": images.z}
     sets = pl.concat([image_sets(table, **options) for table in planes.values()])
-    notes = tuple(filter(None, (_unused(folder, table) for folder, table in planes.items())))
+    _check_time(request.recipe.hits.timepoint, sets)
+    unused = filter(None, (_unused(folder, table) for folder, table in planes.items()))
+    every = pl.concat(planes.values())
+    notes = (*unused, *irregularities(sets, every, channels=images.channels))
+    lit = [vendor_addresses(t, sets, stains=tuple(images.channels)) for t in planes.values()]
+    flat_fields = {key: address for some in lit for key, address in some.items()}
     if not request.wells:
-        return PlateFields(sets, sets, notes)
+        return PlateFields(sets, sets, notes, flat_fields)
     found = {well: well for well in sets["well"]}
     asked = [lookup(found, kind="well on the plate", name=parse_well(w)) for w in request.wells]
-    return PlateFields(sets, sets.filter(pl.col("well").is_in(asked)), notes)
+    return PlateFields(sets, sets.filter(pl.col("well").is_in(asked)), notes, flat_fields)
+
+
+def _check_time(timepoint: int | None, sets: pl.DataFrame) -> None:
+    if timepoint is not None:
+        found = {str(time): time for time in sets["timepoint"].unique().sort()}
+        lookup(found, kind="time point ([hits] timepoint)", name=str(timepoint))
 
 
 class PlateMap(NamedTuple):
@@ -95,7 +139,7 @@ def find_layout(request: Request, sets: pl.DataFrame) -> PlateMap:
     Raises:
         BadLayout: It cannot be read, or names a well twice, or a compound in two ways.
         UnknownName: It lacks a column that the recipe's [phenotype] labels name.
-        NoControls: It has no negative controls, in all or on one of the plates.
+        NoControls: It has no negative controls on any of the plates.
     """
     if request.layout is None and request.compounds is not None:
         raise BadLayout(
@@ -109,12 +153,14 @@ def find_layout(request: Request, sets: pl.DataFrame) -> PlateMap:
         described = describe(layout, read_compounds(request.compounds))
         layout, notes = described.wells, (*notes, *described.sentences())
     layout, unnamed = _with_roles(layout)
-    notes = (*notes, *unnamed)
+    layout, merged = merge_doses(layout)
+    notes = (*notes, *unnamed, *merged)
     check_compounds(layout)
+    check_recipe(request.recipe, layout=layout)
     for column in (request.recipe.phenotype.labels or {}).values():
         lookup(layout.schema, kind="column of the plate map", name=column)
-    _check_controls(layout, plates=sets["plate"].unique().sort().to_list(), path=request.layout)
-    return PlateMap(layout, notes)
+    plates = sets["plate"].unique().sort().to_list()
+    return PlateMap(layout, (*notes, *_check_controls(layout, plates=plates, path=request.layout)))
 
 
 def _read_layout(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -136,14 +182,49 @@ def _with_roles(layout: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     return layout.with_columns(role.alias("Metadata_Role")), (note,)
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse steps that could not be run after a night's computing.
+def check_recipe(recipe: Recipe, *, layout: pl.DataFrame | None = None) -> None:
+    """Refuse a profile that could not be made after a night's computing.
+
+    Args:
+        recipe: All of it; its steps, summaries and readouts are looked at.
+        layout: The plate map, to look up the columns that steps name.
 
     Raises:
-        UnknownName: A step, its method or its role does not exist.
-        BadRecipe: A step or method has no such option, or lacks one.
+        UnknownName: A step, its method, its role, a summary or a column does not exist.
+        BadRecipe: A step or method has no such option, lacks one, or cannot take its value; or
+            there are several summaries, and a readout does not say which it is.
     """
-    check_steps(recipe.profile.steps)
+    summaries = _listed(recipe.profile.aggregate)
+    for name in summaries:
+        lookup(SUMMARIES, kind="summary ([profile] aggregate)", name=name)
+    if not summaries or len(set(summaries)) < len(summaries):
+        raise BadRecipe("[profile] aggregate needs one summary or more, each of them once.")
+    measured_readouts(recipe)
+    metadata = None if layout is None else [*layout.columns, *WELL_COLUMNS]
+    check_steps(recipe.profile.steps, metadata=metadata)
+
+
+def measured_readouts(recipe: Recipe) -> tuple[str, ...]:
+    """The features of cells that the recipe's readouts summarise.
+
+    Raises:
+        BadRecipe: As `check_recipe`.
+    """
+    readouts, how = _listed(recipe.hits.readout or ()), recipe.profile.aggregate
+    if isinstance(how, str):
+        return readouts
+    parts = [readout.rpartition("_") for readout in readouts]
+    unnamed = ["".join(part) for part in parts if part[2] not in how]
+    if unnamed:
+        raise BadRecipe(
+            f"[profile] aggregate gives {', '.join(how)} of every feature, and [hits] readout "
+            f"{unnamed[0]!r} names none of them. Take {unnamed[0]}_{how[0]}, or another."
+        )
+    return tuple(feature for feature, _, _ in parts)
+
+
+def _listed(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def _unused(folder: Path, planes: pl.DataFrame) -> str | None:
@@ -167,7 +248,8 @@ def _check_names(planes: Mapping[Path, pl.DataFrame]) -> None:
             owner[plate] = folder
 
 
-def _check_controls(layout: pl.DataFrame, *, plates: list[str], path: Path) -> None:
+def _check_controls(layout: pl.DataFrame, *, plates: list[str], path: Path) -> list[str]:
+    """Refuse a plate map without any negative control; name the plates that have none."""
     has_roles = "Metadata_Role" in layout.columns
     negative = layout.filter(pl.col("Metadata_Role") == "negative") if has_roles else layout.clear()
     with_plates = "Metadata_Plate" in layout.columns
@@ -175,7 +257,7 @@ def _check_controls(layout: pl.DataFrame, *, plates: list[str], path: Path) -> N
         set(negative["Metadata_Plate"]) if with_plates else set(plates if len(negative) else [])
     )
     lacking = [plate for plate in plates if plate not in covered]
-    if lacking:
+    if lacking and lacking == plates:
         found = sorted(layout["Metadata_Role"].drop_nulls().unique()) if has_roles else []
         raise NoControls(
             f"{path} has no negative control wells for plate {', '.join(lacking)} (roles found: "
@@ -183,3 +265,11 @@ def _check_controls(layout: pl.DataFrame, *, plates: list[str], path: Path) -> N
             "the role 'negative', or leave out --layout to get cells and wells only. "
             "Nothing was computed."
         )
+    if not lacking:
+        return []
+    are = "plate has" if len(lacking) == 1 else "plates have"
+    names = ", ".join(lacking[:MOST_NAMES]) + (" and more" if len(lacking) > MOST_NAMES else "")
+    return [
+        f"{len(lacking)} {are} no negative controls in the plate map ({names}): wells there are "
+        "measured and not ranked."
+    ]

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "field", "images")}
-DEVICE |= {"profiler.doctor"}
+DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "illuminate", "compute")}
+DEVICE |= {"profiler.images", "profiler.suggest", "profiler.doctor"}
 LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.phenotype"}
-LAPTOP |= {"profiler.report", "profiler.export"}
+LAPTOP |= {"profiler.report", "profiler.export", "profiler.quality"}
 MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "plates": set(),
     "profiler.shapes": set(),
     "profiler.recipe": {"plates"},
     "profiler.events": set(),
+    "profiler.interrupt": set(),
     "profiler.request": {"plates", "profiler.profile", "profiler.recipe"},
     "profiler.segment": {"plates", "profiler.shapes"},
     "profiler.measure": {"plates", "profiler.shapes"},
@@ -24,25 +25,30 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.profile": {"plates"},
     "profiler.hits": {"plates", "profiler.profile"},
     "profiler.phenotype": {"plates", "profiler.profile"},
+    "profiler.quality": {"plates", "profiler.store"},
     "profiler.export": {"plates", "profiler.profile", "profiler.store"},
     "profiler.report": {"plates", "profiler.profile", "profiler.hits", "profiler.store"},
     "profiler.summary": {"profiler.hits"},
-    "profiler.field": {"profiler.recipe", "profiler.segment", "profiler.measure"},
-    "profiler.gather": {"plates", "profiler.field", "profiler.store"},
-    "profiler.pictures": {"plates", "profiler.field", "profiler.report", "profiler.store"},
-    "profiler.worker": {"plates", "profiler.events", "profiler.field", "profiler.gather"}
-    | {"profiler.pictures", "profiler.request", "profiler.store"},
-    "profiler.execute": {"profiler.events", "profiler.worker"},
-    "profiler.cells": {"plates", "profiler.events", "profiler.execute", "profiler.field"}
-    | {"profiler.gather", "profiler.pictures", "profiler.recipe", "profiler.request"}
-    | {"profiler.store", "profiler.worker"},
-    "profiler.images": {"plates", "profiler.field", "profiler.pictures", "profiler.segment"},
+    "profiler.throughput": {"profiler.events", "profiler.store"},
+    "profiler.illuminate": {"plates", "profiler.recipe", "profiler.shapes", "profiler.store"},
+    "profiler.compute": {"plates", "profiler.events", "profiler.illuminate", "profiler.measure"}
+    | {"profiler.recipe", "profiler.report", "profiler.request", "profiler.segment"}
+    | {"profiler.shapes", "profiler.store", "profiler.throughput"},
+    "profiler.execute": {"plates", "profiler.compute", "profiler.events", "profiler.store"},
+    "profiler.cells": {"plates", "profiler.compute", "profiler.events", "profiler.execute"}
+    | {"profiler.illuminate", "profiler.recipe", "profiler.request", "profiler.store"}
+    | {"profiler.throughput"},
+    "profiler.images": {"plates", "profiler.compute", "profiler.segment"},
+    "profiler.suggest": {"plates", "profiler.compute", "profiler.images", "profiler.recipe"}
+    | {"profiler.segment", "profiler.store"},
     "profiler.progress": {"profiler.events", "profiler.segment"},
     "profiler.overview": {"plates", "profiler.recipe"},
     "profiler.models": {"profiler.segment"},
-    "profiler.doctor": {"plates", "profiler.field", "profiler.segment"},
+    "profiler.doctor": {"plates", "profiler.compute", "profiler.segment"},
     "profiler.demo": {"plates", "profiler.events", "profiler.pipeline", "profiler.recipe"}
     | {"profiler.request", "profiler.store"},
+    "profiler.watch": {"plates", "profiler.events", "profiler.interrupt", "profiler.pipeline"}
+    | {"profiler.recipe", "profiler.request", "profiler.store"},
     "profiler.pipeline": {"plates", "profiler.cells", "profiler.events", "profiler.recipe"}
     | {"profiler.request", "profiler.summary"}
     | (LAPTOP - {"profiler.export"}),

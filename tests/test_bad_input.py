@@ -194,6 +194,16 @@ def test_wells_with_a_compound_and_no_role_are_treated_ones_and_told(plate, tmp_
     assert notes == (told,)
 
 
+def test_doses_that_rounding_tells_apart_are_one_treatment_and_told(plate, tmp_path):
+    is_noisy = pl.col("well_position") == "B03"
+    dose = pl.when(is_noisy).then(1.0000000001).otherwise("concentration").alias("concentration")
+    set_layout(plate, lambda t: t.with_columns(dose))
+    layout, notes = find_layout(request(plate, tmp_path / "out"), pl.DataFrame({"plate": ["mini"]}))
+    mover = layout.filter(Metadata_Compound="Mover").sort("Metadata_Well")
+    assert mover["Metadata_Concentration"].to_list() == [0.1, 1.0, 1.0]
+    assert "1 well has a dose that differs from another of its compound" in notes[0]
+
+
 def test_wells_on_one_side_only_are_kept_and_told(plate, tmp_path):
     set_layout(plate, lambda t: t.filter(pl.col("well_position") != "B02"))
     for path in plate.glob("mini_C03*"):
@@ -370,6 +380,30 @@ def test_a_plate_of_which_nothing_can_be_read_does_not_stop_the_next(plate, smal
     last = list(run(both))[-1]
     assert last.summary["fields_failed"] == {"empty_file": 4}
     assert last.summary["fields_ok"] == 4
+
+
+def test_a_plate_without_controls_or_cells_does_not_stop_the_hits(plate, small_plate, tmp_path):
+    broken = plate.rename(tmp_path / "broken")
+    for path in broken.glob("mini_*"):
+        path.rename(path.with_name(path.name.replace("mini", "broken"))).write_bytes(b"")
+    layout = pl.read_csv(small_plate / "platemap.csv")
+    (tmp_path / "map.csv").write_text(
+        pl.concat(
+            [layout.with_columns(plate=pl.lit("mini")),
+             layout.with_columns(plate=pl.lit("broken"), role=pl.lit("treatment"))]
+        ).write_csv()
+    )  # fmt: skip
+    both = request(
+        small_plate, tmp_path / "out", plates=(broken, small_plate), layout=tmp_path / "map.csv",
+        wells=(),
+    )  # fmt: skip
+    last = list(run(both))[-1]
+    hits = profiler.open(tmp_path / "out").hits.collect()
+    assert set(hits.filter(Metadata_Plate="broken")["rank_status"]) == {"failed"}
+    assert set(hits.filter(Metadata_Plate="mini")["rank_status"]) == {"ranked"}
+    assert "1 plate has no negative controls in the plate map (broken)" in last.summary["input"][0]
+    lost = "No well is ranked on broken: the 12 wells there are kept, with the status failed."
+    assert lost in last.summary["hits"]
 
 
 def test_label_images_follow_their_cells(plate, tmp_path):

@@ -1,22 +1,28 @@
 """The command line: what is printed where, exit codes, and how soon help comes."""
 
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from profiler import cli
+from profiler import cli, images
+from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.score import score
+from profiler.segment.segmenter import SegmentConfig, load_segmenter
 from profiler.store.screen import open as open_screen
+from profiler.store.tables import read_footer
 
 QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
 
@@ -53,6 +59,7 @@ def test_every_command_is_in_the_help():
         "demo",
         "scan",
         "run",
+        "watch",
         "segment",
         "evaluate",
         "profile",
@@ -89,14 +96,27 @@ def test_scan_says_what_is_there(small_plate):
     assert listed.height == 36
 
 
+WITHOUT_JAX = """
+import sys
+from profiler.cli import main
+
+class NoJax:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "jax":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NoJax())
+main()
+"""
+
+
 def test_stages_after_the_cells_run_alone_and_without_jax(out):
     for table in ("wells", "profiles", "hits", "compounds", "statistics", "curves"):
         (out / f"{table}.parquet").unlink()
     (out / "report.html").unlink()
-    block = "import sys; sys.modules['jax'] = None; from profiler.cli import main; main()"
     for stage in ("profile", "hits", "report"):
         done = subprocess.run(
-            [sys.executable, "-c", block, stage, str(out)], capture_output=True, text=True
+            [sys.executable, "-c", WITHOUT_JAX, stage, str(out)], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
     assert (out / "report.html").is_file()
@@ -173,6 +193,70 @@ def test_a_stage_made_again_says_so_in_the_summary(out):
     assert summary()["cells"] == before["cells"]
 
 
+def recipe_file(folder: Path, text: str) -> Path:
+    path = folder / "other.toml"
+    path.write_text(text)
+    return path
+
+
+AFTER = """
+[profile]
+aggregate = "mean"
+[[profile.steps]]
+step = "normalise"
+method = "standardize"
+reference = "negative"
+[hits]
+threshold = 5.0
+"""
+
+
+def test_a_run_is_profiled_again_by_another_recipe_without_its_cells(out, tmp_path):
+    cells = {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*.parquet")}
+    before = open_screen(out).facts
+    done = call("profile", out, "--recipe", recipe_file(tmp_path, AFTER))
+    assert done.exit_code == 0, done.output
+    assert {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*.parquet")} == cells
+    facts = open_screen(out).facts
+    assert facts.settings["profile"]["aggregate"] == "mean"
+    assert facts.settings["hits"]["threshold"] == 5.0
+    assert facts.settings["measure"] == before.settings["measure"]
+    assert facts.summary["cells"] == before.summary["cells"]
+    assert read_footer(out / "hits.parquet").parameters["threshold"] == 5.0
+    assert read_footer(out / "profiles.parquet").parameters["steps"][0]["method"] == "standardize"
+    wells, cells = open_screen(out).wells.collect(), open_screen(out).cells.collect()
+    area = "Nuclei_AreaShape_Area"
+    means = cells.group_by("Metadata_Well").agg(pl.col(area).cast(pl.Float64).mean())
+    both = wells.join(means, on="Metadata_Well")
+    np.testing.assert_allclose(both[area], both[f"{area}_right"])
+
+
+def test_a_section_is_taken_by_its_own_command_alone(out, tmp_path):
+    other = recipe_file(tmp_path, AFTER)
+    assert call("hits", out, "-r", other).exit_code == 0
+    settings = open_screen(out).facts.settings
+    assert (settings["hits"]["threshold"], settings["profile"]["aggregate"]) == (5.0, "median")
+    assert call("hits", out).exit_code == 0  # what was used is what is used
+    assert read_footer(out / "hits.parquet").parameters["threshold"] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[segment]\nmin_nucleus_area_px = 41",
+            r"other cells: its \[segment\]",
+        ),
+        ("[hits]\nthreshhold = 5.0", "Did you mean 'threshold'"),
+        ('[hits]\nreadout = "Nuclei_AreaShape_Are"', "Did you mean 'Nuclei_AreaShape_Area'"),
+        ('[[profile.steps]]\nstep = "normalize"', "Did you mean 'normalise'"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_run_is_refused(out, tmp_path, text, message):
+    done = call("profile", out, "--recipe", recipe_file(tmp_path, text))
+    assert re.search(message, str(done.exception))
+
+
 def test_found_nuclei_match_the_truth_of_a_synthetic_field(tmp_path):
     from plates.synthetic import Phenotype, field
 
@@ -245,23 +329,15 @@ def test_a_folder_in_use_is_refused(out):
     assert "is in use by" in done.stderr
 
 
-def interrupted(plate: Path, out: Path) -> tuple[int, str]:
-    """Interrupt a run when its first well is there: its exit code and what it said."""
-    words = ("run", str(plate), "--out", str(out), "--recipe", str(QUICK))
+def test_an_interrupt_ends_with_a_message_and_130(small_plate, tmp_path):
+    words = ("run", str(small_plate), "--out", str(tmp_path / "out"), "--recipe", str(QUICK))
     command = [sys.executable, "-m", "profiler.cli", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(out.rglob("A01.parquet")):
+    while process.poll() is None and not list((tmp_path / "out").rglob("A01.parquet")):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
-    return process.returncode, stderr
-
-
-def test_an_interrupt_ends_with_a_message_and_130(small_plate, tmp_path):
-    code, stderr = interrupted(small_plate, tmp_path / "out")
-    if code == 0:  # Python drops an interrupt that falls into a callback or a destructor
-        code, stderr = interrupted(small_plate, tmp_path / "again")
-    assert code == 130, stderr
+    assert process.returncode == 130, stderr
     assert "Finished wells are kept" in stderr
 
 
@@ -277,3 +353,30 @@ def test_evaluate_prints_scores_with_intervals_or_a_row_per_image(tmp_path):
     assert "under 25 px were dropped" in done.stderr
     by_image = call("evaluate", tmp_path / "found", tmp_path / "truth", "--images").stdout
     assert pl.read_csv(by_image.encode())["image"].to_list() == ["a"]
+
+
+def test_the_address_of_a_cluster_without_one_is_a_usage_error(small_plate, tmp_path):
+    done = call("run", small_plate, "-o", tmp_path / "run", "-r", QUICK, "--address", "auto")
+    assert done.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_that_is_not_there_is_one_message(small_plate, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'plate-profiler[ray]'")
+    words = ("--executor", "ray", "--address", "127.0.0.1:1")
+    done = call("run", small_plate, "-o", tmp_path / "run", "-r", QUICK, *words)
+    assert "Nothing answers at 127.0.0.1:1" in str(done.exception)
+
+
+def test_an_image_of_too_many_candidates_has_no_labels_and_says_so(tmp_path, monkeypatch):
+    def full(plane) -> Nuclei:
+        nothing, seven = jnp.zeros(plane.shape, jnp.int32), jnp.int32(7)
+        return Nuclei(nothing, jnp.int32(0), seven)
+
+    crowded = replace(load_segmenter(SegmentConfig()), nuclei=full)
+    monkeypatch.setattr(images, "load_segmenter", lambda config: crowded)
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", np.zeros((40, 40), np.uint16))
+    done = call("segment", tmp_path / "images", "--out", tmp_path / "labels")
+    assert "7 were not looked at, so its labels would lack some" in str(done.exception)
+    assert not (tmp_path / "labels" / "a.tif").exists()

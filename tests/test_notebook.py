@@ -59,6 +59,7 @@ def well_tables(well: str, compound: str, dose: float | None, number: int) -> We
         keys
         | {
             "Metadata_Site": np.ones(CELLS, np.int32),
+            "Metadata_Timepoint": np.ones(CELLS, np.int32),
             "Metadata_ObjectNumber": np.arange(1, CELLS + 1, dtype=np.int32),
             "Metadata_QC_TouchesBorder": np.zeros(CELLS, bool),
         }
@@ -69,6 +70,7 @@ def well_tables(well: str, compound: str, dose: float | None, number: int) -> We
             "Metadata_Plate": ["mini"],
             "Metadata_Well": [well],
             "Metadata_Site": [1],
+            "Metadata_Timepoint": [1],
             "Metadata_QC_Status": ["ok"],
             "Metadata_QC_Reason": [None],
             "Metadata_Object_Count": [CELLS],
@@ -77,7 +79,7 @@ def well_tables(well: str, compound: str, dose: float | None, number: int) -> We
         }
     )
     key = FieldKey("mini", well, 1)
-    return WellTables("mini", well, cells, fields, fields.select(pl.nth(0, 1, 2)), {key: ()})
+    return WellTables("mini", well, cells, fields, fields.select(pl.nth(0, 1, 2, 3)), {key: ()})
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,7 @@ def run(tmp_path_factory) -> Path:
     """A run folder as `profiler run` leaves it, from cells that are made up: no images, no JAX."""
     out, table = tmp_path_factory.mktemp("notebook") / "run", layout()
     settings = load_recipe(QUICK).model_dump(mode="json")
+    settings["profile"]["exclude_bad_fields"] = False  # there are no images to judge them by
     claim(out, facts=RunFacts("demo", settings, {}, "cpu", None, None, ("mini",)))
     columns = ("Metadata_Well", "Metadata_Compound", "Metadata_Concentration")
     for number, (well, compound, dose) in enumerate(table.select(columns).iter_rows()):

@@ -11,6 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import profiler
+from benchmarks.faults import differences
 
 QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
 
@@ -76,6 +77,10 @@ def test_tables_equal_those_of_a_run_that_was_not_killed(battered, small_run, na
     ours, theirs = (getattr(profiler.open(out), name).collect() for out in (battered, small_run))
     measured = [column for column in ours.columns if column.startswith("Metadata_Seconds")]
     assert_frame_equal(ours.drop(measured), theirs.drop(measured), check_exact=True)
+
+
+def test_no_row_of_any_file_is_lost_or_doubled(battered, small_run):
+    assert differences(battered, small_run) == {}
 
 
 def test_nothing_unfinished_is_left_behind(battered):

@@ -18,17 +18,18 @@ from plates.convert.hdf5 import Hdf5Plate
 from plates.convert.ome_zarr import ZarrPlate
 from plates.convert.stack import Stack, Unread, read_stack
 from plates.errors import BadImage, BadPlate, lookup
-from plates.imageset import FIELD, FieldKey
+from plates.imageset import FieldKey
 from plates.readers import scan
 
 READING = 4  # planes at a time
+POSITION = ("plate", "well", "site")  # its planes go into one array, whatever their time
 
 
 class FieldConverted(NamedTuple):
     """A field that was written.
 
     Attributes:
-        key: Which.
+        key: Which; all its time points, whatever the key says.
         planes: How many of its planes.
         unread: The others.
         plate: Where its plate will be when it is whole.
@@ -103,7 +104,7 @@ def _converted(
         part.parent.mkdir(parents=True, exist_ok=True)
         plate = form.open(part, rows)
         with ThreadPoolExecutor(READING) as pool:
-            for key, field in rows.group_by(FIELD, maintain_order=True):
+            for key, field in rows.group_by(POSITION, maintain_order=True):
                 stack, unread = read_stack(field, rows, pool=pool)
                 if stack:
                     plate.add(FieldKey(*key), stack)

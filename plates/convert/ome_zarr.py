@@ -84,20 +84,37 @@ def _well_path(well: str) -> str:
 
 def _multiscales(stack: Stack, channels: list[str], *, version: str) -> dict[str, Any]:
     pixel = known(stack.rows, "pixel_size_um")
-    steps = along(stack.rows, "z", "z_um") or []
-    gaps = np.diff(steps)
-    step = float(gaps[0]) if len(gaps) and np.allclose(gaps, gaps[0]) and gaps[0] > 0 else None
+    step, lapse = _step(stack.rows, "z", "z_um"), _step(stack.rows, "timepoint", "time_s")
     um = {"unit": "micrometer"}
     axes = [
-        {"name": "t", "type": "time"},
+        {"name": "t", "type": "time", **({"unit": "second"} if lapse else {})},
         {"name": "c", "type": "channel"},
         {"name": "z", "type": "space", **(um if step else {})},
         *({"name": name, "type": "space", **(um if pixel else {})} for name in "yx"),
     ]
-    scale = [1.0, 1.0, step or 1.0, pixel or 1.0, pixel or 1.0]
+    scale = [lapse or 1.0, 1.0, step or 1.0, pixel or 1.0, pixel or 1.0]
     dataset = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
     return {
         "multiscales": [{"version": version, "axes": axes, "datasets": [dataset]}],
-        "omero": {"channels": [{"label": channel} for channel in channels]},
+        "omero": {
+            "channels": [
+                {"label": channel, "color": "FFFFFF", "window": _window(stack.images[:, i])}
+                for i, channel in enumerate(channels)
+            ]
+        },
         MISSING: np.argwhere(~stack.has_plane).tolist(),
     }
+
+
+def _step(rows: pl.DataFrame, axis: str, column: str) -> float | None:
+    """The distance along an axis, if it is everywhere the same."""
+    gaps = np.diff(along(rows, axis, column) or [])
+    return float(gaps[0]) if len(gaps) and np.allclose(gaps, gaps[0]) and gaps[0] > 0 else None
+
+
+def _window(pixels: np.ndarray) -> dict[str, float]:
+    """What viewers are to show as black and as full, which the specification asks for."""
+    start, end = float(pixels.min()), float(pixels.max())
+    if pixels.dtype.kind == "f":
+        return {"min": start, "max": end, "start": start, "end": end}
+    return {"min": 0.0, "max": float(np.iinfo(pixels.dtype).max), "start": start, "end": end}

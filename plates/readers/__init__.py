@@ -36,6 +36,7 @@ READERS = {
         CELLH5, OME_TIFF, IMAGEXPRESS, PATTERN,
     )
 }  # fmt: skip
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".7z", ".rar")
 
 
 def scan(folder: Path | str, *, reader: str = "auto", pattern: str | None = None) -> pl.DataFrame:
@@ -102,6 +103,11 @@ def _detected(source: Path, files: list[Path]) -> Reader:
     for reader in READERS.values():
         if reader.matches(source):
             return reader
+    if source.suffix.lower() in ARCHIVES:
+        raise BadPlate(
+            f"{source} is an archive, and no plate is read out of one. Unpack it, and give the "
+            "folder."
+        )
     tried = "; ".join(f"{name} needs {reader.needs}" for name, reader in READERS.items())
     first = ", ".join(path.name for path in files[:3])
     raise BadPlate(

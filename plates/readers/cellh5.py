@@ -102,7 +102,7 @@ def _field(path: Path, images: Any, *, names: list[str], key: FieldKey) -> Itera
     check_field(images.shape[:3], path=path)
     for channel, time, z in product(*map(range, images.shape[:3])):
         yield PlaneRow(
-            *key, channel=names[channel], z=z + 1, timepoint=time + 1,
+            *key[:3], channel=names[channel], z=z + 1, timepoint=time + 1,
             path=item_of(path, channel, time, z, dataset=images.name),
         )  # fmt: skip
 

@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 import polars as pl
 
+from plates.errors import BadPlate
 from plates.readers.folder import indexes, inside, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import as_number, read_xml, whole
 from plates.well import well_at
 
 INDEX = "MeasurementData.mlf"
+VERSION = "1.0"
 DETAIL = "MeasurementDetail.mrf"
 NUMBERS = ("Row", "Column", "FieldIndex", "Ch", "ZIndex", "TimePoint")
 BAND = re.compile(r"BP(\d+)/\d+")  # a band-pass filter: its centre and width in nm
@@ -57,7 +59,9 @@ def _planes(index: Path) -> Iterator[PlaneRow]:
     detail = read_xml(home / DETAIL) if (home / DETAIL).is_file() else ET.Element("none")
     channels = _channels(home, detail)
     plate = _plate(detail) or plate_name(home)
-    images = [r for r in read_xml(index).iter("MeasurementRecord") if r.get("Type") == "IMG"]
+    root = read_xml(index)
+    _check_version(root, index=index)
+    images = [r for r in root.iter("MeasurementRecord") if r.get("Type") == "IMG"]
     times = [_seconds(image.get("Time")) for image in images]
     start = min((time for time in times if time is not None), default=0.0)
     for image, time in zip(images, times, strict=True):
@@ -73,6 +77,16 @@ def _planes(index: Path) -> Iterator[PlaneRow]:
             z_um=as_number(image.get("Z")),
             time_s=None if time is None else time - start,
             **channels.get(number["Ch"], _Channel())._asdict(),
+        )
+
+
+def _check_version(root: ET.Element, *, index: Path) -> None:
+    """Another version may count planes in another way: do not guess."""
+    version = root.get("Version", VERSION)
+    if version.partition(".")[0] != VERSION.partition(".")[0]:
+        raise BadPlate(
+            f"{index} is of the unknown version {version!r}; known is {VERSION}. Export the "
+            "measurement in that version, or read the file names with a pattern."
         )
 
 

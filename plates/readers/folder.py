@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import translate
 from pathlib import Path, PureWindowsPath
 
 from plates.errors import BadPlate
 
+LONGEST_HEADER = 1_000_000  # characters: a channel takes four columns at most
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 GENERIC = re.compile(r"images?|timepoint_\d+|zstep_\d+", re.IGNORECASE)
@@ -84,6 +85,20 @@ def inside(home: Path, name: str, *, index: Path) -> Path:
             "Expected a relative path without '..'; export the plate again."
         )
     return home.joinpath(*parts.parts)
+
+
+def tables_with(source: Path, is_wanted: Callable[[set[str]], object]) -> list[Path]:
+    """CSVs at the top of a folder, or the file itself, whose columns are those of some format."""
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    return [p for p in files if p.suffix.lower() == ".csv" and is_wanted(_columns(p))]
+
+
+def _columns(path: Path) -> set[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return {name.strip(' "\r\n') for name in file.readline(LONGEST_HEADER).split(",")}
+    except OSError:
+        return set()
 
 
 def plate_name(folder: Path) -> str:

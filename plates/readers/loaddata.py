@@ -14,9 +14,9 @@ import polars as pl
 
 from plates.address import is_remote
 from plates.errors import BadPlate
-from plates.readers.folder import plate_name
+from plates.readers.folder import plate_name, tables_with
 from plates.readers.reader import PLANES, Reader
-from plates.table import find_column, read_table, wells_of
+from plates.table import find_column, read_table, wells_of, whole_numbers
 
 FILE, URL = "FileName_", "URL_"
 STORES = ("s3", "gs", "gcs", "az", "abfs", "http", "https", "memory")  # what fsspec opens
@@ -34,17 +34,7 @@ def matches(source: Path) -> bool:
 
 
 def _indices(source: Path) -> list[Path]:
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
-    return [path for path in files if path.suffix.lower() == ".csv" and _is_loaddata(path)]
-
-
-def _is_loaddata(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            header = file.readline()
-    except OSError:
-        return False
-    return any(name.strip(' "').startswith((FILE, URL)) for name in header.split(","))
+    return tables_with(source, lambda columns: any(n.startswith((FILE, URL)) for n in columns))
 
 
 def scan(source: Path) -> pl.DataFrame:
@@ -137,15 +127,7 @@ def _metadata(table: pl.DataFrame) -> pl.DataFrame:
 
 def _numbers(table: pl.DataFrame, *, name: str, path: Path) -> list[int]:
     column = find_column(_metadata(table).columns, NUMBERS[name], error=BadPlate)
-    if column is None:
-        return [1] * len(table)
-    numbers = table[column].cast(pl.Int32, strict=False)
-    if numbers.has_nulls():
-        index = numbers.is_null().arg_max() or 0
-        raise BadPlate(
-            f"{path}, row {index + 1} below the header: {column} is {table[column][index]!r}, "
-            "expected a whole number."
-        )
+    numbers = whole_numbers(table, column, path=path, error=BadPlate)
     return (numbers + 1 if numbers.min() == 0 else numbers).to_list()
 
 

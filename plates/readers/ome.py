@@ -5,7 +5,7 @@ checked against tifffile's own reading of the same files in tests/plates/test_re
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,7 @@ class OmeImage(NamedTuple):
         wavelengths: Emission of each in nm.
         pixel_size_um: Width of a pixel.
         z_step_um: Distance of two planes.
+        time_step_s: From one time point to the next.
         objective: Its model, else its ID.
         magnification: As said, else as the objective's name tells.
         times: Seconds of each (channel, z, time) that says so.
@@ -48,6 +49,7 @@ class OmeImage(NamedTuple):
     wavelengths: tuple[float | None, ...]
     pixel_size_um: float | None
     z_step_um: float | None
+    time_step_s: float | None
     objective: str | None
     magnification: float | None
     times: dict[tuple[int, int, int], float]
@@ -102,8 +104,9 @@ def _image(image: ET.Element, objectives: dict, *, path: Path) -> OmeImage:
         name=image.get("Name", ""),
         channels=_channel_names(channels, at_least=max((p.channel for p in pages), default=0) + 1),
         wavelengths=tuple(as_number(c.get("EmissionWavelength")) for c in channels),
-        pixel_size_um=_length(pixels, "PhysicalSizeX"),
-        z_step_um=_length(pixels, "PhysicalSizeZ"),
+        pixel_size_um=_quantity(pixels, "PhysicalSizeX", units=MICRONS, default="µm"),
+        z_step_um=_quantity(pixels, "PhysicalSizeZ", units=MICRONS, default="µm"),
+        time_step_s=_quantity(pixels, "TimeIncrement", units=SECONDS, default="s"),
         objective=_objective(objective),
         magnification=None if objective is None else _magnification(objective),
         times=dict(_times(pixels)),
@@ -130,18 +133,21 @@ def _magnification(objective: ET.Element) -> float | None:
     return as_number(said) or power(_objective(objective))
 
 
-def _length(pixels: ET.Element, tag: str) -> float | None:
-    value, unit = as_number(pixels.get(tag)), MICRONS.get(pixels.get(f"{tag}Unit", "µm"))
+def _quantity(
+    element: ET.Element, tag: str, *, units: Mapping[str, float], default: str
+) -> float | None:
+    """A number in the unit that an attribute beside it names."""
+    value, unit = as_number(element.get(tag)), units.get(element.get(f"{tag}Unit", default))
     return None if value is None or unit is None else value * unit
 
 
 def _times(pixels: ET.Element) -> Iterator[tuple[tuple[int, int, int], float]]:
     for plane in pixels.iterfind("Plane"):
-        time, unit = as_number(plane.get("DeltaT")), SECONDS.get(plane.get("DeltaTUnit", "s"))
+        time = _quantity(plane, "DeltaT", units=SECONDS, default="s")
         c, z, t = (plane.get(axis, "0") for axis in ("TheC", "TheZ", "TheT"))
         is_placed = c.isdecimal() and z.isdecimal() and t.isdecimal()
-        if time is not None and unit is not None and is_placed:
-            yield (int(c), int(z), int(t)), time * unit
+        if time is not None and is_placed:
+            yield (int(c), int(z), int(t)), time
 
 
 def _pages(pixels: ET.Element, *, path: Path) -> Iterator[OmePage]:

@@ -141,7 +141,6 @@ def _rows(
 ) -> Iterator[PlaneRow]:
     start = min(image.times.values(), default=0.0)
     for page in image.pages:
-        time = image.times.get((page.channel, page.z, page.time))
         wavelengths = image.wavelengths
         yield PlaneRow(
             plate=plate,
@@ -156,8 +155,16 @@ def _rows(
             magnification=image.magnification,
             objective=image.objective,
             z_um=None if image.z_step_um is None else page.z * image.z_step_um,
-            time_s=None if time is None else time - start,
+            time_s=_time(image, page, start=start),
         )
+
+
+def _time(image: ome.OmeImage, page: ome.OmePage, *, start: float) -> float | None:
+    """Since the image's first plane: as its planes say, or else the step from time to time."""
+    if not image.times:
+        return None if image.time_step_s is None else page.time * image.time_step_s
+    time = image.times.get((page.channel, page.z, page.time))
+    return None if time is None else time - start
 
 
 OME_TIFF = Reader("ome-tiff", f"OME-TIFF ({TIFF[0]}) or {COMPANION}", matches, scan)

@@ -9,10 +9,10 @@ import polars as pl
 
 from plates.address import is_remote
 from plates.errors import BadPlate
-from plates.readers.folder import plate_name
+from plates.readers.folder import plate_name, tables_with
 from plates.readers.loaddata import located
 from plates.readers.reader import PlaneRow, Reader, table
-from plates.table import find_column, read_table, wells_of
+from plates.table import find_column, read_table, wells_of, whole_numbers
 
 REQUIRED = {"channel", "path"}
 NUMBERS = {
@@ -29,17 +29,7 @@ def matches(source: Path) -> bool:
 
 
 def _sheets(source: Path) -> list[Path]:
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
-    return [path for path in files if path.suffix.lower() == ".csv" and _is_sheet(path)]
-
-
-def _is_sheet(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            header = {name.strip(' "\n') for name in file.readline(100_000).split(",")}
-    except OSError:
-        return False
-    return header >= REQUIRED and bool(header & {"well", "row"})
+    return tables_with(source, lambda columns: columns >= REQUIRED and columns & {"well", "row"})
 
 
 def scan(source: Path) -> pl.DataFrame:
@@ -85,16 +75,7 @@ def _rows(path: Path) -> list[PlaneRow]:
 def _numbers(sheet: pl.DataFrame, name: str, *, path: Path) -> list[int]:
     """Numbers of the first of some columns; a sheet that has site and field_id means one thing."""
     column = next((c for c in NUMBERS[name] if c in sheet.columns), None)
-    if column is None:
-        return [1] * len(sheet)
-    numbers = sheet[column].cast(pl.Int32, strict=False)
-    if numbers.has_nulls():
-        index = numbers.is_null().arg_max() or 0
-        raise BadPlate(
-            f"{path}, row {index + 1} below the header: {column} is {sheet[column][index]!r}, "
-            "expected a whole number."
-        )
-    return numbers.to_list()
+    return whole_numbers(sheet, column, path=path, error=BadPlate).to_list()
 
 
 SAMPLESHEET = Reader(

@@ -16,6 +16,7 @@ _NAMED_BY = (  # what tells rows apart, as far as a table has it
     "Metadata_Plate",
     "Metadata_Well",
     "Metadata_Site",
+    "Metadata_Timepoint",
     "Metadata_ObjectNumber",
 )
 _TREATMENT = ("Metadata_Compound", "Metadata_Concentration", "Metadata_Unit")

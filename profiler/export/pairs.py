@@ -7,12 +7,15 @@ import polars as pl
 from profiler.export.source import BadExport, Exported, Source
 
 _MOST_NAMES = 3
+TIMEPOINT = "Metadata_Timepoint"
+NAMELESS = "negative"  # what controls that the plate map gives no compound are called
 
 
 def export_copairs(source: Source, path: Path) -> Exported:
     """Write well profiles as Parquet without gaps in features or in what pairs them.
 
-    Two columns are added: `Metadata_Treatment` (compound, dose and unit in one text) and
+    Two columns are added: `Metadata_Treatment` (compound, dose and unit in one text; over
+    several time points the time point, too) and
     `Metadata_Reference_Index` (the row's number for negative controls, else -1), so that
     copairs finds each treatment's replicates against the controls with::
 
@@ -29,9 +32,10 @@ def export_copairs(source: Source, path: Path) -> Exported:
         path: The file.
 
     Returns:
-        What was written. Left out, and told in the notes: wells without a compound, wells
-        without a value in any feature, then features without a value in some well left; and
-        results that are neither metadata nor features.
+        What was written. Negative controls without a compound are called "negative", and the
+        notes tell it. Left out, and told: other wells without a compound, wells without a
+        value in any feature, then features without a value in some well left; and results
+        that are neither metadata nor features.
 
     Raises:
         BadExport: There is no plate map, there are no features, or none without gaps.
@@ -67,14 +71,21 @@ def export_copairs(source: Source, path: Path) -> Exported:
 
 
 def _usable_wells(table: pl.DataFrame, features: tuple[str, ...]) -> tuple[pl.DataFrame, list[str]]:
-    named = table.filter(pl.col("Metadata_Compound").is_not_null())
+    lacks_name = pl.col("Metadata_Compound").is_null()
+    nameless = lacks_name & pl.col("Metadata_Role").eq_missing("negative")
+    n_nameless = table.filter(nameless).height
+    name = pl.when(nameless).then(pl.lit(NAMELESS)).otherwise("Metadata_Compound")
+    named = table.with_columns(name.alias("Metadata_Compound")).filter(~lacks_name)
     has_any = pl.any_horizontal(_values(features).is_finite())
     wells = named.filter(has_any)
     counts = (
         (table.height - named.height, "they have no compound"),
         (named.height - wells.height, "they have no value in any feature"),
     )
-    return wells, [f"{n} wells were left out, as {why}." for n, why in counts if n]
+    told = [f"{n} wells were left out, as {why}." for n, why in counts if n]
+    if n_nameless:
+        told.append(f"{n_nameless} negative controls without a compound are called {NAMELESS!r}.")
+    return wells, told
 
 
 def _whole(wells: pl.DataFrame, features: tuple[str, ...]) -> list[str]:
@@ -87,9 +98,11 @@ def _values(features: tuple[str, ...]) -> pl.Expr:
 
 
 def _treatment(metadata: list[str]) -> pl.Expr:
-    """Compound, dose and unit, as far as they are known: "taxol 0.5 uM"."""
+    """Compound, dose, unit and time, as far as they are known: "taxol 0.5 uM time point 2"."""
     names = ("Metadata_Compound", "Metadata_Concentration", "Metadata_Unit")
     known = [pl.col(name).cast(pl.String) for name in names if name in metadata]
+    if TIMEPOINT in metadata:
+        known.append("time point " + pl.col(TIMEPOINT).cast(pl.String))
     return pl.concat_str(known, separator=" ", ignore_nulls=True).alias("Metadata_Treatment")
 
 

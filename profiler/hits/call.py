@@ -1,6 +1,7 @@
 """Everything that is asked of a screen's wells, in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
@@ -9,6 +10,7 @@ from plates.errors import lookup
 from profiler.hits.doses.curves import fit_curves
 from profiler.hits.doses.shape import describe_curves
 from profiler.hits.precision.activity import activity
+from profiler.hits.precision.labels import label_consistency
 from profiler.hits.precision.replicates import replicate_correlation
 from profiler.hits.quality.drift import position_effects
 from profiler.hits.quality.levels import position_levels, position_reference
@@ -17,14 +19,15 @@ from profiler.hits.ranking.compounds import rank_compounds
 from profiler.hits.ranking.evidence import Evidence, add_evidence
 from profiler.hits.ranking.rank import DEFAULT, SCORES, HitRule, rank_wells
 from profiler.hits.ranking.stability import rank_uncertainty
-from profiler.hits.scores.distance import mahalanobis
+from profiler.hits.scores.distance import mahalanobis, n_left_out
 from profiler.hits.scores.readout import second_scores
-from profiler.hits.scores.score import score_wells
-from profiler.profile.compounds import check_compounds, check_wells
-from profiler.profile.controls import is_role, require_controls
+from profiler.hits.scores.score import LEAST_NEGATIVE, score_wells
+from profiler.profile.controls import has_controls, is_role, require_controls
 from profiler.profile.features import feature_columns, phenotype_features
+from profiler.profile.labels import COMPOUND as OF_COMPOUND
+from profiler.profile.labels import find_labels
+from profiler.profile.wells.compounds import check_compounds, check_wells
 
-LEAST_NEGATIVE = 2  # one has no spread
 PLATE, WELL, COMPOUND = "Metadata_Plate", "Metadata_Well", "Metadata_Compound"
 
 
@@ -45,9 +48,13 @@ class Hits(NamedTuple):
         activity: One row per compound and dose, from `activity`; none where no compound is
             named or no feature tells of a phenotype.
         replicates: The same rows, from `replicate_correlation`; none likewise.
+        consistency: One row per kind of label and label, from `label_consistency`; none where
+            no column labels compounds, or likewise.
         readout: The ranked one: named, or else the best found; none without either.
         best: The best readout found; none without positive controls.
         ranked_by: "readout" or "profile"; the latter also where there is no readout.
+        n_left_out: Features without a say in the Mahalanobis distance, as some negative
+            control lacks them.
     """
 
     statistics: pl.DataFrame
@@ -57,9 +64,11 @@ class Hits(NamedTuple):
     positions: pl.DataFrame
     activity: pl.DataFrame | None
     replicates: pl.DataFrame | None
+    consistency: pl.DataFrame | None
     readout: str | None
     best: str | None
     ranked_by: str
+    n_left_out: int = 0
 
 
 def call_hits(
@@ -68,9 +77,8 @@ def call_hits(
     *,
     selected: pl.DataFrame | None = None,
     readout: str | Sequence[str] | None = None,
-    rank_by: str = DEFAULT.rank_by,
-    threshold: float = DEFAULT.threshold,
-    toxic_below: float = DEFAULT.toxic_below,
+    labels: Mapping[str, str] | None = None,
+    rule: HitRule = DEFAULT,
 ) -> Hits:
     """Rank the wells and compounds of a run.
 
@@ -80,50 +88,61 @@ def call_hits(
         wells: Annotated wells, with features in their own units.
         profiles: The same wells with features as robust z of the negative controls.
         selected: The same with fewer features, for what takes the profile as a whole:
-            activity, replicates, Mahalanobis distance and the features that drive a hit;
-            `profiles` if not given.
+            activity, replicates and Mahalanobis distance; of `profiles` those features tell
+            what drives a hit. `profiles` if not given.
         readout: Feature to rank by, or several: the first ranks, and all get curves, as
             does the one with the best Z', which ranks if none is named. Without
             positive controls there is no best, and wells are ranked by profile.
-        rank_by: "readout" or "profile".
-        threshold: Robust sds from the negative controls at which a well is a hit.
-        toxic_below: Fraction of the negative controls' cells below which a well is toxic.
+        labels: Kind of label -> its column, as `{"MOA": "Metadata_Mechanism"}`, for
+            consistency; by default the usual names of mechanisms and targets.
+        rule: What to rank by, and when a well is a hit or toxic.
+
+    Wells of a plate with fewer than two negative controls with cells keep their rows, with
+    null scores and the status "no_controls"; the other plates are ranked.
 
     Returns:
         All tables; `Hits.readout` and `Hits.ranked_by` say what was chosen.
 
     Raises:
-        NoControls: A plate has fewer than two negative controls with cells.
-        UnknownName: A readout is no feature of `wells`, or `rank_by` no ranking.
+        NoControls: No plate has two negative controls with cells.
+        UnknownName: A readout is no feature of `wells`, `rule.rank_by` no ranking, or a column
+            of `labels` is not there.
         BadLayout: One compound under two names or units, or a well twice on a plate.
         ProfilingError: The ranked readout is infinite in some well.
     """
     named = [readout] if isinstance(readout, str) else list(readout or [])
-    _check(wells, named, rank_by=rank_by)
+    _check(wells, named, rank_by=rule.rank_by)
+    kinds = find_labels(wells, labels)
     whole = profiles if selected is None else selected
     statistics = _statistics(wells)
     best = best_readout(statistics)
     chosen = [*named, best][0]
-    rule = HitRule(rank_by if chosen else "profile", threshold, toxic_below)
+    rule = rule if chosen else replace(rule, rank_by="profile")
     readouts = [name for name in dict.fromkeys([*named, best]) if name]
 
+    for name in readouts:
+        lookup(dict.fromkeys(profiles.columns), kind="feature of the profiles", name=name)
     scores = score_wells(wells, profiles, readout=chosen)
-    curves = _curves(wells, profiles, scores, readouts=readouts, toxic_below=toxic_below)
+    curves = _curves(wells, profiles, scores, readouts=readouts, toxic_below=rule.toxic_below)
     positions = _positions(wells, scores, readouts)
     more = second_scores(wells, readout=chosen).hstack([_distance(wells, whole)])
     hits = rank_wells(scores.hstack(more), rule=rule)
-    active, replicates = _replication(whole)
-    compounds = rank_compounds(hits, curves=curves, profiles=whole, rule=rule)
+    active, replicates, consistent = _replication(whole, kinds)
+    drivers = _shared(profiles, whole)
+    compounds = rank_compounds(hits, curves=curves, profiles=drivers, rule=rule)
     evidence = Evidence(hits, curves, rank_uncertainty(hits, rule=rule), active, replicates)
     compounds = add_evidence(compounds, evidence=evidence)
-    tables = (statistics, curves, hits, compounds, positions, active, replicates)
-    return Hits(*tables, readout=chosen, best=best, ranked_by=rule.rank_by)
+    tables = (statistics, curves, hits, compounds, positions, active, replicates, consistent)
+    return Hits(*tables, chosen, best, rule.rank_by, n_left_out(whole))
 
 
 def _check(wells: pl.DataFrame, readouts: list[str], *, rank_by: str) -> None:
-    require_controls(
-        wells, role="negative", at_least=LEAST_NEGATIVE, why="know what no effect looks like"
-    )
+    enough = {"role": "negative", "at_least": LEAST_NEGATIVE}
+    if (
+        "Metadata_Role" not in wells.columns
+        or wells.filter(has_controls(wells, **enough)).is_empty()
+    ):
+        require_controls(wells, **enough, why="know what no effect looks like")
     check_wells(wells)
     check_compounds(wells)
     lookup(SCORES, kind="ranking", name=rank_by)
@@ -179,8 +198,26 @@ def _distance(wells: pl.DataFrame, profiles: pl.DataFrame) -> pl.Series:
     )["mahalanobis"]
 
 
-def _replication(profiles: pl.DataFrame) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
-    """Activity and replicate correlation, where there is anything to test."""
+def _shared(profiles: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
+    """The features of `selected`, on the scale of `profiles`; all of these if none is there."""
+    every, left = feature_columns(profiles), set(feature_columns(selected))
+    dropped = [name for name in every if name not in left]
+    return profiles if len(dropped) == len(every) else profiles.drop(dropped)
+
+
+class _Replication(NamedTuple):
+    """What comes of comparing profiles; none of it where there is nothing to compare."""
+
+    activity: pl.DataFrame | None
+    replicates: pl.DataFrame | None
+    consistency: pl.DataFrame | None
+
+
+def _replication(profiles: pl.DataFrame, kinds: Mapping[str, str]) -> _Replication:
     if COMPOUND not in profiles.columns or not phenotype_features(feature_columns(profiles)):
-        return None, None
-    return activity(profiles), replicate_correlation(profiles)
+        return _Replication(None, None, None)
+    active, replicates = activity(profiles), replicate_correlation(profiles)
+    if not kinds.keys() - {OF_COMPOUND}:
+        return _Replication(active, replicates, None)
+    consistent = label_consistency(profiles, kinds=kinds, activity=active)
+    return _Replication(active, replicates, consistent)

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 
 import numpy as np
 import polars as pl
 
 from plates.errors import lookup
 from profiler.profile.features import feature_matrix
-from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD
+from profiler.profile.scaling.normalise import FLOAT_NOISE, MAD_TO_SD
 
-PLATE, WELL = "Metadata_Plate", "Metadata_Well"
+PLATE, WELL, TIMEPOINT = "Metadata_Plate", "Metadata_Well", "Metadata_Timepoint"
 CELL = (PLATE, WELL, "Metadata_Site", "Metadata_ObjectNumber")
 BORDER = "Metadata_QC_TouchesBorder"
 CLIP = 5.0  # robust sds: a cell that is odd in one feature is not to outweigh the others
@@ -32,14 +32,15 @@ def typical_cells(
 
     Args:
         cells: Keys and features of single cells, as `open(run).cells`.
-        wells: Where to look: `Metadata_Plate` and `Metadata_Well`, as the hit's wells or some
-            negative controls.
+        wells: Where to look: `Metadata_Plate`, `Metadata_Well` and, where it is there,
+            `Metadata_Timepoint`, as the hit's wells or some negative controls.
         features: Columns that the likeness is judged by, as `top_features` of a compound.
         n: Most cells to give.
 
     Returns:
         At most `n` rows, the most typical first: `Metadata_Plate`, `Metadata_Well`,
-        `Metadata_Site`, `Metadata_ObjectNumber` and `distance`, the root mean square of the
+        `Metadata_Site`, `Metadata_ObjectNumber`, `Metadata_Timepoint` where the cells have
+        it, and `distance`, the root mean square of the
         robust z of each feature among all cells asked for, ties by key. Wells take turns, so
         that no single one fills the list. Cells at the border of a field, and cells that lack
         one of the features, are left out.
@@ -58,8 +59,9 @@ def typical_cells(
     values = feature_matrix(table, list(features))
     whole = np.flatnonzero(np.isfinite(values).all(axis=1))
     table, values = table[whole], values[whole]
-    nearest = table.select(CELL).with_columns(pl.Series("distance", _distance(values)))
-    nearest = nearest.sort("distance", *CELL)
+    keys = table.drop(set(features))
+    nearest = keys.with_columns(pl.Series("distance", _distance(values)))
+    nearest = nearest.sort("distance", *keys.columns)
     turn = pl.int_range(pl.len()).over(PLATE, WELL)
     return nearest.sort(turn, "distance", maintain_order=True).head(n)
 
@@ -69,15 +71,19 @@ def _cells_of(cells: pl.LazyFrame, wells: pl.DataFrame, features: list[str]) -> 
     columns = cells.collect_schema()
     for name in features:
         lookup(columns, kind="feature", name=name)
-    names = wells.select(PLATE, WELL).unique().sort(PLATE, WELL)
+    keys = [name for name in (PLATE, WELL, TIMEPOINT) if name in wells.columns and name in columns]
+    names = wells.select(keys).unique().sort(keys)
     # One comparison per well, not a join: scans then skip the other wells' files.
-    asked = [(pl.col(PLATE) == plate) & (pl.col(WELL) == well) for plate, well in names.iter_rows()]
+    asked = [
+        reduce(and_, (pl.col(key) == value for key, value in zip(keys, row, strict=True)))
+        for row in names.iter_rows()
+    ]
     is_inside = pl.lit(value=True)
     if BORDER in columns:
         is_inside = ~pl.col(BORDER).fill_null(value=False)
     return (
         cells.filter(reduce(or_, asked, pl.lit(value=False)), is_inside)
-        .select(*CELL, *features)
+        .select(*CELL, *(name for name in (TIMEPOINT,) if name in columns), *features)
         .collect()
     )
 

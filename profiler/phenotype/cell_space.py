@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 
 from plates.errors import lookup
 from profiler.phenotype.space import Axes, Points, Values, fit_axes
-from profiler.profile.aggregate import WELL
 from profiler.profile.features import feature_matrix
-from profiler.profile.scale import FLOAT_NOISE, MAD_TO_SD
+from profiler.profile.scaling.scale import FLOAT_NOISE, MAD_TO_SD
+from profiler.profile.wells.aggregate import WELL
 
 NAME = ("Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber")
 CONTROL_CELLS = 2_000  # of each plate, that set its scale

@@ -11,8 +11,8 @@ from scipy.stats import hypergeom
 from profiler.phenotype.cluster import CLUSTER
 from profiler.phenotype.counts import PerWell, log_counts
 from profiler.profile.fdr import q_values
+from profiler.profile.labels import COMPOUND
 
-COMPOUND = "compound"
 NUMBERS = ("n_in", "n_label", "n_cluster", "n_total")
 COLUMNS = {CLUSTER: pl.Int64, "kind": pl.String, "label": pl.String}
 COLUMNS |= dict.fromkeys(NUMBERS, pl.Int64)

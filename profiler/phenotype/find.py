@@ -15,14 +15,15 @@ from profiler.phenotype.mechanism import Mechanisms, mechanisms
 from profiler.phenotype.neighbours import nearest_neighbours
 from profiler.phenotype.novelty import novelty
 from profiler.phenotype.sentences import Note
-from profiler.phenotype.settings import MECHANISM, Settings, find_labels
+from profiler.phenotype.settings import Settings
 from profiler.phenotype.space import Space, profile_space
 from profiler.phenotype.subpopulations import subpopulations
 from profiler.phenotype.treatments import find_treatments
-from profiler.profile.aggregate import WELL
-from profiler.profile.compounds import check_wells
 from profiler.profile.controls import is_role
 from profiler.profile.features import feature_columns, phenotype_features
+from profiler.profile.labels import MECHANISM, find_labels
+from profiler.profile.wells.aggregate import WELL
+from profiler.profile.wells.compounds import check_wells
 
 LEAST_WELLS = 20  # with a profile; fewer make neither clusters nor a map
 LEAST_COMPOUNDS = 2

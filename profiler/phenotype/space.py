@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from profiler.profile.compress import LIMIT
+from profiler.profile.correction.compress import LIMIT
 from profiler.profile.features import feature_matrix
 
 MOST_AXES = 50

@@ -15,9 +15,9 @@ from profiler.phenotype.graph import Labels
 from profiler.phenotype.methods import METHODS, NOISE
 from profiler.phenotype.shift import deviation_p_values, shares_apart
 from profiler.phenotype.space import Points
-from profiler.profile.aggregate import WELL
 from profiler.profile.controls import is_role
 from profiler.profile.fdr import q_values
+from profiler.profile.wells.aggregate import WELL
 
 CELLS = Clustering("kmeans", tuple(range(2, 11)), n_resamples=10, most_rows=10_000)
 PART = "subpopulation"

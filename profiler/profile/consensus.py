@@ -7,11 +7,11 @@ import polars as pl
 from jaxtyping import Float
 
 from plates.errors import lookup
-from profiler.profile.aggregate import SUMMARIES
-from profiler.profile.correlate import spearman
 from profiler.profile.features import feature_matrix, finite, has_profile
 from profiler.profile.groups import Matrix, columns_within, group_rows, to_series
 from profiler.profile.outcome import name_groups
+from profiler.profile.selection.correlate import spearman
+from profiler.profile.wells.aggregate import SUMMARIES
 
 REPLICATES = "Metadata_Replicate_Count"
 TREATMENT = ("Metadata_Compound", "Metadata_Concentration", "Metadata_Unit", "Metadata_Role")

@@ -46,6 +46,23 @@ def has_cells(wells: pl.DataFrame) -> pl.Expr:
     return pl.lit(value=True)
 
 
+def has_controls(wells: pl.DataFrame, *, role: str, at_least: int) -> pl.Expr:
+    """Select the wells of plates that have enough control wells with cells.
+
+    Args:
+        wells: Annotated wells, with `Metadata_Role`.
+        role: "negative" or "positive".
+        at_least: How many are enough.
+
+    Returns:
+        A boolean expression, never null.
+
+    Raises:
+        UnknownName: `role` is no role.
+    """
+    return (is_role(role) & has_cells(wells)).sum().over("Metadata_Plate") >= at_least
+
+
 def require_controls(wells: pl.DataFrame, *, role: str, at_least: int, why: str) -> None:
     """Refuse plates that lack the control wells a statistic needs.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from profiler.profile.features import feature_matrix
 from profiler.profile.groups import Mask, Matrix, to_series
 from profiler.profile.outcome import Lost
-from profiler.profile.scale import mean, varies
+from profiler.profile.scaling.scale import mean, varies
 
 FEWEST = 2  # reference rows without which there is no covariance
 

@@ -27,6 +27,7 @@ class Normalised(NamedTuple):
 REASONS = {  # why a value is lost
     "no_reference": "the reference has no value",
     "no_spread": "the reference does not vary",
+    "one_reference": "only one well of the reference is there, and less itself it would be 0",
     "infinite": "infinite values become null",
     "incomplete": "the row lacks this feature, so that a joint step makes all of its features null",
 }

@@ -1,21 +1,22 @@
 """Run the steps that a recipe lists, in its order: normalise, correct, select."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from plates.errors import BadRecipe, NoControls, lookup
 from profiler.profile.controls import count_roles, is_role
-from profiler.profile.correct import correct, find_correction
-from profiler.profile.features import feature_columns, has_profile
-from profiler.profile.groups import ALL
-from profiler.profile.judge import DROPPED
-from profiler.profile.normalise import find_normalisation, normalise
+from profiler.profile.correction.correct import correct, find_correction
+from profiler.profile.features import PREFIXES, feature_columns, has_profile
+from profiler.profile.groups import ALL, columns_within
 from profiler.profile.options import require_options
 from profiler.profile.outcome import Corrected, Normalised
-from profiler.profile.select import Selection, find_selection, select
+from profiler.profile.scaling.normalise import find_normalisation, normalise
+from profiler.profile.scaling.whiten import VARIANTS
+from profiler.profile.selection.judge import DROPPED
+from profiler.profile.selection.select import Selection, find_selection, select
 from profiler.profile.tell import tell_dropped, tell_lost
 
 CHANGES: Mapping[str, Callable[..., Normalised | Corrected]] = {
@@ -31,6 +32,7 @@ FINDERS: Mapping[str, Callable[..., Any]] = {  # what refuses unknown methods an
     "correct": find_correction,
     "select": find_selection,
 }
+COLUMN_OPTIONS = ("within", "by", "covariates")
 LOST = {"number": pl.Int64, "step": pl.String, "group": pl.String, "feature": pl.String}
 LOST |= {"reason": pl.String, "wells": pl.Int64}
 REPORT = {"number": pl.Int64, "step": pl.String, **DROPPED}
@@ -115,21 +117,84 @@ def process(
     return Processed(profiles, table, left, n_profile_steps, *every, tuple(notes))
 
 
-def check_steps(steps: Sequence[Mapping[str, Any]]) -> None:
+def check_steps(
+    steps: Sequence[Mapping[str, Any]], *, metadata: Collection[str] | None = None
+) -> None:
     """Refuse steps that could not be run, before there is anything to run them on.
 
+    Args:
+        steps: As for `process`.
+        metadata: Columns of the wells besides features, to look up in them the columns that
+            options name; by default they are not looked up.
+
     Raises:
-        UnknownName: A step, method or role does not exist.
-        BadRecipe: A step has no name, or a step or method no such option.
+        UnknownName: A step, method, role or name in an option does not exist.
+        BadRecipe: A step has no name, a step or method no such option or value, or a step
+            would give components that have no features' names.
     """
     for settings in steps:
         step, role, options = _read(settings)
+        if metadata is not None:
+            _require_columns(options, metadata, step=step)
         if role != "all":
             is_role(role)
-        find = FINDERS[step]
-        find(
-            **{name: options[name] for name in inspect.signature(find).parameters.keys() & options}
+        method = _find(step, options)
+        _require_names_kept(options.get("options", {}))
+        if metadata is not None and step in CHANGES and "within" not in options:
+            _require_columns({"within": _default_within(method)}, metadata, step=step)
+
+
+def own_within(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns within which a step that normalises or corrects works, given or by default.
+
+    Raises:
+        UnknownName: As `check_steps`.
+        BadRecipe: As `check_steps`.
+
+    >>> own_within({"step": "correct", "method": "position_means"})
+    ('Metadata_Batch',)
+    """
+    step, _, options = _read(settings)
+    if "within" in options:
+        return columns_within(options["within"])
+    return _default_within(_find(step, options))
+
+
+def _find(step: str, options: Mapping[str, Any]) -> Any:
+    """The method that a step names, its options checked."""
+    find = FINDERS[step]
+    named = inspect.signature(find).parameters.keys() & options
+    return find(**{name: options[name] for name in named})
+
+
+def _default_within(method: Callable[..., Any]) -> tuple[str, ...]:
+    """The default of a method; methods that look at each value alone have none."""
+    known = inspect.signature(method).parameters
+    return columns_within(known["within"].default) if "within" in known else ()
+
+
+def _require_names_kept(options: Mapping[str, Any]) -> None:
+    """Refuse components: what comes after the steps knows features by their names."""
+    variant = options.get("variant")
+    if variant in VARIANTS and not VARIANTS[variant].is_turned_back:
+        kept = " or ".join(name for name, how in VARIANTS.items() if how.is_turned_back)
+        raise BadRecipe(
+            f"spherize with variant = {variant!r} gives components in place of features, and hits "
+            f"need features by name. Take {kept} in a recipe; the function spherize of "
+            "profiler.profile takes all four."
         )
+
+
+def _require_columns(options: Mapping[str, Any], known: Collection[str], *, step: str) -> None:
+    """Look up the columns that options name, at whatever depth; features are not known yet."""
+    for option, value in options.items():
+        if isinstance(value, Mapping):
+            _require_columns(value, known, step=step)
+            continue
+        for name in columns_within(value) if option in COLUMN_OPTIONS else ():
+            if not name.startswith(PREFIXES):
+                kind = f"column for {option} of the step {step!r}"
+                lookup(dict.fromkeys(known), kind=kind, name=name)
 
 
 def _read(settings: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from profiler.hits import typical_cells
 from profiler.report.montage import jpeg, opened
 from profiler.report.numbers import count
 from profiler.report.run import Run
-from profiler.report.thumbnail import VIEW, thumbnail_path
+from profiler.report.thumbnail import VIEW
 from profiler.store.places import well_path
 from profiler.store.tables import scan_table
 
@@ -110,7 +110,7 @@ def _pictures(run: Run, wells: pl.DataFrame) -> dict[tuple[str, str], Image.Imag
     """The first few wells' thumbnails that are whole."""
     found: dict[tuple[str, str], Image.Image] = {}
     for plate, well in wells.select("plate", "well").iter_rows():
-        path = thumbnail_path(run.folder, plate, well)
+        path = run.picture(plate, well)
         picture = opened(path.read_bytes()) if path.is_file() else None
         if picture is not None:
             found[plate, well] = picture
@@ -140,8 +140,8 @@ def _within_one(
         return None
     wanted = dict.fromkeys([*KEY, BORDER, X, Y, *features])
     placed = (
-        cells.select(name for name in wanted if name in names)
-        .filter(pl.col("Metadata_Site") == _shown_site(run, key[0]))
+        cells.filter(pl.col("Metadata_Site") == _shown_site(run, key[0]), run.is_now(cells))
+        .select(name for name in wanted if name in names)
         .with_columns(
             line=((pl.col(Y) - view.top) / view.step).round().cast(pl.Int64, strict=False),
             column=((pl.col(X) - view.left) / view.step).round().cast(pl.Int64, strict=False),
@@ -153,7 +153,7 @@ def _within_one(
 
 
 def _shown_site(run: Run, plate: str) -> int:
-    """The site that stands for its well: the plate's first (`profiler.pictures`)."""
+    """The site that stands for its well: the plate's first (`profiler.compute.pictures`)."""
     fields = run.table("fields")
     sites = None if fields is None else fields.filter(Metadata_Plate=plate)["Metadata_Site"]
     first = None if sites is None else sites.min()

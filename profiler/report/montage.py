@@ -12,7 +12,6 @@ from PIL import Image, UnidentifiedImageError
 
 from plates.well import smallest_format, well_position
 from profiler.report.run import Run
-from profiler.report.thumbnail import thumbnail_path
 
 MAX_PIXELS = 12_000_000  # of all sheets of a page, about 5 MB of it
 LARGEST, SMALLEST = 112, 24  # pixels along a tile
@@ -51,28 +50,26 @@ def montages(run: Run, wells: pl.DataFrame, *, plates: Sequence[str]) -> dict[st
     """
     chosen = wells.filter(pl.col("plate").is_in(list(plates)))
     groups = {g["plate"][0]: g["well"] for g in chosen.partition_by("plate", maintain_order=True)}
-    there = {plate: _pictured(run.folder, plate, names) for plate, names in groups.items()}
+    there = {plate: _pictured(run, plate, names) for plate, names in groups.items()}
     size = sum(smallest_format(groups[plate]).wells for plate, names in there.items() if names)
     tile = min(int((MAX_PIXELS / max(size, 1)) ** 0.5), LARGEST)
     if tile < SMALLEST:
         return {}
     return {
-        plate: _montage(run.folder, plate, names, shape=groups[plate], tile=tile)
+        plate: _montage(run, plate, names, shape=groups[plate], tile=tile)
         for plate, names in there.items()
         if names
     }
 
 
-def _pictured(folder: Path, plate: str, names: pl.Series) -> list[str]:
-    return [name for name in names if thumbnail_path(folder, plate, name).is_file()]
+def _pictured(run: Run, plate: str, names: pl.Series) -> list[str]:
+    return [name for name in names if run.picture(plate, name).is_file()]
 
 
-def _montage(
-    folder: Path, plate: str, names: Sequence[str], *, shape: pl.Series, tile: int
-) -> Montage:
+def _montage(run: Run, plate: str, names: Sequence[str], *, shape: pl.Series, tile: int) -> Montage:
     _, rows, columns = smallest_format(shape)
     sheet = Image.new("RGB", (columns * tile, rows * tile))
-    paths = [thumbnail_path(folder, plate, name) for name in names]
+    paths = [run.picture(plate, name) for name in names]
     n_pictures = 0
     for name, picture in zip(names, _shrunk(paths, tile), strict=True):
         if picture is not None:

@@ -14,13 +14,17 @@ from profiler.report.run import SHOWN, Run, read_run, table_file
 from profiler.report.script import script_data
 from profiler.report.sections.cards import card_ids, card_section
 from profiler.report.sections.clusters import cluster_table
+from profiler.report.sections.consensus import consensus_figure
 from profiler.report.sections.doses import Series, all_series, curve_section
 from profiler.report.sections.drift import drift_section
 from profiler.report.sections.embedding import embedding, is_mapped
 from profiler.report.sections.facts import fact_groups
+from profiler.report.sections.fields import field_section
 from profiler.report.sections.gallery import gallery
+from profiler.report.sections.illumination import illumination_section
+from profiler.report.sections.kinds import kind_table
 from profiler.report.sections.maps import drawn_plates, map_section, on_page
-from profiler.report.sections.mechanisms import accuracy_table
+from profiler.report.sections.mechanisms import accuracy_table, consistency_table
 from profiler.report.sections.quality import quality, statistics_table
 from profiler.report.sections.ranking import compound_table, hit_table, ranked
 from profiler.report.sections.replicates import replicate_figures
@@ -113,9 +117,13 @@ def _context(run: Run) -> Mapping[str, Any]:
         "replicates": replicate_figures(run, wells),
         "volcano": volcano(run, wells, cards=cards),
         "embedding": embedding(run, wells, columns),
+        "consensus": consensus_figure(run),
+        "kinds": kind_table(run, wells),
         "curves": curve_section(run, wells, series, order=_order(run), elsewhere=cards),
         "gallery": gallery(run, wells),
         "quality": quality(run, wells),
+        "judged": field_section(run),
+        "illumination": illumination_section(run),
     }
 
 
@@ -134,6 +142,7 @@ def _tables(
         else statistics_table(statistics, readout=run.readout),
         "clusters": cluster_table(run),
         "accuracy": accuracy_table(run),
+        "consistency": consistency_table(run),
     }
 
 

@@ -12,16 +12,18 @@ import polars as pl
 from plates.errors import BadRun
 from profiler.profile.features import PREFIXES
 from profiler.report.numbers import defined
+from profiler.report.thumbnail import thumbnail_path
 from profiler.store.schema import TABLES
 from profiler.store.tables import read_footer, scan_table
 
 SHOWN = (
     "fields", "wells", "profiles", "statistics", "curves", "hits", "compounds", "activity",
-    "replicates", "positions", "map", "clusters", "enrichment", "neighbours", "mechanisms",
-    "accuracy",
+    "replicates", "consistency", "positions", "map", "clusters", "enrichment", "neighbours",
+    "mechanisms", "accuracy", "subpopulations", "kinds", "consensus", "quality",
 )  # fmt: skip
 FACTS = "run.json"
 WELL = ("Metadata_Plate", "Metadata_Well")
+TIMEPOINT = "Metadata_Timepoint"
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,27 @@ class Run:
         facts: What `run.json` says; empty where there is none.
         tables: By the names of `SHOWN`, features other than the readout left out.
         readout: Feature the hits were called by, None where nothing says so.
+        timepoint: The one that hits were called at, and that is shown; None where there is one.
     """
 
     folder: Path
     facts: Mapping[str, Any]
     tables: Mapping[str, pl.DataFrame]
     readout: str | None
+    timepoint: int | None = None
 
     def table(self, name: str) -> pl.DataFrame | None:
         """One table, None where the run has none or it has no rows."""
         found = self.tables.get(name)
         return found if found is not None and found.height else None
+
+    def picture(self, plate: str, well: str) -> Path:
+        """Where the thumbnail of a well lies, whether there is one or not."""
+        return thumbnail_path(self.folder, plate, well, self.timepoint)
+
+    def is_now(self, table: pl.LazyFrame) -> pl.Expr:
+        """Which rows of a table are of the time point that is shown."""
+        return _is_at(table, self.timepoint)
 
     def command(self, name: str) -> str:
         """The command that makes a table; empty where the run says why it made none."""
@@ -78,7 +90,8 @@ class Run:
             return pl.DataFrame(schema=dict.fromkeys(WELL, pl.String))
         table = scan_table(path)
         names = table.collect_schema().names()
-        return table.select(*WELL, *(name for name in features if name in names)).collect()
+        wanted = [*WELL, *(name for name in features if name in names)]
+        return table.filter(self.is_now(table)).select(wanted).collect()
 
 
 def _explains(note: str, name: str) -> bool:
@@ -112,14 +125,31 @@ def read_run(folder: Path) -> Run:
             "Give the folder that `profiler run` wrote (its --out)."
         )
     readout = _readout(there, facts)
-    tables = {name: _read(path, readout) for name, path in there.items()}
-    return Run(folder, facts, tables, readout)
+    time = _timepoint(there)
+    tables = {name: _read(path, readout, time=time) for name, path in there.items()}
+    return Run(folder, facts, tables, readout, time)
 
 
-def _read(path: Path, readout: str | None) -> pl.DataFrame:
+def _read(path: Path, readout: str | None, *, time: int | None) -> pl.DataFrame:
     table = scan_table(path)
     names = table.collect_schema().names()
-    return table.select(n for n in names if n == readout or not n.startswith(PREFIXES)).collect()
+    shown = table if path.name == table_file("fields") else table.filter(_is_at(table, time))
+    return shown.select(n for n in names if n == readout or not n.startswith(PREFIXES)).collect()
+
+
+def _timepoint(there: Mapping[str, Path]) -> int | None:
+    """The time point of the hits, else the last; None where the run has but one."""
+    for name in ("hits", "wells"):
+        table = scan_table(there[name]) if name in there else pl.LazyFrame()
+        if TIMEPOINT in table.collect_schema().names():
+            return table.select(pl.max(TIMEPOINT)).collect().item()
+    return None
+
+
+def _is_at(table: pl.LazyFrame, time: int | None) -> pl.Expr:
+    if time is None or TIMEPOINT not in table.collect_schema().names():
+        return pl.lit(value=True)
+    return pl.col(TIMEPOINT) == time
 
 
 def _read_facts(path: Path) -> Mapping[str, Any]:

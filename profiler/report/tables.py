@@ -1,6 +1,7 @@
 """Tables as the template wants them: text to show, values to sort by."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from profiler.report.draw.svg import Markup, element, escape
@@ -58,6 +59,18 @@ def breakable(name: str) -> Markup:
 def stacked(lines: Iterable[object]) -> Markup:
     """Lines one below the other."""
     return Markup("<br>").join(escape(line) for line in lines)
+
+
+def deviating(row: Mapping, *, most: int = 4) -> Markup:
+    """The features that stand out in a cluster or a kind of cell, with their robust z.
+
+    Args:
+        row: Has `features` and `z`, lists of one length.
+        most: How many are named.
+    """
+    pairs = zip(row.get("features") or [], row.get("z") or [], strict=False)
+    lines = (Markup("{} {}").format(number(z), breakable(name)) for name, z in islice(pairs, most))
+    return element("span", stacked(lines), class_="features")
 
 
 def left_out(total: int, shown: int, *, what: str, where: str) -> str:

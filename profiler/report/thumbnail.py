@@ -125,12 +125,15 @@ def outlines(labels: np.ndarray) -> np.ndarray:
     return (labels > 0) & np.any([labels != other for other in around], axis=0)
 
 
-def thumbnail_path(run: Path, plate: str, well: str) -> Path:
-    """Where the thumbnail of a well lies in a run folder."""
-    return run / "thumbnails" / plate / f"{well}.png"
+def thumbnail_path(run: Path, plate: str, well: str, timepoint: int | None = None) -> Path:
+    """Where the thumbnail of a well lies in a run folder, at a time where there are several."""
+    time = "" if timepoint is None else f"_t{timepoint}"
+    return run / "thumbnails" / plate / f"{well}{time}.png"
 
 
-def write_thumbnail(run: Path, plate: str, well: str, *, picture: bytes) -> Path:
+def write_thumbnail(
+    run: Path, plate: str, well: str, *, picture: bytes, timepoint: int | None = None
+) -> Path:
     """Put a well's thumbnail into the run folder, whole or not at all.
 
     Args:
@@ -138,6 +141,7 @@ def write_thumbnail(run: Path, plate: str, well: str, *, picture: bytes) -> Path
         plate: Name of the plate, which is a folder name.
         well: "A01".
         picture: PNG file, of `thumbnail`.
+        timepoint: Which one, where the plate has several.
 
     Returns:
         The file written; one that was there is replaced.
@@ -145,7 +149,7 @@ def write_thumbnail(run: Path, plate: str, well: str, *, picture: bytes) -> Path
     Raises:
         BadRun: The disk is full or the file cannot be written.
     """
-    path = thumbnail_path(run, plate, well)
+    path = thumbnail_path(run, plate, well, timepoint)
     with replacing(path) as draft:
         draft.write_bytes(picture)
     return path
@@ -156,7 +160,7 @@ def png(picture: np.ndarray, *, texts: Mapping[str, str] | None = None) -> bytes
     out, about = io.BytesIO(), PngImagePlugin.PngInfo()
     for name, text in (texts or {}).items():
         about.add_text(name, text)
-    Image.fromarray(picture).save(out, format="PNG", optimize=True, pnginfo=about)
+    Image.fromarray(picture).save(out, format="PNG", pnginfo=about)
     return out.getvalue()
 
 

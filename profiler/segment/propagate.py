@@ -23,7 +23,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from profiler.segment.components import NEIGHBOURS
+from profiler.segment.decoding.components import NEIGHBOURS
 from profiler.shapes import Labels, Mask, Plane
 
 STEPS = np.array(NEIGHBOURS)

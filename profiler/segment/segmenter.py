@@ -1,13 +1,14 @@
 """The stage's driver: a batch of fields in, their compartments out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array
 
 from plates.errors import BadModel, BadRecipe
 from profiler.segment.compartments import (
@@ -16,12 +17,14 @@ from profiler.segment.compartments import (
     compartments,
     compartments_cpu,
 )
-from profiler.segment.decode import DecodeConfig, Nuclei
+from profiler.segment.decoding.nuclei import Nuclei
+from profiler.segment.heads import HEADS
+from profiler.segment.heads.head import Head
 from profiler.segment.normalise import normalise
 from profiler.segment.sizes import decode_at, find_scale, scale_for, sizes_served
 from profiler.segment.tiles import predict
 from profiler.segment.weights import Card, load_network
-from profiler.shapes import Image, Images, Labels, Plane
+from profiler.shapes import Image, Images, Plane
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class SegmentConfig:
         diameter_px: How wide nuclei are, in the images' pixels: fields are scaled so that the
             network sees them as in training. "auto" estimates it for each field from what is
             found; None leaves fields as they are.
-        decode: Where nuclei begin and end.
+        min_area_px: Smaller nuclei are specks.
         cells: How cells are found around them.
         max_cells: Rows of the tables to come.
     """
@@ -44,7 +47,7 @@ class SegmentConfig:
     cells_channel: int = 0
     model: str = "nuclei"
     diameter_px: float | Literal["auto"] | None = None
-    decode: DecodeConfig = DecodeConfig()
+    min_area_px: int = 25
     cells: CellsConfig = CellsConfig()
     max_cells: int = 1024
 
@@ -77,11 +80,12 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
         BadRecipe: The diameter is beyond what fields can be scaled by.
     """
     model, network, card = load_network(config.model)
+    head = with_min_area(HEADS[network.head], config.min_area_px)
     graph, state = nnx.split(model)
 
     def find(state: Any, plane: Plane, scale: float) -> Nuclei:
         run = partial(predict, nnx.merge(graph, state), config=network)
-        return decode_at(run, normalise(plane), config.decode, scale=scale)
+        return decode_at(run, normalise(plane), head, scale=scale)
 
     at_scale = partial(jax.jit(find, static_argnums=2), state)
     is_cpu = (backend or jax.default_backend()) == "cpu"
@@ -90,6 +94,11 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
         return Segmenter(card, nuclei, (_by_field if is_cpu else _cells_at_once)(nuclei, config))
     nuclei = partial(_at, at_scale, _scale(card, config.diameter_px))
     return Segmenter(card, nuclei, (_by_field if is_cpu else _at_once)(nuclei, config))
+
+
+def with_min_area(head: Head, min_area_px: int) -> Head:
+    """Have a head drop nuclei of fewer pixels."""
+    return replace(head, settings=replace(head.settings, min_area_px=min_area_px))
 
 
 def _at(find: Callable[[Plane, float], Nuclei], scale: float, plane: Plane) -> Nuclei:
@@ -122,9 +131,10 @@ def _by_field(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
     """Field after field: on a CPU batching gains nothing, and loops run on the host."""
 
     def one(image: Image) -> Compartments:
-        found = nuclei(image[..., config.nuclei_channel]).labels
+        found = nuclei(image[..., config.nuclei_channel])
         stain = image[..., config.cells_channel]
-        return compartments_cpu(stain, found, config.cells, max_cells=config.max_cells)
+        cells = compartments_cpu(stain, found.labels, config.cells, max_cells=config.max_cells)
+        return _too_full(cells, found.dropped, config)
 
     def batch(images: Images) -> Compartments:
         fields = [one(image) for image in jnp.asarray(images)]
@@ -137,9 +147,10 @@ def _at_once(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
     """The whole batch in one program that never leaves the device."""
 
     def one(image: Image) -> Compartments:
-        found = nuclei(image[..., config.nuclei_channel]).labels
+        found = nuclei(image[..., config.nuclei_channel])
         stain = image[..., config.cells_channel]
-        return compartments(stain, found, config.cells, max_cells=config.max_cells)
+        cells = compartments(stain, found.labels, config.cells, max_cells=config.max_cells)
+        return _too_full(cells, found.dropped, config)
 
     return jax.jit(jax.vmap(one))
 
@@ -149,12 +160,20 @@ def _cells_at_once(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
 
     @jax.jit
     @jax.vmap
-    def grow(stain: Plane, found: Labels) -> Compartments:
-        return compartments(stain, found, config.cells, max_cells=config.max_cells)
+    def grow(stain: Plane, found: Nuclei) -> Compartments:
+        cells = compartments(stain, found.labels, config.cells, max_cells=config.max_cells)
+        return _too_full(cells, found.dropped, config)
 
     def batch(images: Images) -> Compartments:
         images = jnp.asarray(images)
-        found = [nuclei(image[..., config.nuclei_channel]).labels for image in images]
-        return grow(images[..., config.cells_channel], jnp.stack(found))
+        found = [nuclei(image[..., config.nuclei_channel]) for image in images]
+        together = jax.tree.map(lambda *parts: jnp.stack(parts), *found)
+        return grow(images[..., config.cells_channel], together)
 
     return batch
+
+
+def _too_full(cells: Compartments, dropped: Array, config: SegmentConfig) -> Compartments:
+    """Count a field whose candidates found no room as one with too many cells, which it is."""
+    more = jnp.maximum(cells.count, config.max_cells) + dropped
+    return cells._replace(count=jnp.where(dropped > 0, more, cells.count))

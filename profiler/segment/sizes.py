@@ -7,12 +7,17 @@ has seen in training.
 
 import math
 from collections.abc import Callable, Container
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from profiler.segment.decode import DecodeConfig, Nuclei, decode
-from profiler.segment.prediction import Prediction
+from profiler.segment.decoding.nuclei import Nuclei, number
+from profiler.segment.heads.head import Head
 from profiler.shapes import Plane
 
 MOST_STEPS = 4  # of a factor of the square root of two: four times larger or smaller
@@ -58,25 +63,33 @@ def typical_diameter(labels: np.ndarray) -> float | None:
     return float(2 * np.sqrt(area[middle] / np.pi))
 
 
-def decode_at(
-    predict: Callable[[Plane], Prediction], plane: Plane, config: DecodeConfig, *, scale: float
-) -> Nuclei:
+def decode_at(predict: Callable[[Plane], Any], plane: Plane, head: Head, *, scale: float) -> Nuclei:
     """Find nuclei in a field that the network sees enlarged or shrunk by `scale`.
 
-    The prediction is brought back before nuclei are told apart: on either side of 1 this
-    scored better than labels brought back (DSB2018 training images).
+    Where the head allows it, the prediction is brought back before nuclei are told apart: on
+    either side of 1 this scored better than labels brought back (DSB2018 training images).
 
     Args:
         predict: From a normalised plane of any size to its prediction.
         plane: Normalised, [height, width].
-        config: Where nuclei begin and end.
+        head: How predictions become nuclei, with its settings in pixels of `plane`.
         scale: Factor on height and width.
     """
     if scale == 1.0:
-        return decode(predict(plane), config)
+        return head.decode(predict(plane), head.settings)
     shape = tuple(max(1, round(length * scale)) for length in plane.shape)
     seen = predict(jax.image.resize(plane, shape, "linear"))
-    return decode(jax.tree.map(lambda x: jax.image.resize(x, plane.shape, "linear"), seen), config)
+    if head.resizable:
+        return head.decode(jax.tree.map(partial(_to, plane.shape), seen), head.settings)
+    least = head.settings.min_area_px
+    found = head.decode(seen, replace(head.settings, min_area_px=max(1, round(least * scale**2))))
+    labels = jax.image.resize(found.labels, plane.shape, "nearest")
+    roots = jnp.where(labels > 0, labels - 1, plane.size)
+    return number(roots, min_area_px=least, dropped=found.dropped)
+
+
+def _to(shape: tuple[int, ...], maps: Array) -> Array:
+    return jax.image.resize(maps, (*shape, *maps.shape[2:]), "linear")
 
 
 def find_scale(

@@ -13,9 +13,10 @@ from flax import nnx
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from plates.errors import BadModel, lookup
+from plates.errors import BadModel, UnknownName, lookup
 from profiler.segment.catalogue import MODELS
-from profiler.segment.unet import UNet, UNetConfig
+from profiler.segment.network.build import Network, build, check
+from profiler.segment.network.config import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Card:
 
     Attributes:
         name: As recipes call it.
-        architecture: Fields of `UNetConfig`.
+        architecture: Fields of `NetworkConfig`; what an old card lacks has its default.
         sha256: Of the weights file, which must match.
         about: Data, licences, split, schedule and scores, for people.
         diameter_px: What its training images' median nuclei were brought to; None if they
@@ -40,8 +41,8 @@ class Card:
 
 def save_network(
     path: Path,
-    model: UNet,
-    config: UNetConfig,
+    model: Network,
+    config: NetworkConfig,
     *,
     about: Mapping,
     diameter_px: float | None = None,
@@ -56,7 +57,7 @@ def save_network(
     return card
 
 
-def load_network(name: str | Path) -> tuple[UNet, UNetConfig, Card]:
+def load_network(name: str | Path) -> tuple[Network, NetworkConfig, Card]:
     """Read a network, ready for inference.
 
     Args:
@@ -71,10 +72,18 @@ def load_network(name: str | Path) -> tuple[UNet, UNetConfig, Card]:
     card, tensors = _read(path)
     config = _architecture(card, path)
     # Abstract first: drawing random weights only to replace them would cost a second.
-    model = nnx.eval_shape(lambda: UNet(config, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: build(config, rngs=nnx.Rngs(0)))
     _fill(model, tensors, path)
     model.eval()
     return model, config, card
+
+
+def with_new_head(model: Network, config: NetworkConfig, *, rngs: nnx.Rngs) -> Network:
+    """Give a network the head that `config` names, untrained; the rest keeps its weights."""
+    fresh = build(config, rngs=rngs)
+    kept = [(key, leaf) for key, leaf in _flat(model) if key[0] != "head"]
+    nnx.update(fresh, nnx.from_flat_state(kept))
+    return fresh
 
 
 def _read(path: Path) -> tuple[Card, Mapping[str, np.ndarray]]:
@@ -100,18 +109,20 @@ def _read(path: Path) -> tuple[Card, Mapping[str, np.ndarray]]:
         raise BadModel(f"{path} is not a safetensors file: {error}.") from None
 
 
-def _architecture(card: Card, path: Path) -> UNetConfig:
+def _architecture(card: Card, path: Path) -> NetworkConfig:
     try:
         widths = tuple(int(width) for width in card.architecture["widths"])
-        return UNetConfig(channels=int(card.architecture["channels"]), widths=widths)
-    except (KeyError, TypeError, ValueError):
+        config = NetworkConfig(**{**card.architecture, "widths": widths})
+        check(config)
+    except (KeyError, TypeError, ValueError, UnknownName) as error:
         raise BadModel(
             f"The card of {path} describes another architecture: {dict(card.architecture)}; "
-            "expected `channels` and `widths`."
+            f"expected fields of NetworkConfig ({error})."
         ) from None
+    return config
 
 
-def _fill(model: UNet, tensors: Mapping[str, np.ndarray], path: Path) -> None:
+def _fill(model: Network, tensors: Mapping[str, np.ndarray], path: Path) -> None:
     state = _flat(model)
     wanted = {_name(key): leaf.shape for key, leaf in state}
     if wanted != {name: value.shape for name, value in tensors.items()}:
@@ -121,12 +132,12 @@ def _fill(model: UNet, tensors: Mapping[str, np.ndarray], path: Path) -> None:
     nnx.update(model, nnx.from_flat_state(filled))
 
 
-def _tensors(model: UNet) -> dict[str, np.ndarray]:
+def _tensors(model: Network) -> dict[str, np.ndarray]:
     """Parameters and running averages by path; random-number state is left out."""
     return {_name(key): np.asarray(leaf[...]) for key, leaf in _flat(model)}
 
 
-def _flat(model: UNet) -> Any:
+def _flat(model: Network) -> Any:
     return nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
 
 

@@ -8,8 +8,10 @@ from plates.pixels import FileStamp, is_unchanged
 
 
 def to_json(inputs: Mapping[FieldKey, Sequence[FileStamp]]) -> list[Any]:
-    """Lay stamps out for a footer: `[site, [[path, bytes, mtime_ns, digest], ...]]`, by site."""
-    return sorted([key.site, [list(stamp) for stamp in inputs[key]]] for key in inputs)
+    """Lay stamps out for a footer: `[site, timepoint, [[path, bytes, mtime_ns, digest], ...]]`."""
+    return [
+        [key.site, key.timepoint, [list(stamp) for stamp in inputs[key]]] for key in sorted(inputs)
+    ]
 
 
 def are_unchanged(recorded: Sequence[Any], files: Mapping[FieldKey, Sequence[str]]) -> bool:
@@ -23,9 +25,9 @@ def are_unchanged(recorded: Sequence[Any], files: Mapping[FieldKey, Sequence[str
         Whether the fields are the same and the files hold the same bytes. Where a file lies
         does not matter, so a copied plate is unchanged.
     """
-    then = {site: [FileStamp(*stamp) for stamp in stamps] for site, stamps in recorded}
-    now = {key.site: paths for key, paths in files.items()}
-    return then.keys() == now.keys() and all(_are_same(then[site], now[site]) for site in then)
+    then = {(site, time): [FileStamp(*each) for each in stamps] for site, time, stamps in recorded}
+    now = {(key.site, key.timepoint): paths for key, paths in files.items()}
+    return then.keys() == now.keys() and all(_are_same(then[field], now[field]) for field in then)
 
 
 def _are_same(stamps: Sequence[FileStamp], paths: Sequence[str]) -> bool:

@@ -72,6 +72,7 @@ def _sign(file: TextIO) -> None:
     file.truncate(0)
     file.write(json.dumps(holder))
     file.flush()
+    os.fsync(file.fileno())  # workers on other machines read it
 
 
 def _holder(file: TextIO) -> str:

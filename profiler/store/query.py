@@ -1,7 +1,7 @@
 """SQL over the tables of a run."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 
@@ -24,13 +24,16 @@ class BadQuery(ProfilingError, ValueError):
     """A query that is not SQL, or not one that only reads."""
 
 
-def query(screen: Screen, sql: str) -> pl.DataFrame:
+def query(
+    screen: Screen, sql: str, *, beside: Mapping[str, pl.LazyFrame] | None = None
+) -> pl.DataFrame:
     """Answer a SQL query over the tables of a run, reading only the columns it needs.
 
     Args:
         screen: What `profiler.store.screen.open` returned.
         sql: One SELECT, in the dialect of polars; tables as in `schema.TABLES`. Columns by
             pattern are `COLUMNS('^Nuclei_.*_DNA$')`, a regular expression, and `* EXCLUDE (x)`.
+        beside: Tables that are not of the runs, by name.
 
     Returns:
         The answer, as many rows as it has.
@@ -48,7 +51,7 @@ def query(screen: Screen, sql: str) -> pl.DataFrame:
             f"A query only reads, so it starts with {' or '.join(_READS)}; this one starts with "
             f"{bare.split(maxsplit=1)[0] if bare else 'nothing'!r}."
         )
-    tables = _mentioned(screen, sql)
+    tables = _mentioned(screen, sql) | dict(beside or {})
     _check_patterns(sql, tables)
     try:
         return pl.SQLContext(tables).execute(sql).collect()

@@ -15,7 +15,7 @@ from profiler.store.schema import TABLES, VERSION
 
 FACTS = "run.json"
 _PER_WELL = ("cells", "images")
-_FOLDERS = (*_PER_WELL, "thumbnails", "labels")
+_FOLDERS = (*_PER_WELL, "thumbnails", "labels", "illumination", "timing")
 _BESIDE = ("layout.parquet", "index.parquet")
 _FILES = (*(t.file for name, t in TABLES.items() if name not in _PER_WELL), *_BESIDE)
 _OURS = {FACTS, LOCK, "report.html", *_FOLDERS, *_FILES}

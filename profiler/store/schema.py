@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-VERSION = "1"  # of the run folder's format; raised when an older program could misread it
+VERSION = "2"  # of the run folder's format; raised when an older program could misread it
 
 
 def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
@@ -17,6 +17,7 @@ FIELD_KEYS = (
     _column("Metadata_Plate", pa.string(), "Barcode or folder name, as the reader found it"),
     _column("Metadata_Well", pa.string(), "Row letter and two-digit column: B03"),
     _column("Metadata_Site", pa.int32(), "Position in the well, from 1"),
+    _column("Metadata_Timepoint", pa.int32(), "Time point, from 1"),
 )
 
 CELL_KEYS = (
@@ -59,8 +60,8 @@ class Table(NamedTuple):
     optional: bool = False
 
 
-CELL_SECTIONS = ("images", "segment", "measure")  # of the recipe; all numbers come from cells
-_PROFILED = (*CELL_SECTIONS, "profile")
+CELL_SECTIONS = ("images", "illumination", "segment", "measure")  # all numbers come from cells
+_PROFILED = (*CELL_SECTIONS, "quality", "profile")
 
 _cells = partial(
     Table,
@@ -84,6 +85,12 @@ TABLES = {
         "one field: its own features, `Image_*`; null for a failed one",
     ),
     "fields": _cells("fields.parquet", "one field of the plate, failed ones too"),
+    "quality": _profile(
+        "quality.parquet",
+        "one field: what it is judged by, the verdict, and why",
+        sections=(*CELL_SECTIONS, "quality"),
+        needs_layout=False,
+    ),
     "wells": _profile("wells.parquet", "one well: plate map, counts, medians", needs_layout=False),
     "profiles": _profile("profiles.parquet", "one well, against its plate's controls"),
     "selected": _profile("selected.parquet", "one well: the profile's features worth keeping"),
@@ -110,6 +117,12 @@ TABLES = {
     "replicates": _hits(
         "replicates.parquet", "one compound and concentration: do wells agree?", optional=True
     ),
+    "consistency": _hits(
+        "consistency.parquet",
+        "one mechanism or target: are its compounds alike?",
+        sections=(*_PROFILED, "hits", "phenotype"),
+        optional=True,
+    ),
     "curves": _hits("curves.parquet", "one compound and readout: dose-response"),
     "hits": _hits("hits.parquet", "one well, ranked"),
     "compounds": _hits("compounds.parquet", "one compound, ranked"),
@@ -120,9 +133,9 @@ FOOTER = {
     "profiler:level": "Which of the tables above the file is",
     "profiler:parameters": (
         "How it was made, as JSON. For cells: `computed_by` (hash of all that the cells depend "
-        "on), `inputs` (site, and path, bytes, mtime and digest of each file read) and `fields` "
-        "(the well's rows of the field table) and `has_images` (whether there is a file of images "
-        "beside it)"
+        "on), `inputs` (site, time point, and path, bytes, mtime and digest of each file read), "
+        "`fields` (the well's rows of the field table) and `has_images` (whether there is a file "
+        "of images beside it)"
     ),
 }
 
@@ -136,7 +149,7 @@ def cell_schema(features: Sequence[str]) -> pa.Schema:
     Returns:
         The keys, never null, then one float32 per feature, null where it is undefined.
 
-    >>> cell_schema(["Nuclei_AreaShape_Area"]).field(5)
+    >>> cell_schema(["Nuclei_AreaShape_Area"]).field(6)
     pyarrow.Field<Nuclei_AreaShape_Area: float>
     """
     return pa.schema([*CELL_KEYS, *(pa.field(name, pa.float32()) for name in features)])
@@ -164,12 +177,20 @@ def describe() -> str:
         "\n## Cells\n",
         _columns(CELL_KEYS),
         "\nThen features as `{Nuclei|Cells|Cytoplasm}_{Group}_{Feature}[_{Channel}...]`: float32,",
-        "null where undefined. Sorted by site and object number.",
+        "null where undefined. Sorted by site, time point and object number.",
+        "\n`screen.cells` adds `Metadata_QC_Field`, the verdict of `quality.parquet` on the cell's",
+        "field (`ok` or a code), once there is one. The files do not hold it: verdicts depend on",
+        "the whole plate: who reads them raw joins `quality.parquet` on the keys of fields.",
         "\n## Images\n",
         "The keys of fields, then features of the whole field as",
-        "`Image_{Group}_{Feature}[_{Channel}...]`: float32, null where undefined. Sorted by site.",
+        "`Image_{Group}_{Feature}[_{Channel}...]`: float32, null where undefined. Sorted by",
+        "site and time point.",
         "\n## Fields\n",
         _columns(FIELDS),
+        "\n## Tables of wells and treatments\n",
+        "They have `Metadata_Timepoint`, too, where the run has several time points: a row is then",
+        "of one of them. Hits, phenotypes and what follows are of the one that `[hits] timepoint`",
+        "names, the last by default.",
         "\n## Footer of every Parquet file\n",
         _markdown(("key", "value"), footer),
     )

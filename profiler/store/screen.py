@@ -10,14 +10,15 @@ import polars as pl
 from plates.errors import BadRun, lookup
 from profiler.store import compare
 from profiler.store.columns import matching
+from profiler.store.mark import mark_cells
 from profiler.store.places import stored
 from profiler.store.run import FACTS, Run, RunFacts, read_facts
 from profiler.store.schema import CELL_SECTIONS, TABLES
 from profiler.store.tables import read_footer, scan_table
 from profiler.store.wells import has_images, scan_cells, scan_images
 
-_PER_WELL = {"cells": scan_cells, "images": scan_images}
 _RANKED = ("hits", "compounds")
+TIMEPOINT = "Metadata_Timepoint"  # in wells and all after them only where there are several
 _PLACE = pl.Struct({"Metadata_Plate": pl.String, "Metadata_Well": pl.String})
 _FEATURES = {  # what `open` does with runs that differ
     "same": "they may not",
@@ -54,7 +55,7 @@ class Screen:
 
     @property
     def cells(self) -> pl.LazyFrame:
-        """One row per cell: keys, then features."""
+        """One row per cell: keys, the verdict on its field once there is one, then features."""
         return self.table("cells")
 
     @property
@@ -66,6 +67,11 @@ class Screen:
     def fields(self) -> pl.LazyFrame:
         """One row per field, failed ones too, with status, reason, count and seconds."""
         return self.table("fields")
+
+    @property
+    def quality(self) -> pl.LazyFrame:
+        """One row per field: the numbers it is judged by, the verdict, and the reason."""
+        return self.table("quality")
 
     @property
     def wells(self) -> pl.LazyFrame:
@@ -148,6 +154,11 @@ class Screen:
         return self.table("replicates")
 
     @property
+    def consistency(self) -> pl.LazyFrame:
+        """One row per mechanism or target: whether its compounds are alike."""
+        return self.table("consistency")
+
+    @property
     def curves(self) -> pl.LazyFrame:
         """One row per compound and readout: the dose-response with its intervals."""
         return self.table("curves")
@@ -205,8 +216,9 @@ class Screen:
             BadRun: As `table`, for the wells or the cells.
         """
         names = ("Metadata_Run", "Metadata_Plate", "Metadata_Well")
-        keys = [name for name in names if len(self.runs) > 1 or name != "Metadata_Run"]
-        chosen = self.wells.filter(wells).select(keys).collect()
+        there = self.wells.filter(wells)
+        keys = [name for name in (*names, TIMEPOINT) if name in there.collect_schema()]
+        chosen = there.select(keys).collect()
         some = self.cells.filter(_is_one_of(chosen.select(names[1:]).rows()))
         return some.join(chosen.lazy(), on=keys, how="semi", maintain_order="left")
 
@@ -325,8 +337,10 @@ def _has(run: Run, name: str) -> bool:
 
 
 def _scan(run: Run, name: str) -> pl.LazyFrame:
-    if name in _PER_WELL:
-        return _PER_WELL[name](run.folder)
+    if name == "cells":
+        return mark_cells(run.folder, scan_cells(run.folder))
+    if name == "images":
+        return scan_images(run.folder)
     if not _has(run, name):
         raise not_made(run.folder, name)
     return scan_table(_file(run, name))

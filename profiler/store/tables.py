@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from plates.errors import BadRun
 from profiler.store.atomic import replacing
-from profiler.store.schema import VERSION
+from profiler.store.schema import TABLES, VERSION
 
 _READERS = 8  # threads: footers wait for the disk or the network, not for the processor
 _ROW_GROUP = 2**16  # rows that are read or skipped together
@@ -41,6 +41,7 @@ def write_table(
     *,
     level: str,
     parameters: Mapping[str, Any],
+    may_have_nan: bool = True,
 ) -> None:
     """Write a table whole or not at all; NaN becomes null on the way.
 
@@ -49,11 +50,13 @@ def write_table(
         table: Any table. Arrow tables keep their schema, polars tables their types.
         level: Which table this is, a name of `profiler.store.schema.TABLES`.
         parameters: How it was made; anything JSON can hold.
+        may_have_nan: False where NaN is null already: looking costs as much as writing.
 
     Raises:
         BadRun: The disk is full or the file cannot be written; `path` is as before.
     """
-    arrow = _without_nan(table)
+    arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
+    arrow = _without_nan(arrow) if may_have_nan else arrow
     footer = {
         "profiler:version": VERSION,
         "profiler:level": level,
@@ -88,10 +91,20 @@ def read_footers(paths: Iterable[Path]) -> list[Footer]:
 def scan_table(path: Path) -> pl.LazyFrame:
     """Check a file's footer and open it lazily: rows are read when collected.
 
+    Args:
+        path: Of a run folder, where a file is named by the table that it holds.
+
     Raises:
-        BadRun: The file is absent, cut short, of another program or of another version.
+        BadRun: The file is absent, cut short, of another program or of another version; or it
+            is named as one table, and its footer says that it is another.
     """
-    read_footer(path)
+    level = read_footer(path).level
+    if path.stem in TABLES and level != path.stem:
+        raise BadRun(
+            f"{path} holds the table {level!r}, as its footer says, and not {path.stem!r}. Was it "
+            f"copied or renamed? Make {path.stem} again with: "
+            f"{TABLES[path.stem].command.format(out=path.parent)}"
+        )
     return scan_checked([path])
 
 
@@ -161,8 +174,7 @@ def _footer(path: Path, found: Mapping[str, str]) -> Footer:
         raise _damaged(path, f"its footer has no {error}") from error
 
 
-def _without_nan(table: pl.DataFrame | pa.Table) -> pa.Table:
-    arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
+def _without_nan(arrow: pa.Table) -> pa.Table:
     columns = [_nan_is_null(arrow.column(i)) for i in range(arrow.num_columns)]
     return pa.table(columns, schema=arrow.schema)
 

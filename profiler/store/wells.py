@@ -19,6 +19,7 @@ from profiler.store.places import Well, stored, well_path, well_paths
 from profiler.store.schema import CELL_KEYS, FIELD_KEYS, FIELDS, cell_schema, image_schema
 from profiler.store.tables import read_footer, read_footers, scan_checked, write_table
 
+IN_WELL = ("Metadata_Site", "Metadata_Timepoint")  # what tells the fields of a well apart
 _THREADS = 8  # resuming waits for the disk or the network, not for the processor
 
 Files: TypeAlias = Mapping[FieldKey, tuple[str, ...]]  # in the order they are read
@@ -31,7 +32,8 @@ class WellTables:
     Attributes:
         plate: Name of the plate, as the reader found it.
         well: Name of the well: "B03".
-        cells: One row per cell: the keys, then features. May have no rows, never no columns.
+        cells: One row per cell: the keys, then features. May have no rows, never no columns. An
+            Arrow table is written as it is: sorted, of the schema of cells, and without NaN.
         fields: One row per field, failed ones too, columns `profiler.store.schema.FIELDS`.
         images: One row per field, failed ones too: the keys, then the fields' own features.
         inputs: The files read for each field, in reading order.
@@ -39,7 +41,7 @@ class WellTables:
 
     plate: str
     well: str
-    cells: pl.DataFrame
+    cells: pl.DataFrame | pa.Table
     fields: pl.DataFrame
     images: pl.DataFrame
     inputs: Mapping[FieldKey, tuple[FileStamp, ...]]
@@ -54,7 +56,7 @@ def write_well(out: Path, tables: WellTables, *, computed_by: str) -> Path:
         computed_by: Hash of all that the cells depend on besides the files.
 
     Returns:
-        The cell file, sorted by site and object number.
+        The cell file, sorted by site, time point and object number.
 
     Raises:
         BadRun: The disk is full or the file cannot be written; an earlier one is as before.
@@ -71,7 +73,9 @@ def write_well(out: Path, tables: WellTables, *, computed_by: str) -> Path:
         "fields": _field_rows(tables.fields),
         "has_images": has_images,
     }
-    write_table(path, _cells(tables.cells), level="cells", parameters=parameters)
+    is_ready = isinstance(tables.cells, pa.Table)
+    cells = tables.cells if is_ready else _cells(tables.cells)
+    write_table(path, cells, level="cells", parameters=parameters, may_have_nan=not is_ready)
     return path
 
 
@@ -104,7 +108,7 @@ def collect_fields(out: Path, wanted: Iterable[Well]) -> pl.DataFrame:
         wanted: The (plate, well) to gather, in this order.
 
     Returns:
-        One row per field, columns `profiler.store.schema.FIELDS`, by site within a well.
+        One row per field, columns `profiler.store.schema.FIELDS`, by site and time within a well.
 
     Raises:
         BadRun: A well has no file, or one that cannot be read.
@@ -185,17 +189,17 @@ def sweep(out: Path) -> list[Path]:
 def _cells(cells: pl.DataFrame) -> pa.Table:
     keys = [key.name for key in CELL_KEYS]
     features = [name for name in cells.columns if name not in keys]
-    ordered = cells.select(*keys, *features).sort("Metadata_Site", "Metadata_ObjectNumber")
+    ordered = cells.select(*keys, *features).sort(*IN_WELL, "Metadata_ObjectNumber")
     return ordered.to_arrow().cast(cell_schema(features))
 
 
 def _images(images: pl.DataFrame) -> pa.Table:
     features = images.columns[len(FIELD_KEYS) :]
-    return images.sort("Metadata_Site").to_arrow().cast(image_schema(features))
+    return images.sort(IN_WELL).to_arrow().cast(image_schema(features))
 
 
 def _field_rows(fields: pl.DataFrame) -> list[dict]:
-    ordered = fields.select(FIELDS.names).sort("Metadata_Site").fill_nan(None)
+    ordered = fields.select(FIELDS.names).sort(IN_WELL).fill_nan(None)
     return ordered.to_arrow().cast(FIELDS).to_pylist()
 
 

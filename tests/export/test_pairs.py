@@ -36,6 +36,32 @@ def test_wells_without_any_value_are_left_out_before_features_are(run, tmp_path)
     assert written.notes[0] == "1 wells were left out, as they have no value in any feature."
 
 
+def test_controls_without_a_compound_and_time_points(run, tmp_path):
+    table = scan_table(run / "profiles.parquet").collect()
+    is_control = pl.col("Metadata_Role") == "negative"
+    nameless = pl.when(~is_control).then("Metadata_Compound").alias("Metadata_Compound")
+    times = [table.with_columns(nameless, Metadata_Timepoint=pl.lit(time)) for time in (1, 2)]
+    write_table(run / "profiles.parquet", pl.concat(times), level="profiles", parameters={})
+    written = export(run, to="copairs", path=tmp_path / "pairs.parquet")
+    assert written.rows == 46
+    assert written.notes[:2] == (
+        "2 wells were left out, as they have no compound.",
+        "16 negative controls without a compound are called 'negative'.",
+    )
+    found = pl.read_parquet(written.path)
+    assert dict(found["Metadata_Treatment"].value_counts().rows()) == {
+        f"{name} time point {time}": n
+        for time in (1, 2)
+        for name, n in {
+            "negative": 8,
+            **{f"{x} 0.5 uM": 5 for x in ("Loud", "Clear", "Idle")},
+        }.items()
+    }
+    controls = found.filter(is_control)["Metadata_Reference_Index"]
+    assert controls.n_unique() == 16
+    assert controls.min() >= 0
+
+
 def test_treatment_and_reference_index(written):
     table = pl.read_parquet(written.path)
     assert set(table["Metadata_Treatment"]) == {
@@ -91,6 +117,6 @@ def test_no_feature_without_gaps_is_refused(run, tmp_path):
         pl.when(pl.int_range(pl.len()) != i).then(pl.col(name))
         for i, name in enumerate(name for name in table.columns if name.startswith(("Ce", "Nu")))
     ]
-    write_table(run / "profiles.parquet", table.with_columns(gaps), level="p", parameters={})
+    write_table(run / "profiles.parquet", table.with_columns(gaps), level="profiles", parameters={})
     with pytest.raises(BadExport, match="No feature of profiles has a value in all of its 23"):
         export(run, to="copairs", path=tmp_path / "p.parquet")

@@ -14,6 +14,7 @@ from profiler.hits import (
     replicate_correlation,
 )
 from profiler.profile import feature_columns, is_role, robust_z
+from profiler.summary import tell_hits
 
 READOUT = "Nuclei_Intensity_MeanIntensity_GFP"
 FEATURES = ["Cells_Texture_F1", "Cells_Texture_F2"]
@@ -43,14 +44,40 @@ def test_no_or_one_control_well(make_plate, left):
 
 def test_a_control_missing_on_one_plate(make_plate):
     second = make_plate("Q", seed=1)
-    with pytest.raises(NoControls, match="Plate Q has 0 negative"):
-        called(pl.concat([make_plate("P"), second.filter(~is_role("negative"))]))
     found = called(pl.concat([make_plate("P"), second.filter(~is_role("positive"))]))
     told = dict(
         found.statistics.filter(readout=READOUT).select("Metadata_Plate", "n_positive").rows()
     )
     assert told == {"P": 4, "Q": 0}
     assert found.hits.filter(Metadata_Plate="Q")["percent_effect"].null_count() == second.height - 4
+
+
+SCORES = ("readout_z", "percent_effect", "profile_score", "viability", "count_z", "adjusted_z")
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_plate_without_two_negative_controls_is_kept_and_not_ranked(make_plate, left):
+    whole, second = make_plate("P"), make_plate("Q", seed=1)
+    lacking = second.filter(~is_role("negative") | (is_role("negative").cum_sum() <= left))
+    both, alone = (
+        called(pl.concat([whole, lacking]), readout=READOUT),
+        called(whole, readout=READOUT),
+    )
+    lost = both.hits.filter(Metadata_Plate="Q")
+    assert lost.height == lacking.height
+    assert set(lost["rank_status"]) == {"no_controls"}
+    for name in (*SCORES, "mahalanobis", "rank", "is_hit"):
+        assert lost[name].null_count() == lost.height, name
+    kept = both.hits.filter(Metadata_Plate="P")
+    for name in ("Metadata_Well", "rank", "is_hit", *SCORES):
+        assert kept[name].equals(alone.hits[name]), name
+    assert both.compounds["n_missing"].sum() == lost.filter(~is_role("empty")).height
+    assert both.compounds.filter(is_role("treatment"))["rank"].null_count() == 0
+    told = list(tell_hits(both))
+    assert (
+        f"No well is ranked on Q: the {lost.height} wells there are kept, with the status "
+        "no_controls."
+    ) in told
 
 
 def test_without_negative_controls_activity_says_no_other(make_plate):
@@ -123,8 +150,17 @@ def test_an_empty_plate(make_plate):
         pl.lit("empty").alias("Metadata_Role"),
         pl.lit(0, dtype=pl.Int64).alias("Metadata_Object_Count"),
     )
-    with pytest.raises(NoControls, match=r"Plate Q has 0 negative .* Its roles are empty \(60\)"):
-        called(pl.concat([whole, empty]))
+    found = called(pl.concat([whole, empty]))
+    assert set(found.hits.filter(Metadata_Plate="Q")["rank_status"]) == {"no_controls"}
+    assert found.hits.filter(Metadata_Plate="P")["rank"].max() == whole.height
+    failed = make_plate("Q").with_columns(
+        pl.col("^(Nuclei|Cells)_.*$") * float("nan"),
+        pl.lit("failed").alias("Metadata_QC_Status"),
+        pl.lit(None, dtype=pl.Int64).alias("Metadata_Object_Count"),
+    )
+    found = called(pl.concat([whole, failed]))
+    assert set(found.hits.filter(Metadata_Plate="Q")["rank_status"]) == {"failed"}
+    assert found.statistics.filter(Metadata_Plate="Q")["z_prime"].null_count() == 3
 
 
 def test_empty_wells_are_ranked_nowhere(make_plate):

@@ -5,6 +5,7 @@ import pytest
 
 from plates.errors import BadLayout, NoControls, UnknownName
 from profiler.hits import (
+    HitRule,
     Hits,
     activity,
     call_hits,
@@ -127,10 +128,10 @@ def test_selected_features_make_the_profile(plate):
 
 
 def test_settings_reach_the_rules(plate):
-    strict = called(plate, readout=READOUT, threshold=1e6, toxic_below=0.0)
+    strict = called(plate, readout=READOUT, rule=HitRule(threshold=1e6, toxic_below=0.0))
     assert strict.hits["is_hit"].sum() == 0
-    assert called(plate, readout=READOUT, toxic_below=2.0).hits["is_toxic"].all()
-    assert called(plate, rank_by="profile").ranked_by == "profile"
+    assert called(plate, readout=READOUT, rule=HitRule(toxic_below=2.0)).hits["is_toxic"].all()
+    assert called(plate, rule=HitRule("profile")).ranked_by == "profile"
 
 
 def test_wells_without_data_keep_a_row(plate):
@@ -158,10 +159,10 @@ def test_no_negative_controls(plate):
         called(one)
 
 
-def test_no_negative_controls_on_one_of_two_plates(make_plate):
-    second = make_plate("Q").filter(~is_role("negative"))
-    with pytest.raises(NoControls, match=r"Plate Q has 0 .*know what no effect looks like\. Its"):
-        called(pl.concat([make_plate("P"), second]))
+def test_no_negative_controls_on_any_of_two_plates(make_plate):
+    both = pl.concat([make_plate("P"), make_plate("Q")]).filter(~is_role("negative"))
+    with pytest.raises(NoControls, match=r"Plate P has 0 .*know what no effect looks like\. Its"):
+        called(both)
 
 
 def test_unknown_readout_and_ranking(plate):
@@ -169,7 +170,7 @@ def test_unknown_readout_and_ranking(plate):
     with pytest.raises(UnknownName, match=message):
         called(plate, readout="Cells_Texture_G1")
     with pytest.raises(UnknownName, match="no ranking called 'profle'"):
-        called(plate, rank_by="profle")
+        called(plate, rule=HitRule("profle"))
 
 
 def test_names_that_differ_in_case(plate):
@@ -187,6 +188,7 @@ def test_a_readout_whose_controls_do_not_vary_ranks_nothing_and_says_so(plate):
 
 
 def test_two_runs_agree_to_the_bit(plate):
+    plate = plate.with_columns(Metadata_MOA=pl.col("Metadata_Compound").str.slice(3))
     first, second = called(plate), called(plate)
-    for one, other in zip(first[:7], second[:7], strict=True):
+    for one, other in zip(first[:8], second[:8], strict=True):
         assert one.equals(other)

@@ -70,6 +70,17 @@ def test_none():
     assert typical_cells(table, wells=table, features=[]).height == 2
 
 
+def test_the_time_point_is_told():
+    early, late = (cells("A01", [1, 2, 3], [0, 0, 0]).with_columns(Metadata_Timepoint=pl.lit(t))
+                   for t in (1, 2))  # fmt: skip
+    found = typical_cells(pl.concat([late, early]), wells=early.select(KEY[:2]), features=FEATURES)
+    assert found.columns == [*KEY, "Metadata_Timepoint", "distance"]
+    assert found["Metadata_ObjectNumber"].to_list() == [2, 2, 1, 1, 3, 3]
+    assert found["Metadata_Timepoint"].to_list() == [1, 2] * 3
+    found = typical_cells(pl.concat([late, early]), wells=late, features=FEATURES, n=2)
+    assert found["Metadata_Timepoint"].to_list() == [2, 2]
+
+
 def test_a_feature_that_the_cells_lack():
     table = cells("A01", [1], [1])
     with pytest.raises(UnknownName, match="no feature called 'Cells_Made_C'. Did you mean"):

@@ -9,7 +9,7 @@ import pytest
 
 from plates.errors import BadLayout, UnknownName
 from profiler.phenotype import Clustering, Phenotypes, Settings, find_phenotypes
-from profiler.phenotype.settings import find_labels
+from profiler.profile.labels import find_labels
 from tests.phenotype.conftest import FEATURES, make_plate
 
 QUICK = Settings(

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import tifffile
 
+import plates.remote as remote
+
 HEIGHT, WIDTH = 4, 6
+
+
+@pytest.fixture(autouse=True)
+def _no_array_of_another_test():
+    """Stores in memory are made anew under the same address, which no store outside is."""
+    remote._open_remote_array.cache_clear()
 
 
 def pixels(*place: int) -> np.ndarray:

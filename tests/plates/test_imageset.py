@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from plates.errors import BadPlate, BadRecipe, UnknownName
-from plates.imageset import FieldKey, image_sets
+from plates.imageset import FIELD, FieldKey, image_sets
 from plates.readers.reader import PLANES
 
 
@@ -20,17 +20,17 @@ def test_one_row_per_field_with_files_in_z_order():
         ("A01", 2, "w1", 1, 1), ("A01", 2, "w2", 1, 1),
     )  # fmt: skip
     sets = image_sets(table, channels={"DNA": "w1", "ER": "w2"})
-    assert sets.columns == ["plate", "well", "site", "path_DNA", "path_ER"]
+    assert sets.columns == ["plate", "well", "site", "timepoint", "path_DNA", "path_ER"]
     assert sets.rows() == [
-        ("P", "A01", 1, ["A01_1_w1_2_1", "A01_1_w1_10_1"], ["A01_1_w2_1_1"]),
-        ("P", "A01", 2, ["A01_2_w1_1_1"], ["A01_2_w2_1_1"]),
+        ("P", "A01", 1, 1, ["A01_1_w1_2_1", "A01_1_w1_10_1"], ["A01_1_w2_1_1"]),
+        ("P", "A01", 2, 1, ["A01_2_w1_1_1"], ["A01_2_w2_1_1"]),
     ]
 
 
 def test_columns_follow_the_recipe():
     table = planes(("A01", 1, "w1", 1, 1), ("A01", 1, "w2", 1, 1))
     sets = image_sets(table, channels={"ER": "w2", "DNA": "w1"})
-    assert sets.columns[3:] == ["path_ER", "path_DNA"]
+    assert sets.columns[4:] == ["path_ER", "path_DNA"]
 
 
 def test_missing_channel_is_null_and_its_field_stays():
@@ -45,7 +45,7 @@ def test_sorted_by_row_then_column_then_site():
     wells = [("AA01", 1), ("B01", 10), ("B01", 2), ("A12", 1), ("A02", 1), ("Z48", 1)]
     table = planes(*[(well, site, "w1", 1, 1) for well, site in wells])
     sets = image_sets(table, channels={"DNA": "w1"})
-    keys = [FieldKey(*row) for row in sets.select("plate", "well", "site").iter_rows()]
+    keys = [FieldKey(*row) for row in sets.select(FIELD).iter_rows()]
     assert [(key.well, key.site) for key in keys] == [
         ("A02", 1), ("A12", 1), ("B01", 2), ("B01", 10), ("Z48", 1), ("AA01", 1)]  # fmt: skip
 
@@ -63,6 +63,7 @@ def test_time_point_must_be_chosen():
         image_sets(table, channels={"DNA": "w1"}, timepoint=2)
     chosen = image_sets(table, channels={"DNA": "w1"}, timepoint=3)
     assert chosen["path_DNA"].to_list() == [["A01_1_w1_1_3"]]
+    assert chosen["timepoint"].to_list() == [3]
 
 
 def test_unknown_channel():
@@ -89,8 +90,8 @@ def named(*rows: tuple) -> pl.DataFrame:
 def test_channels_go_by_their_names_too():
     table = named(("w1", "DAPI"), ("w2", "FITC"), ("w3", None))
     sets = image_sets(table, channels={"DNA": "DAPI", "ER": "w2", "Mito": "w3"})
-    assert sets.columns[3:] == ["path_DNA", "path_ER", "path_Mito"]
-    assert sets.row(0)[3:] == (["A01_1_w1_1_1"], ["A01_1_w2_1_1"], ["A01_1_w3_1_1"])
+    assert sets.columns[4:] == ["path_DNA", "path_ER", "path_Mito"]
+    assert sets.row(0)[4:] == (["A01_1_w1_1_1"], ["A01_1_w2_1_1"], ["A01_1_w3_1_1"])
 
 
 def test_a_channel_comes_before_a_name():
@@ -115,19 +116,19 @@ def test_each_time_point_is_a_field():
         ("A01", 1, "w1", 1, 2), ("A01", 1, "w1", 1, 1), ("A01", 1, "w2", 1, 1),
         ("A01", 1, "w1", 2, 1),
     )  # fmt: skip
-    sets = image_sets(table, channels={"DNA": "w1", "ER": "w2"}, each_timepoint=True)
+    sets = image_sets(table, channels={"DNA": "w1", "ER": "w2"}, timepoint="each")
     assert sets.columns == ["plate", "well", "site", "timepoint", "path_DNA", "path_ER"]
     assert sets.rows() == [
         ("P", "A01", 1, 1, ["A01_1_w1_1_1", "A01_1_w1_2_1"], ["A01_1_w2_1_1"]),
         ("P", "A01", 1, 2, ["A01_1_w1_1_2"], None),
     ]
-    with pytest.raises(BadRecipe, match="Choose time point 1, or every time point; not both"):
-        image_sets(table, channels={"DNA": "w1"}, each_timepoint=True, timepoint=1)
+    with pytest.raises(BadRecipe, match="timepoint is 'all': give a number, or \"each\""):
+        image_sets(table, channels={"DNA": "w1"}, timepoint="all")
 
 
 def test_one_z_plane():
     table = planes(("A01", 1, "w1", 1, 1), ("A01", 1, "w1", 3, 1), ("A01", 1, "w2", 3, 1))
     sets = image_sets(table, channels={"DNA": "w1", "ER": "w2"}, z=3)
-    assert sets.row(0)[3:] == (["A01_1_w1_3_1"], ["A01_1_w2_3_1"])
+    assert sets.row(0)[4:] == (["A01_1_w1_3_1"], ["A01_1_w2_3_1"])
     with pytest.raises(BadPlate, match=r"no z plane 2\. There is: 1, 3\."):
         image_sets(table, channels={"DNA": "w1"}, z=2)

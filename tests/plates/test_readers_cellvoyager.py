@@ -60,6 +60,14 @@ def test_files_elsewhere_are_refused(trees, tmp_path, name):
         scan(tmp_path / "p")
 
 
+@pytest.mark.parametrize("version", ["2.0", "10.1", ""])
+def test_unknown_versions(trees, tmp_path, version):
+    index = trees["cellvoyager"](tmp_path / "p") / "MeasurementData.mlf"
+    index.write_text(index.read_text().replace('bts:Version="1.0"', f'bts:Version="{version}"'))
+    with pytest.raises(BadPlate, match=rf"unknown version '{version}'; known is 1\.0\. Export"):
+        scan(tmp_path / "p")
+
+
 def test_a_number_that_is_none(trees, tmp_path):
     index = trees["cellvoyager"](tmp_path / "p") / "MeasurementData.mlf"
     index.write_text(index.read_text().replace('bts:FieldIndex="1"', 'bts:FieldIndex="x"'))

@@ -53,6 +53,13 @@ def test_a_file_that_is_no_index(tmp_path):
         scan(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("name", ["plate.zip", "plate.tar.gz", "PLATE.7Z"])
+def test_archives_are_not_opened(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(BadPlate, match=r"is an archive, and no plate .* Unpack it, and give the"):
+        scan(tmp_path / name)
+
+
 def test_reader_asked_for_does_not_fit(tmp_path):
     (tmp_path / "holiday.tif").touch()
     message = r"fits the pattern 'of any kind'\. Images there: 1, first: holiday\.tif"

@@ -7,6 +7,7 @@ import pytest
 from plates.errors import BadRecipe, NoControls, UnknownName
 from profiler.profile import compress, is_role, normalise, process, select, spherize
 from profiler.profile.steps import check_steps
+from profiler.profile.wells.timepoints import steps_in_time
 
 RANDOM = np.random.default_rng(13)
 FEATURES = [f"Cells_Test_F{i}" for i in range(6)]
@@ -143,6 +144,10 @@ def test_features_may_be_judged_by_the_controls():
     assert FEATURES[1] not in process(table, features=FEATURES, steps=steps).features
 
 
+SPHERE = {"step": "normalise", "method": "spherize"}
+HARMONY = {"step": "correct", "method": "harmony"}
+
+
 @pytest.mark.parametrize(
     ("step", "error", "message"),
     [
@@ -157,6 +162,37 @@ def test_features_may_be_judged_by_the_controls():
         ({"step": "correct", "method": "combat"}, UnknownName, "no correction called 'combat'"),
         ({"step": "select"}, BadRecipe, "select needs the option 'steps'"),
         ({"step": "select", "steps": {"blocklist": {"x": 1}}}, BadRecipe, "no option 'x'"),
+        (
+            SPHERE | {"options": {"variant": "ZAC"}},
+            UnknownName,
+            "no whitening called 'ZAC'. Did yo",
+        ),
+        (SPHERE | {"options": {"ridge": "tiny"}}, BadRecipe, "ridge is 'tiny'; it should be a"),
+        (SPHERE | {"options": {"ridge": -1}}, BadRecipe, "ridge is -1; it should be greater than"),
+        ({"step": "normalise", "within": 3}, BadRecipe, "within is 3; it should be a valid string"),
+        (
+            HARMONY | {"options": {"seed": 0.5}},
+            BadRecipe,
+            "harmony: seed is 0.5; it should be a va",
+        ),
+        (HARMONY | {"options": {"n_clusters": 0}}, BadRecipe, "n_clusters is 0; it should be grea"),
+        (
+            {"step": "correct", "method": "compress", "options": {"shape": "clipp"}},
+            UnknownName,
+            "no shape called 'clipp'. Did you mean 'clip'",
+        ),
+        (
+            {"step": "select", "steps": {"correlation_threshold": {"method": "pearsn"}}},
+            UnknownName,
+            "no correlation called 'pearsn'. Did you mean 'pearson'",
+        ),
+        (
+            {"step": "select", "steps": {"correlation_threshold": {"max_correlation": 90}}},
+            BadRecipe,
+            "max_correlation is 90; it should be less than or equal to 1",
+        ),
+        ({"step": "select", "steps": {"blocklist": {"lists": ["mine"]}}}, UnknownName, "'mine'"),
+        ({"step": "select", "steps": {"blocklist": {"names": "Cells_X"}}}, BadRecipe, "names is"),
         ({"step": 3}, BadRecipe, "has step = 3: give a name"),
         (
             {"step": "normalise", "method": ["tvn"]},
@@ -176,3 +212,56 @@ def test_one_selection_step_may_be_given_by_its_name_alone():
     steps = [{"step": "select", "steps": "correlation_threshold"}]
     check_steps(steps)
     assert process(TABLE, features=FEATURES, steps=steps).features == FEATURES[:5]
+
+
+def test_columns_that_options_name_are_looked_up():
+    metadata = ["Metadata_Plate", "Metadata_Week", "Metadata_Compound"]
+    fine = [
+        {"step": "normalise", "within": ["Metadata_Week", "Metadata_Plate"]},
+        {"step": "correct", "method": "regress_out", "options": {"covariates": ["Cells_Any"]}},
+        {"step": "select", "steps": {"noise_removal": {"by": "Metadata_Compound"}}},
+    ]
+    check_steps(fine, metadata=metadata)
+    message = r"no column for within of the step 'normalise' called 'Metadata_Weak'\. Did you mean"
+    with pytest.raises(UnknownName, match=message):
+        check_steps([{"step": "normalise", "within": "Metadata_Weak"}], metadata=metadata)
+    wrong = {"step": "select", "steps": {"noise_removal": {"by": "Metadata_Compond"}}}
+    with pytest.raises(UnknownName, match="column for by of the step 'select' called"):
+        check_steps([wrong], metadata=metadata)
+    check_steps([wrong])
+
+
+def test_the_default_of_within_is_looked_up_too():
+    step = {"step": "correct", "method": "position_means"}
+    check_steps([step], metadata=["Metadata_Plate", "Metadata_Batch"])
+    with pytest.raises(
+        UnknownName, match="for within of the step 'correct' called 'Metadata_Batch"
+    ):
+        check_steps([step], metadata=["Metadata_Plate"])
+
+
+def test_over_time_a_step_keeps_its_own_within():
+    wells = pl.DataFrame({"Metadata_Timepoint": [1]})
+    steps = [
+        {"step": "correct", "method": "position_means"},
+        {"step": "correct", "method": "harmony", "within": "Metadata_Week"},
+        {"step": "correct", "method": "compress"},
+        {"step": "normalise"},
+        {"step": "select", "steps": "variance_threshold"},
+    ]
+    found = [step.get("within") for step in steps_in_time(steps, wells)]
+    assert found == [
+        ("Metadata_Batch", "Metadata_Timepoint"),
+        ("Metadata_Week", "Metadata_Timepoint"),
+        ("Metadata_Timepoint",),
+        ("Metadata_Plate", "Metadata_Timepoint"),
+        None,
+    ]
+
+
+@pytest.mark.parametrize("variant", ["PCA", "PCA-cor"])
+def test_components_are_refused_before_they_leave_hits_without_features(variant):
+    step = SPHERE | {"options": {"variant": variant}}
+    with pytest.raises(BadRecipe, match=f"variant = '{variant}' gives .* Take ZCA or ZCA-cor in"):
+        check_steps([step])
+    check_steps([SPHERE | {"options": {"variant": "ZCA"}}])

@@ -320,6 +320,52 @@ def enrichment_rows() -> list[dict]:
     ]  # fmt: skip
 
 
+def consistency_rows() -> list[dict]:
+    counts = {
+        "n_labelled": 3,
+        "n_compounds": 2,
+        "n_left_out": 0,
+        "n_sets": 99,
+        "compared": "active",
+    }
+    found = [("MOA", "mTOR", 0.4, 0.3, "ok"), ("MOA", "PI3K", 0.9, 0.01, "ok")]
+    found += [("target", "<i>AKT</i>", None, None, "none_active")]
+    return [
+        {"kind": kind, "label": label, **counts, "mean_average_precision": precision,
+         "chance_precision": 0.2, "p_value": q, "q_value": q, "status": status}
+        for kind, label, precision, q, status in found
+    ]  # fmt: skip
+
+
+def subpopulation_rows(wells: list[dict]) -> list[dict]:
+    """Two kinds of cells; the second is rarer where B10 is."""
+    rows = []
+    for well in wells:
+        is_shifted = well["Metadata_Well"] == "B10"
+        for kind, share in ((1, 0.9 if is_shifted else 0.75), (2, 0.1 if is_shifted else 0.25)):
+            key = {n: well[n] for n in ("Metadata_Plate", "Metadata_Well")}
+            rows.append(
+                {**key, "subpopulation": kind, "n_cells": int(200 * share), "share": share,
+                 "expected_share": 0.75 if kind == 1 else 0.25, "p_value": 0.5,
+                 "log2_ratio": share - 0.5, "q_value": 0.001 if is_shifted else 0.9}
+            )  # fmt: skip
+    return rows
+
+
+def consensus_rows() -> list[dict]:
+    """Each compound at two doses, by four features; the higher dose is further out."""
+    random = np.random.default_rng(5)
+    names = ["Nuclei_Intensity_MeanIntensity_DNA", READOUT, "Cells_AreaShape_Area", "Cells_Texture"]
+    roles = [(name, "treatment") for name, _, _ in COMPOUNDS] + [("DMSO", "negative")]
+    return [
+        {"Metadata_Compound": name, "Metadata_Role": role, "Metadata_Concentration": dose,
+         "Metadata_Unit": "µM", "Metadata_Replicate_Count": 2,
+         **dict(zip(names, (dose * random.normal(size=4)).tolist(), strict=True))}
+        for name, role in roles
+        for dose in (0.1, 10.0)
+    ]  # fmt: skip
+
+
 def phenotype_rows() -> dict[str, list[dict]]:
     top = {"features": ["Nuclei_AreaShape_Area", READOUT], "z": [5.5, -4.25]}
     size = {"n_compounds": 3, "silhouette": 0.3, **top}
@@ -332,6 +378,9 @@ def phenotype_rows() -> dict[str, list[dict]]:
             {"Cluster": c, "n_wells": n, "stability": 0.75, **size} for c, n in ((1, 16), (3, 70))
         ],
         "enrichment": enrichment_rows(),
+        "kinds": [{"subpopulation": k, "n_sampled": 100, "stability": 0.8, **top} for k in (1, 2)],
+        "consistency": consistency_rows(),
+        "consensus": consensus_rows(),
         "neighbours": [{**key, "rank": 1, **near}],
         "mechanisms": [{**key, **known, "cosine": 0.8, "is_right": False}],
         "accuracy": [{"rule": known["rule"], **score, "chance": 0.25, "p_value": 0.004}],
@@ -361,6 +410,7 @@ def add_phenotypes(folder: Path, plates: list[str]) -> Path:
         "replicates": replicate_rows(),
         "positions": [row for plate in plates for row in position_rows(plate)],
         "map": map_rows(wells, random),
+        "subpopulations": subpopulation_rows(wells),
         **phenotype_rows(),
     }
     for level, rows in tables.items():

@@ -12,10 +12,12 @@ from profiler.report.draw.palette import LOOKS, OTHER
 from profiler.report.run import read_run
 from profiler.report.sections import embedding as embeddings
 from profiler.report.sections.clusters import cluster_table, composition, composition_kind
+from profiler.report.sections.consensus import consensus_figure
 from profiler.report.sections.drift import drift_section
 from profiler.report.sections.embedding import embedding, is_mapped, legend
+from profiler.report.sections.kinds import kind_table
 from profiler.report.sections.maps import on_page
-from profiler.report.sections.mechanisms import accuracy_table
+from profiler.report.sections.mechanisms import accuracy_table, consistency_table
 from profiler.report.sections.replicates import replicate_figures, replicate_pairs
 from profiler.report.sections.volcano import treatment_effects, volcano
 from profiler.report.wells import well_table
@@ -229,3 +231,71 @@ def test_accuracy_is_laid_out_beside_chance(run, fake_run):
     texts = [cell.text for cell in row]
     assert texts == ["not same compound", "8", "62 %", "–", "25 %", "0.004"]
     assert accuracy_table(read_run(fake_run)) is None
+
+
+def test_the_surest_labels_come_first_and_untested_ones_last(run, fake_run):
+    found = consistency_table(run)
+    assert [[cell.text for cell in row] for row in found.rows] == [
+        ["MOA", "PI3K", "3", "2", "0.9", "0.2", "0.01", "ok"],
+        ["MOA", "mTOR", "3", "2", "0.4", "0.2", "0.3", "ok"],
+        ["target", "<i>AKT</i>", "3", "2", "–", "0.2", "–", "none active"],
+    ]
+    assert "active compounds, each at" in found.caption
+    assert consistency_table(read_run(fake_run)) is None
+
+
+# Kinds of cells
+
+
+def test_kinds_name_the_wells_that_are_shifted(run, wells):
+    first, second = kind_table(run, wells).rows
+    shares = table(run.folder, "subpopulations")
+    of_first = shares.filter(subpopulation=1)["n_cells"].sum() / shares["n_cells"].sum()
+    assert first[1].sort == pytest.approx(of_first)
+    assert [cell.text for cell in second[2:4]] == ["0.8", "2"]  # B10 of both plates
+    compound = table(run.folder, "wells").filter(Metadata_Well="B10")["Metadata_Compound"][0]
+    assert f"P1 B10 {compound}" in second[4].text
+    assert "10 % instead of 25 %, q 0.001" in second[4].text
+    assert "5.5 Nuclei_<wbr>AreaShape_" in second[5].text
+
+
+def test_without_kinds_there_is_no_table(fake_run, wells):
+    assert kind_table(read_run(fake_run), wells) is None
+
+
+# Consensus
+
+
+def test_consensus_shows_the_furthest_dose_of_each_compound(run):
+    figure = consensus_figure(run)
+    svg = ET.fromstring(figure.svg)
+    cells = [e for e in svg.iter("rect") if "cell" in e.get("class", "")]
+    assert len(cells) == 8 * 4
+    titles = [e.find("title").text for e in cells]
+    assert all("10 µM" in title for title in titles)
+    assert not any("DMSO" in title for title in titles)
+    truth = table(run.folder, "consensus").filter(
+        Metadata_Compound="PI-103", Metadata_Concentration=10.0
+    )
+    shown = next(t for t in titles if t.startswith("PI-103") and "Cells_Texture:" in t)
+    value = float(shown.rsplit(" ", 1)[1].replace("−", "-"))
+    assert value == pytest.approx(truth["Cells_Texture"].item(), rel=0.005)
+    assert figure.sources == ["consensus.parquet"]
+
+
+def test_more_compounds_than_fit_are_counted(rich_copy, rewrite):
+    values = np.random.default_rng(0).normal(size=(50, 60))
+    frame = pl.DataFrame(values, schema=[f"Cells_F{i}" for i in range(60)])
+    many = frame.with_columns(Metadata_Compound=pl.format("C{}", pl.int_range(50)))
+    rewrite(rich_copy, "consensus", many)
+    figure = consensus_figure(read_run(rich_copy))
+    cells = [e for e in ET.fromstring(figure.svg).iter("rect") if "cell" in e.get("class", "")]
+    assert len(cells) == 30 * 40
+    assert figure.remark.startswith("20 more compounds are not shown here")
+
+
+def test_without_profiles_there_is_no_consensus(rich_copy, rewrite, fake_run):
+    assert consensus_figure(read_run(fake_run)) is None
+    empty = pl.DataFrame({"Metadata_Compound": ["a"], "Cells_F": [None]})
+    rewrite(rich_copy, "consensus", empty.cast({"Cells_F": pl.Float64}))
+    assert consensus_figure(read_run(rich_copy)) is None

@@ -10,11 +10,11 @@ import pytest
 
 from plates.errors import BadModel, BadRecipe
 from profiler.segment.catalogue import MODELS
-from profiler.segment.decode import DecodeConfig, Nuclei, decode
-from profiler.segment.prediction import Prediction
+from profiler.segment.decoding.nuclei import Nuclei
+from profiler.segment.heads import HEADS
+from profiler.segment.heads.watershed import Prediction, decode, targets
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 from profiler.segment.sizes import decode_at, find_scale, scale_for, typical_diameter
-from profiler.segment.targets import targets
 
 
 def discs(radius: float, size: int = 96, spacing: int = 32) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_a_field_seen_at_another_scale_gives_labels_of_its_own(scale):
         truth = targets(np.asarray(jax.image.resize(labels, scaled.shape, "nearest")))
         return Prediction(jnp.asarray(20 * truth.foreground - 10), jnp.asarray(truth.distance))
 
-    found = decode_at(ideal, plane, DecodeConfig(), scale=scale)
+    found = decode_at(ideal, plane, HEADS["watershed"], scale=scale)
     assert seen == [(round(96 * scale), round(96 * scale))]
     assert found.labels.shape == labels.shape
     assert found.count == 9
@@ -70,8 +70,9 @@ def test_scale_one_is_the_plain_decoder():
     labels = discs(10.0)
     truth = targets(labels)
     said = Prediction(jnp.asarray(20 * truth.foreground - 10), jnp.asarray(truth.distance))
-    plain = decode(said, DecodeConfig())
-    scaled = decode_at(lambda _: said, jnp.zeros((96, 96)), DecodeConfig(), scale=1.0)
+    head = HEADS["watershed"]
+    plain = decode(said, head.settings)
+    scaled = decode_at(lambda _: said, jnp.zeros((96, 96)), head, scale=1.0)
     np.testing.assert_array_equal(plain.labels, scaled.labels)
 
 
@@ -85,7 +86,7 @@ class Finder:
     def __call__(self, plane, scale):
         self.looked.append(scale)
         labels = self.labels * (self.low <= scale <= self.high)
-        return Nuclei(jnp.asarray(labels), jnp.int32(labels.max()))
+        return Nuclei(jnp.asarray(labels), jnp.int32(labels.max()), jnp.int32(0))
 
 
 PLANE = jnp.zeros((96, 96))

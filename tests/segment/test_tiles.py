@@ -7,15 +7,16 @@ import pytest
 from flax import nnx
 from scipy import ndimage
 
+from profiler.segment.network.build import build, reach
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.tiles import predict
-from profiler.segment.unet import UNet, UNetConfig
 
-SMALL = UNetConfig(widths=(4, 8, 8))
+SMALL = NetworkConfig(widths=(4, 8, 8))
 
 
 @pytest.fixture(scope="module")
 def network():
-    model = UNet(SMALL, rngs=nnx.Rngs(0))
+    model = build(SMALL, rngs=nnx.Rngs(0))
     model.eval()
     return nnx.jit(model)
 
@@ -29,7 +30,7 @@ def test_tiles_equal_the_whole_field_beyond_the_reach_of_its_border(network):
     field = plane(160, 192)
     whole = predict(network, field, SMALL, whole=192)
     tiled = predict(network, field, SMALL, whole=64)
-    inside = (slice(SMALL.reach, -SMALL.reach),) * 2
+    inside = (slice(reach(SMALL), -reach(SMALL)),) * 2
     for one, other in zip(whole, tiled, strict=True):
         assert one.shape == other.shape == (160, 192)
         np.testing.assert_allclose(one[inside], other[inside], atol=1e-4)
@@ -40,7 +41,7 @@ def test_the_reach_is_how_far_a_pixel_is_felt(network):
     poked = field.at[64, 64].add(100.0)
     change = jnp.abs(predict(network, poked, SMALL)[0] - predict(network, field, SMALL)[0])
     felt = np.argwhere(np.asarray(change) > 0)
-    assert np.abs(felt - 64).max() <= SMALL.reach
+    assert np.abs(felt - 64).max() <= reach(SMALL)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (37, 91), (3, 5), (100, 20)])

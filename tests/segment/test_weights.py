@@ -11,16 +11,17 @@ from safetensors.numpy import load_file
 
 from plates.errors import BadModel, UnknownName
 from profiler.segment.catalogue import MODELS
-from profiler.segment.unet import UNet, UNetConfig
+from profiler.segment.network.build import build
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.weights import load_network, save_network
 
-SMALL = UNetConfig(widths=(4, 8))
+SMALL = NetworkConfig(widths=(4, 8))
 
 
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "mine.safetensors"
-    model = UNet(SMALL, rngs=nnx.Rngs(1))
+    model = build(SMALL, rngs=nnx.Rngs(1))
     model(jnp.ones((1, 8, 8, 1)))  # moves the running averages
     save_network(path, model, SMALL, about={"data": "none"})
     model.eval()
@@ -85,6 +86,17 @@ def test_a_card_of_another_kind_is_refused(saved):
 def test_a_card_that_is_no_card_is_refused(saved):
     saved[0].with_suffix(".json").write_text("[]")
     with pytest.raises(BadModel, match="not a model card"):
+        load_network(saved[0])
+
+
+def test_an_old_card_means_the_defaults(saved):
+    edit_card(saved[0], architecture={"channels": 1, "widths": [4, 8]})
+    assert load_network(saved[0])[1] == SMALL
+
+
+def test_a_card_with_an_unknown_word_is_refused(saved):
+    edit_card(saved[0], architecture={"channels": 1, "widths": [4, 8], "block": "transformer"})
+    with pytest.raises(BadModel, match="another architecture.*no block called 'transformer'"):
         load_network(saved[0])
 
 

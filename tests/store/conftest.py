@@ -28,7 +28,7 @@ def stamp(path: Path) -> FileStamp:
 def cells(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
     """Cells whose area is 100 * site + object number, and one ratio that is NaN."""
     rows = [
-        (plate, well, site, number, number == 1, 100.0 * site + number, float("nan"))
+        (plate, well, site, 1, number, number == 1, 100.0 * site + number, float("nan"))
         for site in range(1, sites + 1)
         for number in range(1, per_site + 1)
     ]
@@ -36,6 +36,7 @@ def cells(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
         "Metadata_Plate": pl.String,
         "Metadata_Well": pl.String,
         "Metadata_Site": pl.Int32,
+        "Metadata_Timepoint": pl.Int32,
         "Metadata_ObjectNumber": pl.Int32,
         "Metadata_QC_TouchesBorder": pl.Boolean,
         AREA: pl.Float32,
@@ -48,13 +49,14 @@ def fields(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
     """One row per field: "ok", or "no_cells" with a reason."""
     status, reason = ("ok", None) if per_site else ("no_cells", "Nothing above the background")
     rows = [
-        (plate, well, site, status, reason, per_site, 0.5 * site, 0.25 * site)
+        (plate, well, site, 1, status, reason, per_site, 0.5 * site, 0.25 * site)
         for site in range(1, sites + 1)
     ]
     schema = {
         "Metadata_Plate": pl.String,
         "Metadata_Well": pl.String,
         "Metadata_Site": pl.Int32,
+        "Metadata_Timepoint": pl.Int32,
         "Metadata_QC_Status": pl.String,
         "Metadata_QC_Reason": pl.String,
         "Metadata_Object_Count": pl.Int32,
@@ -66,11 +68,12 @@ def fields(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
 
 def images(plate: str, well: str, *, sites: int) -> pl.DataFrame:
     """One feature of each field, 10 * site."""
-    rows = [(plate, well, site, 10.0 * site) for site in range(1, sites + 1)]
+    rows = [(plate, well, site, 1, 10.0 * site) for site in range(1, sites + 1)]
     schema = {
         "Metadata_Plate": pl.String,
         "Metadata_Well": pl.String,
         "Metadata_Site": pl.Int32,
+        "Metadata_Timepoint": pl.Int32,
         FOCUS: pl.Float32,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")

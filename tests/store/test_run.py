@@ -25,7 +25,7 @@ def test_file_is_for_people_too(tmp_path, make_facts):
     raw = json.loads((tmp_path / FACTS).read_text())
     assert raw["recipe"] == "translocation"
     assert raw["settings"]["segment"]["min_area"] == 25
-    assert raw["store_version"] == "1"
+    assert raw["store_version"] == "2"
 
 
 @pytest.mark.parametrize("prepare", ["absent", "empty", "locked", "killed at once"])
@@ -71,7 +71,7 @@ def test_other_recipe_is_refused(tmp_path, make_facts):
 
 def test_other_version_is_refused(tmp_path, make_facts):
     write_facts(tmp_path, replace(make_facts(), store_version="0"))
-    with pytest.raises(BadRun, match="store version 0, and this program reads version 1"):
+    with pytest.raises(BadRun, match="store version 0, and this program reads version 2"):
         claim(tmp_path, facts=make_facts())
 
 

@@ -20,14 +20,15 @@ def test_cell_schema_is_keys_then_nullable_float32():
         "Metadata_Plate",
         "Metadata_Well",
         "Metadata_Site",
+        "Metadata_Timepoint",
         "Metadata_ObjectNumber",
         "Metadata_QC_TouchesBorder",
         "Nuclei_A_B",
         "Cells_A_B",
     ]
-    assert [column.nullable for column in schema] == [False] * 5 + [True] * 2
+    assert [column.nullable for column in schema] == [False] * 6 + [True] * 2
     assert [str(column.type) for column in schema] == [
-        *("string", "string", "int32", "int32", "bool"),
+        *("string", "string", "int32", "int32", "int32", "bool"),
         *("float", "float"),
     ]
 
@@ -37,7 +38,7 @@ def test_field_schema_lets_only_reason_and_seconds_be_null():
     assert nullable == ["Metadata_QC_Reason", "Metadata_Seconds", "Metadata_Seconds_Measure"]
     assert FIELDS.field("Metadata_Object_Count").type == pa.int32()
     assert FIELDS.field("Metadata_Seconds").type == pa.float32()
-    assert FIELDS.names[:3] == [key.name for key in FIELD_KEYS]
+    assert FIELDS.names[:4] == [key.name for key in FIELD_KEYS]
 
 
 def test_description_names_every_column_table_and_footer_key():

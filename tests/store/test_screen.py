@@ -68,7 +68,8 @@ def test_rows_are_read_when_collected(make_run):
 def test_stage_not_made_yet_names_its_command(make_run, name):
     out = make_run()
     command = TABLES[name].command.split()[1]
-    note = "" if name == "wells" else r" \(there are none without a plate map, the run's --layout\)"
+    none = r" \(there are none without a plate map, the run's --layout\)"
+    note = none if TABLES[name].needs_layout else ""
     why = r" If a run leaves them out, the summary in run\.json says why\."
     note += why if TABLES[name].optional else ""
     message = rf"has no {name} yet\. Make them with: profiler {command} {out}{note}$"
@@ -306,7 +307,7 @@ def test_columns_by_pattern(make_run):
         "Metadata_Well",
         "Cells_Intensity_Ratio_GFP",
     ]
-    assert "PROJECT 3/7 COLUMNS" in frame.explain()
+    assert "PROJECT 3/8 COLUMNS" in frame.explain()
 
 
 @pytest.mark.parametrize(
@@ -329,7 +330,7 @@ def test_a_filter_on_the_well_opens_no_other_file(make_run, make_well):
     cells = store.open(out).cells
     other.unlink()
     well = pl.col("Metadata_Well")
-    for which in (well == "A02", well.is_in(["A02", "B09"]), (well == "A02") & (pl.nth(5) > 0)):
+    for which in (well == "A02", well.is_in(["A02", "B09"]), (well == "A02") & (pl.nth(6) > 0)):
         assert cells.filter(which).collect().height == 6
         assert cells.filter(which).collect(engine="streaming").height == 6
     with pytest.raises(FileNotFoundError):
@@ -344,7 +345,7 @@ def test_filters_and_columns_reach_the_files_of_several_runs(make_run):
     (runs[1] / "cells" / "r2" / "A02.parquet").unlink()
     wanted = (pl.col("Metadata_Plate") == "r1") & (pl.col("Metadata_Well") == "A02")
     plan = cells.filter(wanted).select("Metadata_Run", "Nuclei_AreaShape_Area")
-    assert plan.explain().count("PROJECT 3/7 COLUMNS") == 2
+    assert plan.explain().count("PROJECT 3/8 COLUMNS") == 2
     assert plan.collect()["Metadata_Run"].to_list() == ["r1"] * 6
 
 
@@ -454,10 +455,10 @@ def test_a_cell_file_cut_short_is_named(make_run, keep):
 
 def test_a_cell_file_of_another_version_is_named(make_run, make_well, monkeypatch):
     out = make_run()
-    monkeypatch.setattr("profiler.store.tables.VERSION", "2")
+    monkeypatch.setattr("profiler.store.tables.VERSION", "99")
     write_well(out, make_well("run", "A03"), computed_by="c1")
     monkeypatch.undo()
-    with pytest.raises(BadRun, match=r"A03\.parquet has store version 2, and this program reads"):
+    with pytest.raises(BadRun, match=r"A03\.parquet has store version 99, and this program reads"):
         store.open(out).cells  # noqa: B018
 
 
@@ -466,4 +467,4 @@ def test_a_plate_without_cells_is_a_table_without_rows(tmp_path, make_facts, mak
     write_well(tmp_path, make_well(per_site=0), computed_by="c1")
     cells = store.open(tmp_path).cells.collect()
     assert cells.is_empty()
-    assert cells.width == 7
+    assert cells.width == 8

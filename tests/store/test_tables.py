@@ -49,6 +49,16 @@ def test_nan_is_null_in_the_file_itself(path):
     assert pq.read_table(path).column("x").null_count == 2
 
 
+def test_a_file_that_holds_another_table_than_its_name_says_is_refused(path):
+    other = path.with_name("hits.parquet")
+    path.rename(other)
+    message = r"holds the table 'wells', as its footer says, and not 'hits'\. .* profiler hits "
+    with pytest.raises(BadRun, match=message):
+        scan_table(other)
+    free = other.rename(path.with_name("mine.parquet"))  # no table's name: whatever it holds
+    assert scan_table(free).collect().height == TABLE.height
+
+
 def test_infinity_and_doubles_stay(tmp_path):
     table = pl.DataFrame({"x": [np.inf, -np.inf, 1 / 3]})
     write_table(tmp_path / "t.parquet", table, level="wells", parameters={})
@@ -133,7 +143,7 @@ def test_other_version_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("profiler.store.tables.VERSION", "99")
     write_table(tmp_path / "t.parquet", TABLE, level="wells", parameters={})
     monkeypatch.undo()
-    with pytest.raises(BadRun, match="has store version 99, and this program reads version 1"):
+    with pytest.raises(BadRun, match="has store version 99, and this program reads version 2"):
         scan_table(tmp_path / "t.parquet")
 
 

@@ -124,8 +124,8 @@ def test_null_keys_are_refused(out, make_well):
 def test_footer_holds_provenance(out, files):
     made = read_footer(well_path(out, *WELL)).parameters
     assert made["computed_by"] == "c1"
-    site, stamps = made["inputs"][1]
-    assert site == 2
+    site, time, stamps = made["inputs"][1]
+    assert (site, time) == (2, 1)
     assert [stamp[0] for stamp in stamps] == list(files[FieldKey(*WELL, 2)])
 
 

@@ -11,7 +11,7 @@ from profiler.hits.doses.design import COMPOUND, UNIT, Curve, Design, curves_by_
 from profiler.hits.doses.fit import Fit, PerCurve, fit
 from profiler.hits.doses.interval import confidence_interval
 from profiler.hits.doses.logistic import Dose, Responses
-from profiler.profile.normalise import FLOAT_NOISE
+from profiler.profile.scaling.normalise import FLOAT_NOISE
 
 LEAST_DOSES = 4  # as many as the curve has parameters
 ALPHA = 0.05  # of the F test against a constant

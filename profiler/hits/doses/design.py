@@ -8,9 +8,9 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from profiler.hits.doses.logistic import Dose
-from profiler.profile.compounds import check_compounds
 from profiler.profile.controls import is_role
 from profiler.profile.groups import group_rows
+from profiler.profile.wells.compounds import check_compounds
 
 AT_ONCE = 1000  # curves in memory together
 COMPOUND, DOSE, UNIT = "Metadata_Compound", "Metadata_Concentration", "Metadata_Unit"

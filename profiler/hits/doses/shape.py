@@ -18,7 +18,7 @@ from profiler.hits.doses.monotone import (
     fit_shape,
     p_value,
 )
-from profiler.profile.normalise import FLOAT_NOISE
+from profiler.profile.scaling.normalise import FLOAT_NOISE
 
 LEAST_DOSES = 3
 ALPHA = 0.05
@@ -37,6 +37,7 @@ SHAPES = pl.Schema(
         "shape": pl.String,
         "direction": pl.String,
         **dict.fromkeys(NUMBERS, pl.Float64),
+        "benchmark_outside_range": pl.Boolean,
         "is_biphasic": pl.Boolean,
         "is_toxic_only": pl.Boolean,
         UNIT: pl.String,
@@ -70,13 +71,13 @@ def describe_curves(
 
         - shape: `trend`, `no_trend` (trend_p above 0.05), `too_few_doses` (below three, or
           no more wells than doses) or `infinite` (a response is). Null but for a trend:
-          direction, area_under_curve, benchmark_concentration
+          direction, area_under_curve, benchmark_concentration, benchmark_outside_range
         - trend_p: of the best curve that only rises or falls against a constant;
           trend_r2: variance it explains; direction: `up` or `down`
         - area_under_curve: mean change from dose 0 over the log range of the doses tested,
           under the straight lines between the doses' fitted means
         - benchmark_concentration: dose at which that curve has changed by `benchmark` sds; null if
-          it never has
+          it never has, and with benchmark_outside_range if it has at the lowest dose tested
         - turning_p: of the best curve that turns once against the best that does not;
           turning_dose: its extreme; is_biphasic: turning_p is at most 0.01 and the
           curve comes back by a quarter at least
@@ -131,7 +132,11 @@ def _of_design(
         value=False
     )
     has_trend = pl.col("shape") == "trend"
-    frame = frame.with_columns(words, is_toxic_only=pl.when(has_trend).then(is_toxic))
+    frame = frame.with_columns(
+        words,
+        is_toxic_only=pl.when(has_trend).then(is_toxic),
+        benchmark_outside_range=pl.when(has_trend).then("benchmark_outside_range"),
+    )
     typed = [pl.col(name).cast(kind) for name, kind in SHAPES.items()]
     return frame.select(typed).with_columns(pl.col(NUMBERS).fill_nan(None))
 
@@ -151,6 +156,7 @@ def _columns(
     turning_p = np.where(is_finite, p_value(shape.turning / left, null.turning), np.nan)
     has_trend = (trend_p <= ALPHA) & (shape.direction != 0)
     area, onset, crossing = _beyond(design, responses, levels, shape, benchmark=benchmark)
+    is_outside = np.isfinite(onset) & np.isnan(crossing)
     turns = (turning_p <= TURNING_ALPHA) & (_way_back(means, shape) >= TURNS_BACK)
     told = {"area_under_curve": area, "benchmark_concentration": crossing, "onset": onset}
     kind = np.where(has_trend, "trend", "no_trend")
@@ -161,6 +167,7 @@ def _columns(
         "trend_r2": np.where(is_finite, trend_r2, np.nan),
         "turning_p": turning_p,
         "turning_dose": np.where(turns, 10 ** levels.dose[shape.turn], np.nan),
+        "benchmark_outside_range": is_outside,
         "is_biphasic": turns,
         **{name: np.where(has_trend, value, np.nan) for name, value in told.items()},
     }
@@ -187,7 +194,9 @@ def _beyond(
     step = np.divide(limit - low, high - low, out=np.ones_like(limit), where=high > low)
     at = dose[before] + step * (dose[first] - dose[before])
     reached = np.flatnonzero(is_beyond.any(axis=1))
-    onset[reached], crossing[reached] = 10 ** dose[first[reached, 0]], 10 ** at[reached, 0]
+    onset[reached] = 10 ** dose[first[reached, 0]]
+    within = reached[first[reached, 0] > 0]  # at the lowest dose it may have been passed long ago
+    crossing[within] = 10 ** at[within, 0]
     return area, onset, crossing
 
 

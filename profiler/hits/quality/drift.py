@@ -11,7 +11,7 @@ from scipy import stats
 from plates.well import smallest_format, well_position
 from profiler.profile.features import feature_matrix
 from profiler.profile.groups import ALL
-from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD
+from profiler.profile.scaling.normalise import FLOAT_NOISE, MAD_TO_SD
 
 PerReadout: TypeAlias = Float[np.ndarray, " readout"]
 Ranks: TypeAlias = Float[np.ndarray, "well readout"]

@@ -9,7 +9,7 @@ from profiler.hits.quality.drift import is_edge, position_effects, run_drift
 from profiler.profile.controls import is_role
 from profiler.profile.features import finite
 from profiler.profile.groups import ALL
-from profiler.profile.normalise import MAD_TO_SD
+from profiler.profile.scaling.normalise import MAD_TO_SD
 
 PLATE, WELL = "Metadata_Plate", "Metadata_Well"
 LEAST_WELLS = 3  # of a role at the edge, and away from it
@@ -37,11 +37,15 @@ def position_reference(wells: pl.DataFrame) -> str:
         wells: Annotated wells.
 
     Returns:
-        "negative" if every plate has three negative controls at its edge and three away from
-        it, as these are alike but for their position; else "treatment", which shows position
-        only where most compounds do nothing and doses do not run along rows or columns.
+        "negative" if every plate with negative controls has three of them at its edge and three
+        away from it, as these are alike but for their position; else "treatment", which shows
+        position only where most compounds do nothing and doses do not run along rows or columns.
     """
-    for _, plate in wells.group_by(PLATE):
+    # A plate without controls shows nothing by them, and decides nothing for the others.
+    has_any = wells.filter(is_role("negative").any().over(PLATE))
+    if has_any.is_empty():
+        return "treatment"
+    for _, plate in has_any.group_by(PLATE):
         controls = plate.filter(is_role("negative"))[WELL]
         on_edge = is_edge(controls, of=plate[WELL])
         if min(on_edge.sum(), (~on_edge).sum()) < LEAST_WELLS:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from profiler.profile.controls import is_role
 from profiler.profile.features import feature_matrix, finite, phenotype_features
-from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD
+from profiler.profile.scaling.normalise import FLOAT_NOISE, MAD_TO_SD
 
 PerReadout: TypeAlias = Float[np.ndarray, " readout"]
 LEAST_WELLS = 2  # fewer have no spread

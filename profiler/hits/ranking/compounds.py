@@ -17,6 +17,7 @@ from profiler.profile.features import (
 KEY = ["Metadata_Plate", "Metadata_Well"]
 COMPOUND, ROLE, DOSE = "Metadata_Compound", "Metadata_Role", "Metadata_Concentration"
 UNIT = "Metadata_Unit"
+STATUS = "Metadata_QC_Status"
 PER = [COMPOUND, ROLE]
 TOP_FEATURES = 5
 RULES = 1 + len(RUNS)  # ways for a dose series to be a hit, which share its false positive rate
@@ -98,7 +99,9 @@ def rank_compounds(
         One row per compound and role, best first: n_wells (ranked ones), n_missing,
         n_hits (wells), n_doses, score (the median effect at the best dose), direction
         (up or down, of the readout), best_concentration, Metadata_Unit, percent_effect
-        and viability at that dose, threshold (the raised one), is_hit, is_toxic, the
+        and viability at that dose (of all its wells that could be looked at, those without
+        cells too; of all doses where none could be ranked), threshold (the raised one),
+        is_hit, is_toxic, the
         EC50 of the ranked readout with interval and curve_status, top_features (the
         five with the largest median |robust z| at that dose) and top_z (these medians),
         and rank (ties by name), null if no well could be ranked.
@@ -134,7 +137,11 @@ def _at_best_dose(wells: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
     )
     wells = wells.with_columns(is_best=ranked & (size == size.max().over(PER)))
     lowest = pl.col(DOSE).filter("is_best").min().over(PER)  # of doses that tie
-    wells = wells.with_columns(is_best=pl.col("is_best") & pl.col(DOSE).eq_missing(lowest))
+    at_best = pl.col(DOSE).eq_missing(lowest) | ~pl.col("is_best").any().over(PER)
+    wells = wells.with_columns(
+        is_best=pl.col("is_best") & pl.col(DOSE).eq_missing(lowest),
+        counts_cells=at_best & _looked_at(wells),
+    )
     on = pl.col("Metadata_Plate").filter("is_best").n_unique().over(PER).alias("plates")
     counts = wells.select("n_doses", on, "controls").cast(pl.Int64).to_numpy().T
     doses, plates, controls = counts
@@ -148,6 +155,13 @@ def _at_best_dose(wells: pl.DataFrame, rule: HitRule) -> pl.DataFrame:
         share=np.where(doses > 1, 1 / RULES, 1.0),
     )
     return wells.with_columns(pl.Series("threshold", threshold, dtype=pl.Float64))
+
+
+def _looked_at(wells: pl.DataFrame) -> pl.Expr:
+    """Wells whose cells were counted: a dead well has no effect, and yet a viability."""
+    if STATUS not in wells.columns:
+        return pl.lit(value=True)
+    return pl.col(STATUS).is_in(["ok", "no_cells"])
 
 
 def _counts() -> list[pl.Expr]:
@@ -167,7 +181,8 @@ def _at_best() -> list[pl.Expr]:
     return [
         pl.col("dose_effect").filter(best).first().alias("score"),
         pl.col(DOSE).filter(best).first().alias("best_concentration"),
-        pl.col("percent_effect", "viability").filter(best).median(),
+        pl.col("percent_effect").filter(best).median(),
+        pl.col("viability").filter("counts_cells").median(),
     ]
 
 

@@ -11,8 +11,8 @@ PER = [COMPOUND, ROLE]
 AT_BEST = ("b_score", "adjusted_z", "mahalanobis")
 RANKS = ("rank_low", "rank_median", "rank_high", "top_share")
 SERIES = (
-    *("shape", "area_under_curve", "benchmark_concentration", "is_biphasic"),
-    *("toxic_from", "is_toxic_only"),
+    *("shape", "area_under_curve", "benchmark_concentration", "benchmark_outside_range"),
+    *("is_biphasic", "toxic_from", "is_toxic_only"),
 )
 ACTIVITY = {
     "mean_average_precision": "mean_average_precision",
@@ -56,8 +56,8 @@ def add_evidence(compounds: pl.DataFrame, *, evidence: Evidence) -> pl.DataFrame
         - mean_average_precision, activity_p, activity_q, active_concentration: of the most
           active dose, p and q for the best of several (`strongest`)
         - replicate_correlation, is_replicating: at the best dose
-        - shape, area_under_curve, benchmark_concentration, is_biphasic, toxic_from,
-          is_toxic_only: of the ranked readout's dose series
+        - shape, area_under_curve, benchmark_concentration, benchmark_outside_range,
+          is_biphasic, toxic_from, is_toxic_only: of the ranked readout's dose series
     """
     tables = [
         evidence.ranks.select(*PER, *RANKS),

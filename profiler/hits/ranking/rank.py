@@ -6,6 +6,8 @@ from typing import Literal
 import polars as pl
 
 from plates.errors import lookup
+from profiler.hits.scores.score import LEAST_CONTROLS, LEAST_NEGATIVE
+from profiler.profile.controls import has_controls
 
 SCORES = {  # what to rank by -> column, and whether either sign is an effect
     "readout": ("readout_z", True),
@@ -26,6 +28,14 @@ class HitRule:
     rank_by: Literal["readout", "profile"] | str = "readout"
     threshold: float = 3.0
     toxic_below: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that every well reaches."""
+        if not self.threshold > 0:
+            raise ValueError(
+                f"The threshold is {self.threshold:g}; it must be above 0, as every well reaches "
+                "0. Give the robust sds from which a well is a hit, such as 3."
+            )
 
 
 DEFAULT = HitRule()
@@ -67,8 +77,9 @@ def rank_wells(scores: pl.DataFrame, *, rule: HitRule = HitRule()) -> pl.DataFra
         - is_hit: the effect reaches the threshold, in either direction for a readout
         - is_toxic: `viability` is below `toxic_below`; toxic hits stay hits
         - rank: from 1, ties by plate and well; rank_status: "ranked", or why there
-          is no rank and no verdict: the well's QC status, "no_value" (the
-          feature is undefined there) or "no_scale" (the controls do not vary)
+          is no rank and no verdict: the well's QC status, "no_controls" (its plate has
+          fewer than two negative ones with cells, or than three if ranked by profile),
+          "no_value" (the feature is undefined there) or "no_scale" (the controls do not vary)
 
     Raises:
         UnknownName: `rule.rank_by` is no ranking.
@@ -92,6 +103,10 @@ def _rank_status(scores: pl.DataFrame, rule: HitRule) -> pl.Expr:
         reason = (
             pl.when(pl.col("readout_value").is_null()).then(pl.lit("no_value")).otherwise(reason)
         )
+    if "Metadata_Role" in scores.columns:
+        needed = LEAST_CONTROLS if rule.rank_by == "profile" else LEAST_NEGATIVE
+        comparable = has_controls(scores, role="negative", at_least=needed)
+        reason = pl.when(~comparable).then(pl.lit("no_controls")).otherwise(reason)
     if "Metadata_QC_Status" in scores.columns:
         status = pl.col("Metadata_QC_Status")
         reason = pl.when(status != "ok").then(status).otherwise(reason)

@@ -14,6 +14,7 @@ DRAWS = 500
 ENOUGH_REPLICATES = 3  # fewer say too little of their own noise
 COMPOUND, ROLE, DOSE = "Metadata_Compound", "Metadata_Role", "Metadata_Concentration"
 PER = [COMPOUND, ROLE]
+WELL = ("Metadata_Plate", "Metadata_Well")
 
 PerWell: TypeAlias = Float[np.ndarray, " well"]
 
@@ -54,7 +55,7 @@ def rank_uncertainty(
         rule: The rule the wells were ranked by.
         level: Share of the draws within the interval.
         top: How many first places to count.
-        seed: Alone decides what is drawn.
+        seed: Alone decides what is drawn, whatever the order of the wells.
 
     Returns:
         One row per compound and role that could be ranked, best first: `rank` (as in
@@ -71,11 +72,13 @@ def rank_uncertainty(
         Statistics 7:1. Coverage in tests/hits/ranking/test_stability.py.
     """
     wells = hits.with_columns(effect(rule.rank_by)).filter(pl.col("effect").is_not_null())
+    wells = wells.sort(name for name in WELL if name in wells.columns)
     noise = _control_noise(wells)
     if COMPOUND not in wells.columns:
         wells = wells.clear().with_columns(pl.lit(None, dtype=pl.String).alias(COMPOUND))
     columns = [*PER, *([DOSE] if DOSE in wells.columns else [])]
-    wells = wells.filter(pl.col(COMPOUND).is_not_null(), ~is_role("empty")).sort(columns)
+    wells = wells.filter(pl.col(COMPOUND).is_not_null(), ~is_role("empty"))
+    wells = wells.sort(columns, maintain_order=True)
     wells = wells.with_columns(dose=pl.struct(columns).rle_id(), compound=pl.struct(PER).rle_id())
     doses = wells.group_by("dose", maintain_order=True).agg(pl.len(), pl.col("compound").first())
     series = _Series(

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from profiler.profile.controls import is_role, require_controls
+from profiler.profile.correction.regress import regress_out
 from profiler.profile.features import finite
-from profiler.profile.normalise import FLOAT_NOISE
-from profiler.profile.regress import regress_out
+from profiler.profile.scaling.normalise import FLOAT_NOISE
 
 COUNT = "Metadata_Object_Count"
 CONTROLS = is_role("negative")
@@ -79,7 +79,7 @@ def count_adjusted(
         cells, and where the reference is too small or its counts do not vary.
 
     Source:
-        `profiler.profile.regress`, on the logarithm.
+        `profiler.profile.regress_out`, on the logarithm.
     """
     log_count = pl.when(pl.col(COUNT) > 0).then(pl.col(COUNT).cast(pl.Float64).log(2))
     counted = wells.with_columns(log_count.alias(f"log {COUNT}"))

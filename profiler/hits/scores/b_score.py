@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from profiler.profile.correction.position import median_polish
 from profiler.profile.groups import ALL
-from profiler.profile.normalise import robust_z
-from profiler.profile.position import median_polish
+from profiler.profile.scaling.normalise import robust_z
 
 
 def b_score(

@@ -12,6 +12,7 @@ from profiler.profile.features import feature_columns, feature_matrix, phenotype
 
 LEAST_CONTROLS = 3  # on a plate: two to centre on when the third is scored
 FOLDS = 10
+WELL = ("Metadata_Plate", "Metadata_Well")
 
 Matrix = Float[np.ndarray, "well feature"]
 
@@ -32,6 +33,22 @@ class Shrunk(NamedTuple):
     share: float
 
 
+class _Basis(NamedTuple):
+    """What distances are computed from.
+
+    Attributes:
+        values: Of the features that no control lacks.
+        plate: Of each well, as a number.
+        is_control: Which wells centre and covariance rest on.
+        n_left_out: Features that some such control lacks.
+    """
+
+    values: Matrix
+    plate: Int64[np.ndarray, " well"]
+    is_control: Bool[np.ndarray, " well"]
+    n_left_out: int
+
+
 def mahalanobis(profiles: pl.DataFrame, *, features: Sequence[str] | None = None) -> pl.Series:
     """Give the Mahalanobis distance of every well to the negative controls of its plate.
 
@@ -41,27 +58,23 @@ def mahalanobis(profiles: pl.DataFrame, *, features: Sequence[str] | None = None
 
     Args:
         profiles: Wells with features on one scale, `Metadata_Plate` and `Metadata_Role`.
-        features: Columns that make a profile; all of a phenotype if not given. Those that
-            are undefined in a control, or vary in none, are left out.
+            Controls are dealt out by `Metadata_Well`, or if there is none as they come.
+        features: Columns that make a profile; all of a phenotype if not given. Controls that
+            lack over half of them are left out first, then those that are undefined in a
+            control (`n_left_out`), or vary in none.
 
     Returns:
         One value per row, 1 for a typical control if features were independent: the distance
         over the root of the number of features. Null for wells that lack one of the
-        features used, and on plates with fewer than three controls.
+        features used, and on plates with fewer than three such controls.
 
     Source:
         Mahalanobis 1936, Proc Nat Inst Sci India 2:49; shrinkage of Ledoit & Wolf 2004, J
         Multivariate Analysis 88:365, against sklearn.covariance in
         tests/hits/scores/test_distance.py.
     """
-    names = phenotype_features(feature_columns(profiles)) if features is None else list(features)
-    values = feature_matrix(profiles, names)
-    is_control = profiles.select(is_role("negative")).to_series().to_numpy().astype(bool)
-    is_control &= np.isfinite(values).any(axis=1)
-    plate = (profiles["Metadata_Plate"].rank("dense").fill_null(0)).to_numpy().astype(np.int64)
-    enough = np.bincount(plate[is_control], minlength=int(plate.max(initial=0)) + 1)
-    is_control &= enough[plate] >= LEAST_CONTROLS
-    values = values[:, np.isfinite(values[is_control]).all(axis=0)]
+    order = profiles.select(pl.arg_sort_by(n for n in WELL if n in profiles.columns)).to_series()
+    values, plate, is_control, _ = _basis(profiles[order], features)
     distance = np.full(len(values), np.nan)
     if is_control.any() and values.shape[1]:
         distance[~is_control] = _distances(values, plate, is_control, ~is_control)
@@ -69,7 +82,34 @@ def mahalanobis(profiles: pl.DataFrame, *, features: Sequence[str] | None = None
         for each in np.unique(fold[is_control]):
             left_out = is_control & (fold == each)
             distance[left_out] = _distances(values, plate, is_control & ~left_out, left_out)
-    return pl.Series("mahalanobis", distance, dtype=pl.Float64, nan_to_null=True)
+    in_order = np.empty_like(distance)
+    in_order[order.to_numpy()] = distance
+    return pl.Series("mahalanobis", in_order, dtype=pl.Float64, nan_to_null=True)
+
+
+def n_left_out(profiles: pl.DataFrame) -> int:
+    """Count the features that `mahalanobis` leaves out, as some negative control lacks them."""
+    return _basis(profiles, None).n_left_out
+
+
+def _basis(profiles: pl.DataFrame, features: Sequence[str] | None) -> _Basis:
+    names = phenotype_features(feature_columns(profiles)) if features is None else list(features)
+    values = feature_matrix(profiles, names)
+    is_control = profiles.select(is_role("negative")).to_series().to_numpy().astype(bool)
+    is_control &= _has_most(values, is_control)
+    plate = (profiles["Metadata_Plate"].rank("dense").fill_null(0)).to_numpy().astype(np.int64)
+    enough = np.bincount(plate[is_control], minlength=int(plate.max(initial=0)) + 1)
+    is_control &= enough[plate] >= LEAST_CONTROLS
+    is_used = np.isfinite(values[is_control]).all(axis=0)
+    return _Basis(values[:, is_used], plate, is_control, int((~is_used).sum()))
+
+
+def _has_most(values: Matrix, is_control: Bool[np.ndarray, " well"]) -> Bool[np.ndarray, " well"]:
+    """Wells with at least half of the features that any control has; one gap costs a feature."""
+    is_finite = np.isfinite(values)
+    known = is_finite[is_control].any(axis=0)
+    n = is_finite[:, known].sum(axis=1)
+    return (n > 0) & (2 * n >= known.sum())
 
 
 def shrunk_covariance(centred: Matrix) -> Shrunk:

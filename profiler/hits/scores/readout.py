@@ -5,7 +5,7 @@ import polars as pl
 from profiler.hits.scores.adjust import count_adjusted
 from profiler.hits.scores.b_score import b_score
 from profiler.profile.controls import is_role
-from profiler.profile.normalise import robust_z
+from profiler.profile.scaling.normalise import robust_z
 
 SECOND = ("b_score", "adjusted_z")
 

@@ -7,18 +7,19 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from plates.errors import ProfilingError
-from profiler.profile.controls import is_role
+from profiler.profile.controls import has_controls, is_role
 from profiler.profile.features import (
     feature_columns,
     feature_matrix,
     finite,
     phenotype_features,
 )
-from profiler.profile.normalise import FLOAT_NOISE, MAD_TO_SD, robust_z
+from profiler.profile.scaling.normalise import FLOAT_NOISE, MAD_TO_SD, robust_z
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
 FIELDS = "Metadata_QC_FieldsOk"
 CLIP = 10.0  # robust sds: beyond, a feature has said all it can
+LEAST_NEGATIVE = 2  # controls of a plate, with cells: one has no spread
 LEAST_CONTROLS = 3  # so that each can be judged by at least two others
 
 PerWell: TypeAlias = Float[np.ndarray, " well"]
@@ -44,7 +45,8 @@ def score_wells(
         - viability: cells per usable field, or per well if fields are not counted; 1 at
           the median of the plate's negative controls; count_z: the same as robust z
 
-        All null where the well has no usable field.
+        All null where the well has no usable field, and all but readout_value where its plate
+        has fewer than two negative controls with cells.
 
     Raises:
         ProfilingError: The readout is infinite in some well.
@@ -61,14 +63,15 @@ def score_wells(
     table = table.join(scores, on=KEY, how="left", validate="1:1", maintain_order="left")
     empty = [name for name in ("readout_value", "readout_z") if name not in table.columns]
     table = table.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in empty)
+    comparable = has_controls(wells, role="negative", at_least=LEAST_NEGATIVE)
     return table.select(
         pl.col("^Metadata_.*$"),
         pl.lit(readout, dtype=pl.String).alias("readout"),
         "readout_value",
         "readout_z",
-        _percent_effect(),
+        pl.when(comparable).then(_percent_effect()),
         "profile_score",
-        _viability(),
+        pl.when(comparable).then(_viability()),
         "count_z",
     )
 

@@ -9,11 +9,10 @@ from profiler.report.draw.palette import OKABE_ITO, OTHER, by_frequency
 from profiler.report.draw.svg import Markup, element, join
 from profiler.report.numbers import number
 from profiler.report.run import Run, table_file
-from profiler.report.tables import Cell, Table, breakable, figure, left_out, stacked
+from profiler.report.tables import Cell, Table, deviating, figure, left_out, stacked
 
 MAX_CLUSTERS = 60
 MAX_LABELS = 4  # enriched ones that are named
-MAX_FEATURES = 4
 Q = 0.05
 COLUMNS = ("Cluster", "Wells", "Compounds", "Stability", "Made of", "Enriched", "Stands out by")
 CAPTION = (
@@ -94,7 +93,7 @@ def _row(
         figure(row["stability"]),
         Cell(made_of),
         Cell(_enriched(labels)),
-        Cell(_features(row)),
+        Cell(deviating(row)),
     )
 
 
@@ -110,10 +109,3 @@ def _enriched(labels: pl.DataFrame | None) -> Markup | str:
 def _label(row: Mapping) -> str:
     found = f"{row['n_in']} of {row['n_label']}, q {number(row['q_value'])}"
     return f"{row['label']} ({row['kind']}) {found}"
-
-
-def _features(row: Mapping) -> Markup:
-    pairs = zip(row.get("features") or [], row.get("z") or [], strict=False)
-    some = [pair for pair, _ in zip(pairs, range(MAX_FEATURES), strict=False)]
-    lines = (Markup("{} {}").format(number(z), breakable(name)) for name, z in some)
-    return element("span", stacked(lines), class_="features")

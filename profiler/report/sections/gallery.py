@@ -9,7 +9,6 @@ from profiler.report.montage import jpeg, opened
 from profiler.report.numbers import count, number
 from profiler.report.run import Run
 from profiler.report.tables import left_out
-from profiler.report.thumbnail import thumbnail_path
 from profiler.report.wells import IS_TREATED, treatment
 
 MAX_PICTURES = 48
@@ -73,7 +72,7 @@ def gallery(run: Run, wells: pl.DataFrame) -> Gallery:
 
 def _has_picture(run: Run, wells: pl.DataFrame) -> list[bool]:
     keys = wells.select("plate", "well").iter_rows()
-    return [thumbnail_path(run.folder, plate, well).is_file() for plate, well in keys]
+    return [run.picture(plate, well).is_file() for plate, well in keys]
 
 
 def _others(there: pl.DataFrame) -> tuple[str, pl.DataFrame]:
@@ -88,7 +87,7 @@ def _pictures(run: Run, wells: pl.DataFrame) -> list[Picture]:
 
 
 def _picture(run: Run, well: dict[str, Any], *, several: bool) -> Picture:
-    path = thumbnail_path(run.folder, well["plate"], well["well"])
+    path = run.picture(well["plate"], well["well"])
     name = f"{well['plate']} {well['well']}" if several else well["well"]
     contents = treatment(well)
     parts = [

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import random
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from profiler.segment.prediction import Prediction
-from profiler.segment.training.example import Example, Windows
+from profiler.segment.training.example import Crops, Windows
 
 BEND_EVERY_PX = 32  # spacing of the grid whose corners elastic deformation moves
 BLUR_REACH = 4  # pixels, over twice the widest blur's sigma
@@ -49,32 +48,53 @@ class AugmentConfig:
 
 
 @partial(jax.jit, static_argnames="config")
-def augment(key: Array, windows: Windows, *, config: AugmentConfig) -> Example:
+def augment(key: Array, windows: Windows, *, config: AugmentConfig) -> Crops:
     """Turn, mirror, scale, bend and dim a batch; the same key gives the same crops."""
     keys = random.split(key, windows.plane.shape[0])
     return jax.vmap(partial(_one, config=config))(keys, windows)
 
 
-def _one(key: Array, window: Windows, *, config: AugmentConfig) -> Example:
+def _one(key: Array, window: Windows, *, config: AugmentConfig) -> Crops:
     where_key, light_key, empty_key = random.split(key, 3)
     at = _where(where_key, window.plane.shape[0], window.scale, config)
-    plane, inside, distance = (
-        map_coordinates(part.astype(jnp.float32), at, order=1, mode="nearest")
-        for part in (window.plane, window.foreground, window.distance)
-    )
+    plane = map_coordinates(window.plane.astype(jnp.float32), at, order=1, mode="nearest")
     weight = map_coordinates(window.weight.astype(jnp.float32), at, order=0, mode="nearest")
-    inside = (inside >= 0.5).astype(jnp.float32)
-    distance = jnp.clip(distance / 255.0, 0.0, 1.0) * inside
+    labels = warp_labels(window.labels, *at)
     plane = _light(light_key, plane, config)
 
     is_empty = random.uniform(empty_key) < config.empty
     blank = _blank(empty_key, config.size)
-    some = 1.0 - is_empty.astype(jnp.float32)
-    return Example(
+    return Crops(
         jnp.where(is_empty, blank, plane)[..., None],
-        Prediction(inside * some, distance * some),
+        jnp.where(is_empty, 0, labels),
         jnp.where(is_empty, 1.0, weight),
     )
+
+
+def warp_labels(
+    labels: Int[Array, "side side"], rows: Float[Array, "*at"], columns: Float[Array, "*at"]
+) -> Int[Array, "*at"]:
+    """Read labels between their pixels: of the four around a place, the one that weighs most.
+
+    Edges stay as smooth as bilinear interpolation of each label's own mask would leave them.
+    """
+    last = labels.shape[0] - 1
+    top, left = jnp.floor(rows), jnp.floor(columns)
+    share = [(1 - rows + top, rows - top), (1 - columns + left, columns - left)]
+    corners, weights = [], []
+    for dy in (0, 1):
+        for dx in (0, 1):
+            y, x = (jnp.clip(v, 0, last).astype(jnp.int32) for v in (top + dy, left + dx))
+            corners.append(labels[y, x])
+            weights.append(share[0][dy] * share[1][dx])
+    votes = [
+        sum(
+            jnp.where(other == own, weight, 0.0)
+            for other, weight in zip(corners, weights, strict=True)
+        )
+        for own in corners
+    ]
+    return jnp.take_along_axis(jnp.stack(corners), jnp.stack(votes).argmax(0)[None], 0)[0]
 
 
 def _where(

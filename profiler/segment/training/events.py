@@ -1,5 +1,6 @@
 """What training tells while it works; the command line draws these, a notebook may too."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -28,14 +29,12 @@ class Learnt:
 
     Attributes:
         step: Steps done.
-        foreground: Mean loss over the steps since the last such event, telling nuclei from
-            background.
-        distance: The same, of the distance to the edge.
+        losses: Each part of the head's loss by name, mean over the steps since the last such
+            event.
     """
 
     step: int
-    foreground: float
-    distance: float
+    losses: Mapping[str, float]
 
 
 @dataclass(frozen=True)

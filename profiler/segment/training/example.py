@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from profiler.segment.prediction import Prediction
-
 
 class Field(NamedTuple):
     """One labelled image, ready to be cut. Half floats and bytes: a whole screen must fit.
@@ -13,8 +11,7 @@ class Field(NamedTuple):
     Attributes:
         name: Of the image, without its ending.
         plane: Normalised stain, [height, width] float16.
-        foreground: Inside any nucleus, [height, width] bool.
-        distance: To the own edge over its maximum in that nucleus, 0 to 255, uint8.
+        labels: Consecutive, 0 background, [height, width], of the smallest type that holds them.
         weight: Of a pixel in the loss, uint8: 0 is ignored.
         centres: Of the nuclei, [nucleus, 2] rows and columns, float32.
         scale: Factor that brings the nuclei to the training diameter; at most one pass of
@@ -23,8 +20,7 @@ class Field(NamedTuple):
 
     name: str
     plane: np.ndarray
-    foreground: np.ndarray
-    distance: np.ndarray
+    labels: np.ndarray
     weight: np.ndarray
     centres: np.ndarray
     scale: float
@@ -35,28 +31,40 @@ class Windows(NamedTuple):
 
     Attributes:
         plane: [batch, side, side] float16.
-        foreground: [batch, side, side] bool.
-        distance: [batch, side, side] uint8.
+        labels: [batch, side, side] int32.
         weight: [batch, side, side] uint8.
         scale: Factor to the training diameter, [batch] float32.
     """
 
     plane: Any
-    foreground: Any
-    distance: Any
+    labels: Any
     weight: Any
     scale: Any
 
 
-class Example(NamedTuple):
-    """A batch of crops.
+class Crops(NamedTuple):
+    """A batch of crops, turned and dimmed.
 
     Attributes:
         images: [batch, size, size, 1] float32.
-        target: What the network should say, [batch, size, size].
+        labels: [batch, size, size] int32.
         weight: Of each pixel in the loss, [batch, size, size]; 0 is ignored.
     """
 
     images: Any
-    target: Prediction
+    labels: Any
+    weight: Any
+
+
+class Example(NamedTuple):
+    """A batch of crops, and what a head's network should say of them.
+
+    Attributes:
+        images: [batch, size, size, 1] float32.
+        target: The head's targets, each with a batch axis.
+        weight: Of each pixel in the loss, [batch, size, size]; 0 is ignored.
+    """
+
+    images: Any
+    target: Any
     weight: Any

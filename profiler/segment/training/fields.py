@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from profiler.segment.heads.instances import consecutive
 from profiler.segment.normalise import CEILING, HIGH, LOW
-from profiler.segment.targets import targets
 from profiler.segment.training.example import Field
 
 BETWEEN_WEIGHT = 4  # of pixels between touching nuclei: few, and what merges hang on
@@ -31,13 +31,11 @@ def prepare(
     if scale < 1.0:
         plane, labels, known = _shrink(plane, labels, known, scale)
         scale = 1.0
-    truth = targets(labels)
     weight = np.where(_between(labels, scale), BETWEEN_WEIGHT, 1) * known
     return Field(
         name=name,
         plane=plane.astype(np.float16),
-        foreground=truth.foreground > 0,
-        distance=np.round(255 * truth.distance).astype(np.uint8),
+        labels=_small(labels),
         weight=weight.astype(np.uint8),
         centres=_centres(labels),
         scale=float(scale),
@@ -68,6 +66,11 @@ def _shrink(
         np.asarray(ndimage.zoom(labels, order=0, **how)),
         np.asarray(ndimage.zoom(known.astype(np.uint8), order=0, **how)) > 0,
     )
+
+
+def _small(labels: np.ndarray) -> np.ndarray:
+    numbered = consecutive(labels)
+    return numbered.astype(np.min_scalar_type(int(numbered.max())))
 
 
 def _between(labels: np.ndarray, scale: float) -> np.ndarray:

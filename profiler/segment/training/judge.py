@@ -9,7 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from profiler.segment.decode import DecodeConfig, Nuclei
+from profiler.segment.decoding.nuclei import Nuclei
+from profiler.segment.heads import HEADS
+from profiler.segment.network.build import Network
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.normalise import normalise
 from profiler.segment.score import Scores, drop_specks, score
 from profiler.segment.sizes import decode_at, scale_for
@@ -17,7 +20,6 @@ from profiler.segment.tiles import predict
 from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.step import TrainState
-from profiler.segment.unet import UNet, UNetConfig
 from profiler.shapes import Plane
 
 SMALLEST_PX = 25  # smaller objects are specks, in truth and found
@@ -26,8 +28,8 @@ Judge = Callable[[TrainState], Scores]
 
 
 def make_judge(
-    model: UNet,
-    config: UNetConfig,
+    model: Network,
+    config: NetworkConfig,
     apart: Sequence[Labelled],
     *,
     ignore: int | None,
@@ -61,13 +63,13 @@ def _find(
     statistics: Any,
     plane: Plane,
     graph: nnx.GraphDef,
-    config: UNetConfig,
+    config: NetworkConfig,
     scale: float,
 ) -> Nuclei:
     network = nnx.merge(graph, params, statistics)
     network.eval()
     seen = partial(predict, network, config=config)
-    return decode_at(seen, normalise(plane), DecodeConfig(), scale=scale)
+    return decode_at(seen, normalise(plane), HEADS[config.head], scale=scale)
 
 
 def where_known(labels: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -11,16 +11,19 @@ import jax
 import numpy as np
 
 from plates.errors import BadModel
+from profiler.segment.heads import HEADS
+from profiler.segment.heads.instances import in_one_piece
+from profiler.segment.network.build import Network
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig, augment
 from profiler.segment.training.checkpoint import load_state, save_state
 from profiler.segment.training.events import Learnt, Started, Trained, TrainEvent, Validated
-from profiler.segment.training.example import Field
+from profiler.segment.training.example import Example, Field
 from profiler.segment.training.history import begin_history, history_path, note
 from profiler.segment.training.judge import Judge, make_judge
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.step import Schedule, TrainState, begin, finished
 from profiler.segment.training.windows import cut
-from profiler.segment.unet import UNet, UNetConfig
 from profiler.segment.weights import save_network
 
 
@@ -50,10 +53,10 @@ class Lesson:
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def key(self) -> str:
+    def key(self, config: NetworkConfig) -> str:
         """Hash of all that the steps depend on: a checkpoint of another lesson is refused."""
         digest = hashlib.blake2b(digest_size=16)
-        settings = (self.schedule, self.crops, self.diameter_px, self.seed, self.ignore)
+        settings = (config, self.schedule, self.crops, self.diameter_px, self.seed, self.ignore)
         digest.update(repr(settings).encode())
         digest.update(self.shares.tobytes())
         for part in (part for one in (*self.fields, *self.apart) for part in one):
@@ -83,7 +86,9 @@ def checkpoint_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.training.safetensors")
 
 
-def learn(model: UNet, config: UNetConfig, lesson: Lesson, *, out: Path) -> Iterator[TrainEvent]:
+def learn(
+    model: Network, config: NetworkConfig, lesson: Lesson, *, out: Path
+) -> Iterator[TrainEvent]:
     """Train a network, going on from its checkpoint if there is one.
 
     Args:
@@ -100,18 +105,19 @@ def learn(model: UNet, config: UNetConfig, lesson: Lesson, *, out: Path) -> Iter
         BadModel: The checkpoint beside `out` is damaged, or of other data or settings.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    schedule, key = lesson.schedule, lesson.key()
+    schedule, key = lesson.schedule, lesson.key(config)
     state, step = begin(model, schedule)
     state, standing = _resume(checkpoint_path(out), state, key)
-    begin_history(history_path(out), step=int(state.step))
+    names = HEADS[config.head].parts
+    begin_history(history_path(out), losses=names, step=int(state.step))
     yield Started(len(lesson.fields), len(lesson.apart), int(state.step), schedule.steps)
     judge, seen = _judge(model, config, lesson), []
     while int(state.step) < schedule.steps and standing.waited < schedule.patience:
-        state, parts = step(state, _example(lesson, int(state.step)))
+        state, parts = step(state, example(lesson, config.head, int(state.step)))
         seen.append(np.array(parts))
         at = int(state.step)
         if at % schedule.report_every == 0:
-            yield _learnt(out, at, seen)
+            yield _learnt(out, at, dict(zip(names, np.mean(seen, 0).tolist(), strict=True)))
             seen.clear()
         if at % schedule.validate_every and at < schedule.steps:
             continue
@@ -147,7 +153,7 @@ def _resume(path: Path, state: TrainState, key: str) -> tuple[TrainState, Standi
     return state, Standing(**about)
 
 
-def _example(lesson: Lesson, step: int):
+def example(lesson: Lesson, head: str, step: int) -> Example:
     """The batch of one step: by seed and step alone, so that a resumed run sees the same."""
     windows = cut(
         lesson.fields,
@@ -158,16 +164,17 @@ def _example(lesson: Lesson, step: int):
         side=lesson.crops.window,
     )
     key = jax.random.fold_in(jax.random.key(lesson.seed), step)
-    return augment(key, windows, config=lesson.crops)
+    crops = augment(key, windows, config=lesson.crops)
+    truth = [HEADS[head].targets(in_one_piece(labels)) for labels in np.asarray(crops.labels)]
+    return Example(crops.images, jax.tree.map(lambda *each: np.stack(each), *truth), crops.weight)
 
 
-def _learnt(out: Path, step: int, seen: list[np.ndarray]) -> Learnt:
-    foreground, distance = (float(loss) for loss in np.mean(seen, 0))
-    note(history_path(out), step=step, loss_foreground=foreground, loss_distance=distance)
-    return Learnt(step, foreground, distance)
+def _learnt(out: Path, step: int, losses: Mapping[str, float]) -> Learnt:
+    note(history_path(out), step=step, **{f"loss_{name}": x for name, x in losses.items()})
+    return Learnt(step, losses)
 
 
-def _judge(model: UNet, config: UNetConfig, lesson: Lesson) -> Judge | None:
+def _judge(model: Network, config: NetworkConfig, lesson: Lesson) -> Judge | None:
     if not lesson.apart:
         return None
     wanted = {"ignore": lesson.ignore, "trained_px": lesson.diameter_px}
@@ -188,7 +195,9 @@ def _validate(
     return Validated(step, ap, f1, True), Standing(ap, step, 0, found)
 
 
-def _save(out: Path, network: UNet, config: UNetConfig, lesson: Lesson, standing: Standing) -> None:
+def _save(
+    out: Path, network: Network, config: NetworkConfig, lesson: Lesson, standing: Standing
+) -> None:
     about = {
         **lesson.about,
         "images": len(lesson.fields),

@@ -11,9 +11,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Int
 
+from profiler.segment.heads import HEADS
+from profiler.segment.network.build import Network
 from profiler.segment.training.example import Example
-from profiler.segment.training.losses import Losses, losses
-from profiler.segment.unet import UNet
 
 ENCODER = ("stem", "down")  # what stays as it was while the encoder is frozen
 
@@ -77,10 +77,10 @@ class TrainState(NamedTuple):
     average: Any
 
 
-Step = Callable[[TrainState, Example], tuple[TrainState, Losses]]
+Step = Callable[[TrainState, Example], tuple[TrainState, Any]]
 
 
-def begin(model: UNet, schedule: Schedule) -> tuple[TrainState, Step]:
+def begin(model: Network, schedule: Schedule) -> tuple[TrainState, Step]:
     """Take a network apart into its first state and the compiled step that advances it."""
     model.train()
     graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
@@ -92,8 +92,8 @@ def begin(model: UNet, schedule: Schedule) -> tuple[TrainState, Step]:
 @partial(jax.jit, static_argnames=("graph", "schedule"))
 def _advance(
     state: TrainState, example: Example, *, graph: nnx.GraphDef, schedule: Schedule
-) -> tuple[TrainState, Losses]:
-    objective = partial(_objective, state.statistics, example, graph, schedule)
+) -> tuple[TrainState, Any]:
+    objective = partial(_objective, state, example, graph, schedule)
     grads, (parts, statistics) = jax.grad(objective, has_aux=True)(state.params)
     updates, moments = schedule.optimiser().update(grads, state.moments, state.params)
     thawed = state.step >= schedule.frozen
@@ -104,19 +104,20 @@ def _advance(
 
 
 def _objective(
-    statistics: Any, example: Example, graph: nnx.GraphDef, schedule: Schedule, params: Any
-) -> tuple[Array, tuple[Losses, Any]]:
+    state: TrainState, example: Example, graph: nnx.GraphDef, schedule: Schedule, params: Any
+) -> tuple[Array, tuple[Any, Any]]:
     kind = jnp.bfloat16 if schedule.bfloat16 else jnp.float32
     weights = jax.tree.map(lambda x: x.astype(kind), params)
     # A copy, because a network updates its running averages in place.
-    network = nnx.merge(graph, weights, statistics, copy=True)
-    predicted = network(example.images.astype(kind))
+    network = nnx.merge(graph, weights, state.statistics, copy=True)
+    chance = nnx.Rngs(dropout=jax.random.fold_in(jax.random.key(0), state.step))
+    predicted = network(example.images.astype(kind), rngs=chance)
     predicted = jax.tree.map(lambda x: x.astype(jnp.float32), predicted)
-    parts = losses(predicted, example.target, example.weight)
-    return parts.foreground + parts.distance, (parts, nnx.state(network, nnx.BatchStat))
+    parts = HEADS[network.kind].losses(predicted, example.target, example.weight)
+    return jnp.stack(parts).sum(), (parts, nnx.state(network, nnx.BatchStat))
 
 
-def finished(model: UNet, state: TrainState) -> UNet:
+def finished(model: Network, state: TrainState) -> Network:
     """Put a state's averaged weights into a copy of its network, ready for inference."""
     graph, _, _ = nnx.split(model, nnx.Param, nnx.BatchStat)
     network = nnx.merge(graph, state.average, state.statistics)

@@ -1,13 +1,16 @@
 """`profiler train segmenter`: a folder of images and labels in, a network of one's own out."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flax import nnx
 
-from plates.errors import BadLabels, BadRun
+from plates.errors import BadLabels, BadModel, BadRun
+from profiler.segment.network.build import Network, build
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.events import TrainEvent
 from profiler.segment.training.example import Field
@@ -15,8 +18,7 @@ from profiler.segment.training.fields import prepare
 from profiler.segment.training.labelled import Labelled, read_labelled, split
 from profiler.segment.training.learn import Lesson, checkpoint_path, learn
 from profiler.segment.training.step import Schedule
-from profiler.segment.unet import UNet, UNetConfig
-from profiler.segment.weights import Card, load_network
+from profiler.segment.weights import Card, load_network, with_new_head
 
 DIAMETER_PX = 28.0  # of a network trained from nothing
 VALIDATION = "validation"  # folder inside the data that holds images kept apart by hand
@@ -33,7 +35,8 @@ class TrainRequest:
         out: Weights to write, .safetensors.
         start: Shipped model or weights to go on from; None to learn from nothing.
         ignore: Value of the labels where nobody has looked; None if all was looked at.
-        architecture: Of a network that learns from nothing.
+        architecture: Fields of `NetworkConfig` that are to differ from those of `start`, or from
+            the default. Going on with another head, the rest of the network is kept.
         schedule: How far and how fast.
         crops: How crops are augmented.
         seed: Of everything random: the same gives the same weights on the same device.
@@ -44,7 +47,7 @@ class TrainRequest:
     out: Path
     start: str | None = None
     ignore: int | None = None
-    architecture: UNetConfig = UNetConfig()
+    architecture: Mapping[str, Any] = field(default_factory=dict)
     schedule: Schedule = Schedule()
     crops: AugmentConfig = AugmentConfig()
     seed: int = 0
@@ -63,9 +66,10 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
         BadPlate: A folder is missing or empty, or a file has no partner.
         BadImage: An image or label image cannot be read.
         BadLabels: Label images that cannot be learnt from; the message names the file.
-        BadModel: The weights to start from, or the checkpoint, cannot be used.
+        BadModel: The weights to start from, or the checkpoint, cannot be used, or are of another
+            architecture than is asked for.
         BadRun: `out` exists and is finished, or is no .safetensors path.
-        UnknownName: No shipped model is called that.
+        UnknownName: No shipped model, or no block or head, is called that.
     """
     _check_out(request)
     model, config, card = _start(request)
@@ -102,11 +106,21 @@ def _check_out(request: TrainRequest) -> None:
         )
 
 
-def _start(request: TrainRequest) -> tuple[UNet, UNetConfig, Card | None]:
-    if request.start:
-        return load_network(request.start)
-    config = request.architecture
-    return UNet(config, rngs=nnx.Rngs(request.seed)), config, None
+def _start(request: TrainRequest) -> tuple[Network, NetworkConfig, Card | None]:
+    rngs = nnx.Rngs(request.seed)
+    if not request.start:
+        config = replace(NetworkConfig(), **request.architecture)
+        return build(config, rngs=rngs), config, None
+    model, config, card = load_network(request.start)
+    wanted = replace(config, **request.architecture)
+    if wanted == config:
+        return model, config, card
+    if replace(wanted, head=config.head) != config:
+        raise BadModel(
+            f"{request.start} is {config}; going on from it, only the head can be another, but "
+            f"{dict(request.architecture)} is asked for. Leave that out, or learn from nothing."
+        )
+    return with_new_head(model, wanted, rngs=rngs), wanted, card
 
 
 def _images(request: TrainRequest, trained_px: float) -> tuple[list[Labelled], list[Labelled]]:
@@ -126,7 +140,7 @@ def _images(request: TrainRequest, trained_px: float) -> tuple[list[Labelled], l
 
 
 def _check_background(fields: Sequence[Field], request: TrainRequest) -> None:
-    if not any((one.weight[~one.foreground] > 0).any() for one in fields):
+    if not any((one.weight[one.labels == 0] > 0).any() for one in fields):
         raise BadLabels(
             f"{request.data}: no pixel is labelled as background, so nothing says where nuclei "
             f"end (--ignore is {request.ignore}). Give background pixels 0, and those nobody has "

@@ -25,9 +25,9 @@ def cut(
     rng = np.random.default_rng([seed, step])
     chosen = [fields[index] for index in rng.choice(len(fields), batch, p=shares)]
     pieces = [_cut(field, rng, side) for field in chosen]
-    plane, foreground, distance, weight = map(np.stack, zip(*pieces, strict=True))
+    plane, labels, weight = map(np.stack, zip(*pieces, strict=True))
     scale = np.array([field.scale for field in chosen], np.float32)
-    return Windows(plane, foreground, distance, weight, scale)
+    return Windows(plane, labels, weight, scale)
 
 
 def _cut(field: Field, rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
@@ -39,7 +39,7 @@ def _cut(field: Field, rng: np.random.Generator, side: int) -> tuple[np.ndarray,
     )
     return tuple(
         part[rows[:, None], columns[None, :]]
-        for part in (field.plane, field.foreground, field.distance, field.weight)
+        for part in (field.plane, field.labels.astype(np.int32), field.weight)
     )
 
 

@@ -125,3 +125,18 @@ def test_nothing_to_describe(make_plate):
     wells = make_plate()
     for frame in (wells.drop("Metadata_Compound"), wells.filter(~TREATED)):
         assert described(frame).equals(SHAPES.to_frame())
+
+
+def test_a_benchmark_passed_before_the_lowest_dose_has_no_concentration(make_plate):
+    wells = make_plate(doses=8)
+    above = described(planted(wells, 8 + DOSE))
+    assert above["shape"].to_list() == ["trend"] * 4
+    assert above["benchmark_concentration"].null_count() == 4
+    assert above["benchmark_outside_range"].to_list() == [True] * 4
+    within = described(planted(wells, DOSE))
+    assert within["benchmark_concentration"].null_count() == 0
+    assert within["benchmark_outside_range"].to_list() == [False] * 4
+    never = described(wells)
+    assert never.filter(shape="no_trend")["benchmark_outside_range"].drop_nulls().is_empty()
+    dying = planted(wells, 8 + DOSE).with_columns(viability=pl.when(TREATED).then(0.1).otherwise(1))
+    assert described(dying)["is_toxic_only"].to_list() == [True] * 4  # not before they die

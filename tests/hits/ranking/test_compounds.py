@@ -191,3 +191,33 @@ def test_without_compounds_there_is_no_row(make_plate):
     compounds = ranked(wells)
     assert compounds.height == 0
     assert "top_features" in compounds.columns
+
+
+def killed(wells: pl.DataFrame, dead: pl.Expr) -> pl.DataFrame:
+    """No cell is left in some wells, and so no feature."""
+    lost = [pl.when(~dead).then(pl.col(name)).alias(name) for name in feature_columns(wells)]
+    return wells.with_columns(
+        *lost,
+        pl.when(dead).then(0).otherwise("Metadata_Object_Count").alias("Metadata_Object_Count"),
+        pl.when(dead).then(pl.lit("no_cells")).otherwise(pl.lit("ok")).alias("Metadata_QC_Status"),
+    )
+
+
+def test_a_compound_that_kills_every_cell_is_toxic(make_plate):
+    wells = killed(make_plate(doses=2, replicates=3), pl.col("Metadata_Compound") == "C001")
+    found = row(ranked(wells), "C001")
+    assert (found["rank"], found["is_hit"], found["n_wells"]) == (None, None, 0)
+    assert (found["viability"], found["is_toxic"]) == (0.0, True)
+
+
+def test_dead_replicates_of_the_best_dose_count(make_plate):
+    wells = make_plate(doses=1, replicates=3)
+    mine = wells.with_row_index().filter(Metadata_Compound="C002")["index"].to_list()
+    wells = killed(wells, pl.int_range(pl.len()).is_in(mine[:2]))
+    found = row(ranked(wells), "C002")
+    assert (found["n_wells"], found["viability"], found["is_toxic"]) == (1, 0.0, True)
+    spoilt = pl.int_range(pl.len()).is_in(mine[:2])  # a well that failed is not a dead one
+    status = pl.when(spoilt).then(pl.lit("failed")).otherwise(pl.lit("ok"))
+    found = row(ranked(wells.with_columns(Metadata_QC_Status=status)), "C002")
+    assert found["viability"] == pytest.approx(1.0, abs=0.2)
+    assert not found["is_toxic"]

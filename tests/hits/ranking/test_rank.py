@@ -66,3 +66,21 @@ def test_the_threshold_is_the_users():
 def test_unknown_ranking():
     with pytest.raises(UnknownName, match=r"no ranking called 'readuot'\. Did you mean 'readout'"):
         rank_wells(SCORES, rule=HitRule(rank_by="readuot"))
+
+
+@pytest.mark.parametrize(("controls", "by"), [(2, "no_controls"), (3, "no_scale")])
+def test_a_profile_needs_a_third_control(controls, by):
+    roles = ["negative"] * controls + ["treatment"] * (8 - controls)
+    columns = {"Metadata_Role": pl.Series(roles), "Metadata_Object_Count": pl.lit(100)}
+    table = SCORES.with_columns(**columns, profile_score=None, readout_z=None)
+    table = table.with_columns(Metadata_QC_Status=pl.lit("ok"), readout_value=pl.lit(1.0))
+    table = table.cast({"profile_score": pl.Float64, "readout_z": pl.Float64})
+    profile = rank_wells(table, rule=HitRule(rank_by="profile"))
+    assert set(profile["rank_status"]) == {by}
+    assert set(rank_wells(table)["rank_status"]) == {"no_scale"}  # two are enough
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
+def test_a_threshold_that_every_well_reaches_is_refused(threshold):
+    with pytest.raises(ValueError, match="must be above 0"):
+        HitRule(threshold=threshold)

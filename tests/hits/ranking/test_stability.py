@@ -95,3 +95,10 @@ def test_nothing_to_rank():
     table = hits(np.array([1.0]), replicates=1, seed=0)
     assert rank_uncertainty(table.clear()).height == 0
     assert rank_uncertainty(table.drop(COMPOUND)).height == 0
+
+
+def test_the_order_of_the_wells_does_not_matter():
+    table = hits(TRUTH, replicates=3, seed=0)
+    table = table.with_columns(Metadata_Well=pl.format("W{}", pl.int_range(pl.len()) + 1000))
+    mixed = table.sample(fraction=1, shuffle=True, seed=1)
+    assert rank_uncertainty(mixed).equals(rank_uncertainty(table))

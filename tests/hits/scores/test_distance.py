@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from sklearn.covariance import ledoit_wolf
 
-from profiler.hits.scores.distance import mahalanobis, shrunk_covariance
+from profiler.hits.scores.distance import mahalanobis, n_left_out, shrunk_covariance
 
 
 def screen(*, plates=3, controls=12, treated=20, features=8, effect=0.0, seed=0) -> pl.DataFrame:
@@ -94,3 +94,27 @@ def test_controls_that_do_not_vary():
     table = screen().with_columns(pl.lit(1.0).alias(f"Cells_F{i}") for i in range(8))
     assert mahalanobis(table).null_count() == table.height
     assert mahalanobis(table.clear()).len() == 0
+
+
+def test_a_gappy_control_costs_no_features():
+    table = screen()
+    first = pl.int_range(pl.len()) == 0
+    lost = [f"Cells_F{i}" for i in range(5)]
+    gap = table.with_columns(pl.when(~first).then(pl.col(name)).alias(name) for name in lost)
+    without = table.filter(~first)
+    found = mahalanobis(gap)
+    assert found[0] is None
+    assert found[1:].equals(mahalanobis(without))
+    assert n_left_out(gap) == 0
+    one = table.with_columns(pl.when(~first).then("Cells_F0").alias("Cells_F0"))
+    assert n_left_out(one) == 1
+
+
+def test_the_order_of_the_wells_does_not_matter():
+    number = pl.int_range(pl.len()).over("Metadata_Plate")
+    named = screen().with_columns(Metadata_Well=pl.format("A{}", number + 10))
+    expected = named.with_columns(mahalanobis(named))
+    mixed = named.sample(fraction=1, shuffle=True, seed=1)
+    found = mixed.with_columns(mahalanobis(mixed))
+    keys = ["Metadata_Plate", "Metadata_Well"]
+    assert found.sort(keys).equals(expected.sort(keys))

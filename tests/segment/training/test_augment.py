@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from profiler.segment.training.augment import AugmentConfig, _blur, augment
+from profiler.segment.training.augment import AugmentConfig, _blur, augment, warp_labels
 from profiler.segment.training.fields import prepare
 from profiler.segment.training.windows import cut
 
@@ -25,31 +25,39 @@ def windows(discs, config, *, diameter_px=16.0, ignore=None, labels=None, step=0
 
 
 @pytest.mark.parametrize("invert", [0.0, 1.0])
-def test_crops_and_targets_stay_together(discs, invert):
+def test_crops_and_labels_stay_together(discs, invert):
     config = replace(CROPS, invert=invert)
     example = augment(jax.random.key(1), windows(discs, config), config=config)
     assert example.images.shape == (6, 64, 64, 1)
-    for plane, inside in zip(example.images[..., 0], example.target.foreground, strict=True):
+    for plane, inside in zip(example.images[..., 0], example.labels, strict=True):
         middle = (plane[inside > 0].mean() + plane[inside == 0].mean()) / 2
         bright = (plane > middle) if not invert else (plane < middle)
         assert (bright == (inside > 0)).mean() > 0.97
 
 
-def test_targets_are_between_0_and_1_and_0_outside(discs):
-    target = augment(jax.random.key(1), windows(discs, CROPS), config=CROPS).target
-    assert set(np.unique(target.foreground)) == {0.0, 1.0}
-    assert 0 <= target.distance.min() <= target.distance.max() <= 1
-    assert not target.distance[target.foreground == 0].any()
+def test_labels_between_pixels_are_those_of_the_largest_share():
+    rng = np.random.default_rng(0)
+    labels = ndimage.zoom(rng.integers(0, 4, (8, 8)), 5, order=0).astype(np.int32)
+    rows, columns = rng.uniform(0, 39, (2, 60, 60)).astype(np.float32)
+    masks = [
+        ndimage.map_coordinates((labels == n).astype(float), [rows, columns], order=1)
+        for n in range(4)
+    ]
+    shares = np.sort(masks, axis=0)
+    clear = shares[-1] - shares[-2] > 1e-4
+    found = np.asarray(warp_labels(jnp.asarray(labels), jnp.asarray(rows), jnp.asarray(columns)))
+    np.testing.assert_array_equal(found[clear], np.argmax(masks, axis=0)[clear])
 
 
 def test_nuclei_come_at_the_training_diameter(discs):
     for wanted in (8.0, 16.0, 32.0):
         seen = windows(discs, STILL, diameter_px=wanted)
         example = augment(jax.random.key(0), seen, config=STILL)
-        share = float(example.target.foreground.mean())
+        inside = np.asarray(example.labels > 0)
+        share = float(inside.mean())
         # Discs of a fixed share of the field keep it, whatever they are scaled to.
         assert share == pytest.approx(np.pi * 8**2 / 24**2, abs=0.12)
-        edges = np.abs(np.diff(np.asarray(example.target.foreground), axis=2)).mean()
+        edges = np.abs(np.diff(inside.astype(int), axis=2)).mean()
         assert edges == pytest.approx(2 * (2 / np.pi) * 2 * share / wanted, rel=0.35)
 
 
@@ -74,11 +82,10 @@ def test_ignored_pixels_have_no_weight_however_they_are_turned(discs):
     assert 0.2 < (weight == 0).mean() < 0.8
 
 
-def test_empty_crops_have_no_targets_and_count_in_full(discs):
+def test_empty_crops_have_no_labels_and_count_in_full(discs):
     config = replace(CROPS, empty=1.0)
     example = augment(jax.random.key(0), windows(discs, config), config=config)
-    assert not example.target.foreground.any()
-    assert not example.target.distance.any()
+    assert not example.labels.any()
     assert (example.weight == 1).all()
     low, high = np.percentile(example.images, [1, 99.8])
     assert -0.3 < low < 0.3  # noise fills the range, as in a real empty field

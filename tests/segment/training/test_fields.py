@@ -17,7 +17,8 @@ def test_large_nuclei_are_shrunk_at_once_and_small_ones_later(discs):
     assert large.scale == 1.0
     assert small.plane.shape == (96, 96)
     assert small.scale == pytest.approx(2.0, rel=0.05)
-    assert large.foreground.mean() == pytest.approx(small.foreground.mean(), abs=0.02)
+    assert (large.labels > 0).mean() == pytest.approx((small.labels > 0).mean(), abs=0.02)
+    assert large.labels.dtype == np.uint8
 
 
 def test_the_median_diameter_is_that_of_a_disc():
@@ -33,7 +34,7 @@ def test_ignored_pixels_are_neither_nucleus_nor_background(discs):
     field = prepare("a", plane, labels, diameter_px=16.0, ignore=9999)
     assert not field.weight[:24].any()
     assert (field.weight[24:] > 0).all()
-    assert not field.foreground[:24].any()
+    assert not field.labels[:24].any()
     assert len(field.centres) == 12  # the four of the first row are gone
 
 
@@ -52,7 +53,7 @@ def test_a_field_without_nuclei_can_be_prepared_and_cut():
     )
     windows = cut([field], np.ones(1), step=0, seed=0, batch=2, side=70)
     assert windows.plane.shape == (2, 70, 70)
-    assert not windows.foreground.any()
+    assert not windows.labels.any()
 
 
 def test_beyond_the_border_a_window_is_mirrored(discs):

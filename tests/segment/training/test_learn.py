@@ -5,34 +5,32 @@ import itertools
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from plates.errors import BadModel
-from profiler.segment.prediction import Prediction
+from profiler.segment.network.build import Network, build
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.checkpoint import load_state, save_state
 from profiler.segment.training.events import Learnt, Started, Trained, Validated
 from profiler.segment.training.fields import prepare
 from profiler.segment.training.history import history_path
 from profiler.segment.training.labelled import Labelled
-from profiler.segment.training.learn import Lesson, checkpoint_path, learn
-from profiler.segment.training.losses import losses
+from profiler.segment.training.learn import Lesson, checkpoint_path, example, learn
 from profiler.segment.training.step import Schedule, begin, finished
-from profiler.segment.unet import UNet, UNetConfig
 from profiler.segment.weights import load_network
 
-SMALL = UNetConfig(widths=(8, 16))
+SMALL = NetworkConfig(widths=(8, 16))
 SCHEDULE = Schedule(
     steps=8, batch=2, warmup=2, learning_rate=1e-2, report_every=4, validate_every=4
 )
 CROPS = AugmentConfig(size=32, empty=0.0)
 
 
-def network(seed=0) -> UNet:
-    return UNet(SMALL, rngs=nnx.Rngs(seed))
+def network(seed=0) -> Network:
+    return build(SMALL, rngs=nnx.Rngs(seed))
 
 
 @pytest.fixture
@@ -60,7 +58,7 @@ def test_a_run_tells_what_it_does_and_leaves_weights_card_and_log(lesson, tmp_pa
     with history_path(out).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [4, 4, 8, 8]
-    assert float(rows[0]["loss_foreground"]) == pytest.approx(events[1].foreground)
+    assert float(rows[0]["loss_foreground"]) == pytest.approx(events[1].losses["foreground"])
     assert float(rows[1]["validation_ap"]) == pytest.approx(events[2].average_precision)
 
 
@@ -68,8 +66,8 @@ def test_losses_fall_and_the_network_finds_discs_it_has_not_seen(lesson, tmp_pat
     long = replace(lesson, schedule=replace(SCHEDULE, steps=120, validate_every=120))
     events = list(learn(network(), SMALL, long, out=tmp_path / "a.safetensors"))
     told = [e for e in events if isinstance(e, Learnt)]
-    assert told[-1].foreground < 0.5 * told[0].foreground
-    assert told[-1].distance < told[0].distance
+    assert told[-1].losses["foreground"] < 0.5 * told[0].losses["foreground"]
+    assert told[-1].losses["distance"] < told[0].losses["distance"]
     assert events[-2].f1 > 0.9
 
 
@@ -132,7 +130,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     state, _ = begin(network(), SCHEDULE)
     save_state(tmp_path / "a", state, {})
-    wider, _ = begin(UNet(UNetConfig(widths=(4, 8)), rngs=nnx.Rngs(0)), SCHEDULE)
+    wider, _ = begin(build(NetworkConfig(widths=(4, 8)), rngs=nnx.Rngs(0)), SCHEDULE)
     with pytest.raises(BadModel, match="a checkpoint of another network"):
         load_state(tmp_path / "a", wider)
 
@@ -146,54 +144,27 @@ def test_a_state_comes_back_as_it_was(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def truth(rng):
-    inside = (rng.random((1, 8, 8)) > 0.5).astype(np.float32)
-    return Prediction(jnp.asarray(inside), jnp.asarray(inside * 0.5))
-
-
-def test_losses_by_hand():
-    flat = Prediction(jnp.zeros((1, 2, 2)), jnp.full((1, 2, 2), 0.5))
-    target = Prediction(jnp.array([[[1.0, 0.0], [0.0, 0.0]]]), jnp.zeros((1, 2, 2)))
-    found = losses(flat, target, jnp.ones((1, 2, 2)))
-    assert found.foreground == pytest.approx(np.log(2))
-    assert found.distance == pytest.approx(3 * 0.45)  # Huber, delta .1: |e| - delta / 2
-
-
-def test_what_is_predicted_on_ignored_pixels_changes_no_loss():
-    rng = np.random.default_rng(0)
-    target, weight = truth(rng), jnp.ones((1, 8, 8)).at[:, :, 4:].set(0)
-    guess = truth(rng)
-    poked = jax.tree.map(lambda x: x.at[:, :, 4:].set(99.0), guess)
-    assert losses(guess, target, weight) == losses(poked, target, weight)
-    nowhere = losses(guess, target, jnp.zeros((1, 8, 8)))
-    assert nowhere == (0, 0)
-
-
 def test_a_frozen_encoder_stays_while_the_rest_learns(lesson):
     frozen = replace(SCHEDULE, frozen=2)
     model = network()
-    from profiler.segment.training.learn import _example
-
     state, step = begin(model, frozen)
     before = nnx.to_pure_dict(state.params)
-    state, _ = step(state, _example(lesson, 0))
-    state, _ = step(state, _example(lesson, 1))
+    state, _ = step(state, example(lesson, "watershed", 0))
+    state, _ = step(state, example(lesson, "watershed", 1))
     after = nnx.to_pure_dict(state.params)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), before, after)
     assert all(jax.tree.leaves([same["stem"], same["down"]]))
     assert not all(jax.tree.leaves(same["up"]))
-    state, _ = step(state, _example(lesson, 2))
+    state, _ = step(state, example(lesson, "watershed", 2))
     moved = nnx.to_pure_dict(state.params)
     assert (moved["stem"]["conv1"]["kernel"] != before["stem"]["conv1"]["kernel"]).any()
 
 
 def test_half_precision_learns_much_the_same(lesson):
-    from profiler.segment.training.learn import _example
-
     def first(schedule):
         state, step = begin(network(), schedule)
         for index in range(3):
-            state, parts = step(state, _example(lesson, index))
+            state, parts = step(state, example(lesson, "watershed", index))
         assert {x.dtype for x in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
         return np.array(parts)
 

@@ -11,15 +11,16 @@ import tifffile
 from flax import nnx
 
 from plates.errors import BadLabels, BadModel, BadRun, UnknownName
+from profiler.segment.network.build import build
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.events import Started, Trained, Validated
 from profiler.segment.training.learn import checkpoint_path
 from profiler.segment.training.step import Schedule
 from profiler.segment.training.trainer import TrainRequest, train_segmenter
-from profiler.segment.unet import UNet, UNetConfig
 from profiler.segment.weights import load_network, save_network
 
-SMALL = UNetConfig(widths=(8, 16))
+SMALL = NetworkConfig(widths=(8, 16))
 SCHEDULE = Schedule(
     steps=4, batch=2, warmup=1, learning_rate=1e-2, report_every=2, validate_every=4
 )
@@ -30,7 +31,7 @@ def request_(folder, tmp_path):
     return TrainRequest(
         data=folder,
         out=tmp_path / "mine.safetensors",
-        architecture=SMALL,
+        architecture={"widths": SMALL.widths},
         schedule=SCHEDULE,
         crops=AugmentConfig(size=32, empty=0.0),
     )
@@ -40,7 +41,7 @@ def request_(folder, tmp_path):
 def start(tmp_path):
     path = tmp_path / "start.safetensors"
     save_network(
-        path, UNet(SMALL, rngs=nnx.Rngs(5)), SMALL, about={"data": "none"}, diameter_px=20.0
+        path, build(SMALL, rngs=nnx.Rngs(5)), SMALL, about={"data": "none"}, diameter_px=20.0
     )
     return str(path)
 
@@ -120,6 +121,8 @@ def test_an_interrupted_request_goes_on(request_):
         ({"out": "mine.pt"}, BadRun, "expected a name in .safetensors"),
         ({"start": "nucleii"}, UnknownName, "Did you mean 'nuclei'"),
         ({"start": "none.safetensors"}, BadModel, "A model is two files"),
+        ({"architecture": {"head": "starss"}}, UnknownName, "Did you mean 'stars'"),
+        ({"architecture": {"block": "dens"}}, UnknownName, "Did you mean 'dense'"),
     ],
 )
 def test_bad_requests_say_what_is_wrong(request_, tmp_path, change, error, message):
@@ -127,6 +130,31 @@ def test_bad_requests_say_what_is_wrong(request_, tmp_path, change, error, messa
         change = {"out": tmp_path / change["out"]}
     with pytest.raises(error, match=message):
         list(train_segmenter(replace(request_, **change)))
+
+
+def test_another_head_goes_on_from_the_same_features(request_, start):
+    still = replace(SCHEDULE, learning_rate=0.0, frozen=4)
+    asked = replace(request_, start=start, schedule=still, architecture={"head": "boundary"})
+    events = list(train_segmenter(asked))
+    assert events[1].losses.keys() == {"classes"}
+    model, config, _ = load_network(asked.out)
+    before, _, _ = load_network(start)
+    assert config == replace(SMALL, head="boundary")
+    assert model.head.kernel.shape == (1, 1, 8, 3)
+    kept, was = model.stem.conv1.kernel[...], before.stem.conv1.kernel[...]
+    np.testing.assert_allclose(kept, was, rtol=1e-5)  # but for what averaging weights rounds
+
+
+@pytest.mark.parametrize("architecture", [{"block": "residual"}, {"widths": (8, 8)}])
+def test_going_on_from_weights_of_another_make_is_refused(request_, start, architecture):
+    with pytest.raises(BadModel, match="only the head can be another"):
+        list(train_segmenter(replace(request_, start=start, architecture=architecture)))
+
+
+def test_a_network_of_other_blocks_says_so_on_its_card(request_):
+    asked = {"widths": (8, 16), "block": "separable", "norm": "group", "dropout": 0.2}
+    list(train_segmenter(replace(request_, architecture=asked)))
+    assert load_network(request_.out)[1] == NetworkConfig(**asked)
 
 
 def test_edited_weights_are_not_gone_on_from(request_, start):

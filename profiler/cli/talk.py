@@ -1,0 +1,38 @@
+"""How commands speak: data on stdout, everything else on stderr."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Keep other commands out of a run folder, having checked that it is one."""
+    from profiler.store.lock import locked
+    from profiler.store.run import read_facts
+
+    read_facts(run)
+    with locked(run):
+        yield
+
+
+def say(notes: Iterable[str]) -> None:
+    """Tell a person what was found and dropped, a line each."""
+    for note in notes:
+        talk(note)
+
+
+def talk(text: str) -> None:
+    """Tell a person something, on stderr."""
+    typer.echo(text, err=True)
+
+
+def print_table(table) -> None:
+    """Print a polars frame in full as CSV; lists become words."""
+    import polars as pl
+
+    lists = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
+    words = pl.col(lists).cast(pl.List(pl.String)).list.join(" ")
+    typer.echo(table.with_columns(words).write_csv(), nl=False)

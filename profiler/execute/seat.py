@@ -1,0 +1,77 @@
+"""One worker process of a cluster: it compiles once, then does tasks until it is let go."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiler.compute.worker import Task
+from profiler.events import Event
+from profiler.execute.executor import About, NoCluster, Started
+from profiler.store.lock import LOCK
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a worker is told of its place.
+
+    Attributes:
+        cores: Its share of the machine's.
+        folder: Where the command was given: relative paths start there.
+        out: The run folder.
+        holder: What the lock in it says; a folder of the same name elsewhere says otherwise.
+        patience_s: Until a network file system must show on one machine what another has written.
+    """
+
+    cores: int
+    folder: Path
+    out: Path
+    holder: str
+    patience_s: float = 10.0
+
+
+class Worker:
+    """A process on some machine of the cluster; Ray calls its methods, one at a time."""
+
+    def __init__(self, cores: int):
+        # XLA and `available_cores` obey NPROC; neither has started its threads yet.
+        os.environ |= {"NPROC": str(cores), "POLARS_MAX_THREADS": str(cores)}
+
+    def start(self, seat: Seat, begin: Callable[[], Started]) -> About:
+        """Take the seat and compile.
+
+        Raises:
+            NoCluster: This machine does not see the folders of the one that asks.
+            ProfilingError: The recipe cannot be compiled.
+        """
+        _enter(seat)
+        self._started = begin()
+        return self._started.about
+
+    def run(self, task: Task) -> Iterator[Event]:
+        """Do a task, yielding what happens as it happens."""
+        # Not `yield from`: Ray sends values into this generator, and plain iterators take none.
+        for event in self._started.work(task):  # noqa: UP028
+            yield event
+
+
+def _enter(seat: Seat) -> None:
+    try:
+        os.chdir(seat.folder)
+    except OSError as error:
+        raise NoCluster(_unseen(seat.folder, error.strerror)) from error
+    lock, deadline = seat.out / LOCK, time.monotonic() + seat.patience_s
+    while not (lock.is_file() and lock.read_text() == seat.holder):
+        if time.monotonic() > deadline:
+            raise NoCluster(_unseen(seat.out, "it is another folder, or none"))
+        time.sleep(0.1)
+
+
+def _unseen(folder: Path, reason: str | None) -> str:
+    return (
+        f"The machine {socket.gethostname()} of the cluster does not see {folder.absolute()} as "
+        f"this one does ({reason}). Keep plates and --out on storage that all machines mount at "
+        "the same place; nothing was computed there."
+    )

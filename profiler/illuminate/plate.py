@@ -1,0 +1,164 @@
+"""The illumination functions of a run's plates: made before their fields are computed, or kept."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from plates.errors import BadPlate
+from plates.illumination import Illumination, even, find_flats, read_dark, read_flat, read_vendor
+from plates.imageset import path_column
+from plates.loader import PixelFormat, expected_format
+from profiler.illuminate import kept
+from profiler.illuminate.fit import LEAST, FitSettings, choose, fit, read_sample
+from profiler.illuminate.kept import Kept
+
+FIT_VERSION = 1  # raised when the same fields give other functions than before
+FITTED = ("mean", "basic")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the recipe asks for.
+
+    Attributes:
+        method: "mean", "basic", "vendor", or a folder of functions.
+        stains: In the order of the images' channels.
+        projection: How z-stacks become planes.
+        sample: Fields of a plate to fit to.
+        seed: Decides which.
+        fit: How.
+        vendor: (plate, stain) -> where the microscope's own profile is.
+    """
+
+    method: str
+    stains: tuple[str, ...]
+    projection: str
+    sample: int
+    seed: int
+    fit: FitSettings
+    vendor: Mapping[tuple[str, str], str]
+
+
+def make_functions(out: Path, sets: pl.DataFrame, *, wanted: Wanted) -> Iterator[str]:
+    """Make sure that the run folder has the functions of every plate.
+
+    A function that is there, whole, and was fitted the same way to the same bytes, stays.
+
+    Args:
+        out: The run folder.
+        sets: Image sets of whole plates.
+        wanted: What is asked for.
+
+    Yields:
+        What a person should know, in sentences.
+
+    Raises:
+        BadPlate: A function of a folder does not fit the images or is unusable, or no plate has
+            a microscope's profile.
+        BadRun: A function cannot be written.
+    """
+    if wanted.method == "vendor" and not wanted.vendor:
+        raise BadPlate(
+            "[illumination] method is vendor, and the plates come without flat-field profiles: "
+            'only Harmony and CellVoyager folders have them. Use "mean" or "basic".'
+        )
+    for (plate,), own in sets.group_by("plate", maintain_order=True):
+        yield from _of_plate(out, str(plate), own, wanted)
+
+
+def _of_plate(out: Path, plate: str, sets: pl.DataFrame, wanted: Wanted) -> Iterator[str]:
+    if wanted.method not in FITTED:
+        yield from _given(out, plate, sets, wanted)
+        return
+    sample = choose(sets, fields=wanted.sample, seed=wanted.seed)
+    made_by = _hash(FIT_VERSION, wanted.fit.__dict__, wanted.stains, wanted.projection)
+    if kept.is_current(out, plate, made_by=made_by, paths=_paths(sample, wanted.stains)):
+        return
+    done = _fitted(out, plate, sample, wanted, made_by=made_by)
+    yield done.problem or f"{plate}: illumination fitted to {done.fields} fields ({wanted.method})."
+
+
+def _fitted(out: Path, plate: str, sample: pl.DataFrame, wanted: Wanted, *, made_by: str) -> Kept:
+    """Fit the functions of a plate; too few fields are said, not raised: others may be good."""
+    pixel_format = _format(sample, wanted.stains)
+    options = {"stains": wanted.stains, "projection": wanted.projection}
+    read = read_sample(sample, pixel_format=pixel_format, **options)
+    about = Kept(made_by, read.inputs, read.fields, {})
+    if read.fields < LEAST:
+        problem = (
+            f"Plate {plate}: {read.fields} of {sample.height} sampled fields can be read, and an "
+            f"illumination function needs {LEAST}. Set [illumination] method to none, or to a "
+            "folder of functions fitted to other plates of the batch."
+        )
+        return kept.write(out, plate, {}, about=about._replace(problem=problem))
+    lights = fit(read, settings=wanted.fit, pixel_format=pixel_format)
+    return kept.write(out, plate, dict(zip(wanted.stains, lights, strict=True)), about=about)
+
+
+def _given(out: Path, plate: str, sets: pl.DataFrame, wanted: Wanted) -> Iterator[str]:
+    pixel_format = _format(sets, wanted.stains)
+    if wanted.method == "vendor":
+        functions, lacking = _from_vendor(plate, wanted, pixel_format)
+    else:
+        functions, lacking = _from_folder(plate, wanted, pixel_format), []
+    digest = {s: _digest(light) for s, light in functions.items()}
+    made_by = _hash(FIT_VERSION, "given", digest)
+    if not kept.is_current(out, plate, made_by=made_by):
+        kept.write(out, plate, functions, about=Kept(made_by, (), 0, {}))
+    if lacking:
+        yield (
+            f"{plate}: the microscope gives no flat-field profile of {', '.join(lacking)}, which "
+            "stay as they are."
+        )
+
+
+def _from_folder(plate: str, wanted: Wanted, pixel_format: PixelFormat) -> dict[str, Illumination]:
+    paths = find_flats(Path(wanted.method), plate=plate, stains=wanted.stains)
+    return {
+        stain: Illumination(
+            read_flat(path, pixel_format=pixel_format),
+            read_dark(path.with_name(f"{path.stem}_dark.npy"), pixel_format=pixel_format),
+        )
+        for stain, path in paths.items()
+    }
+
+
+def _from_vendor(
+    plate: str, wanted: Wanted, pixel_format: PixelFormat
+) -> tuple[dict[str, Illumination], list[str]]:
+    said = {stain: wanted.vendor.get((plate, stain)) for stain in wanted.stains}
+    functions = {
+        stain: read_vendor(address, pixel_format=pixel_format) if address else even(pixel_format)
+        for stain, address in said.items()
+    }
+    return functions, [stain for stain, address in said.items() if not address]
+
+
+def _format(sets: pl.DataFrame, stains: Sequence[str]) -> PixelFormat:
+    """What the plate's images are like; where none can be read, what the worker takes too."""
+    try:
+        return expected_format(sets, channels=stains)
+    except BadPlate:
+        return PixelFormat(1, 1, np.dtype(np.uint16))
+
+
+def _paths(sets: pl.DataFrame, stains: Sequence[str]) -> list[str]:
+    columns = [path_column(stain) for stain in stains]
+    return [
+        path for row in sets.select(columns).iter_rows() for stack in row for path in stack or ()
+    ]
+
+
+def _digest(light: Illumination) -> str:
+    return hashlib.blake2b(light.flat.tobytes() + light.dark.tobytes(), digest_size=16).hexdigest()
+
+
+def _hash(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

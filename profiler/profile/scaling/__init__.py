@@ -1,0 +1,1 @@
+"""Plates on one scale, each by its own reference."""

@@ -1,0 +1,1 @@
+"""The same steps for cells too many to hold."""

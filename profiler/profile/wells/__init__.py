@@ -1,0 +1,1 @@
+"""From cells to wells that know what they hold."""

@@ -1,0 +1,203 @@
+"""Which fields to correct by hand, so that a network learns most from the least work."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import tifffile
+
+from plates.errors import BadImage, BadPlate
+from plates.pixels import project, read_plane
+from profiler.compute.field import keep_compiled_programs, segment_config
+from profiler.compute.pictures import write_labels
+from profiler.images import image_files
+from profiler.recipe import Recipe, parse_recipe
+from profiler.segment.doubt import Doubt, doubt
+from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
+from profiler.store.atomic import replacing
+from profiler.store.places import safe_name, stored, well_path
+from profiler.store.run import FACTS, read_facts
+from profiler.store.tables import read_footer
+
+LIST = "suggestions.csv"
+USABLE = ("ok", "no_cells", "too_many_cells")
+
+
+class Looked(NamedTuple):
+    """One field was looked at: roughly how many of its objects are wrong, of how many fields."""
+
+    name: str
+    doubt: float
+    fields: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to suggest.
+
+    Attributes:
+        fields: How many to write, at most.
+        sample: How many to look at, at most: each is segmented six times.
+        model: Network to judge by; by default the run's own, or "nuclei".
+        seed: Decides which fields the sample holds.
+    """
+
+    fields: int = 10
+    sample: int = 200
+    model: str | None = None
+    seed: int = 0
+
+
+class _Source(NamedTuple):
+    """A field: its name, the place it should share with no other suggestion, its z-stack."""
+
+    name: str
+    place: str
+    files: tuple[str, ...]
+
+
+def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Looked]:
+    """Write the fields that a segmenter is least sure of, with labels to correct.
+
+    Fields that `out` already holds are left out and their labels are left alone, so that going
+    on with a better network adds others.
+
+    Args:
+        where: A run folder, whose images must still be where they were, or a folder of images.
+        out: Gets `images/` and `labels/` (TIFFs of the same names, as `profiler train segmenter`
+            reads them, and napari and Fiji open them), and `suggestions.csv`.
+        wanted: How many, and by which network.
+
+    Raises:
+        BadPlate: There is no field to look at that is not suggested already.
+        BadImage: None of the fields can be read.
+    """
+    keep_compiled_programs()
+    sources, config, how = _run(where) if (where / FACTS).is_file() else _folder(where)
+    known = {path.stem for path in (out / "images").glob("*.tif")}
+    fresh = [source for source in sources if source.name not in known]
+    if not fresh:
+        raise BadPlate(
+            f"All {len(sources)} fields of {where} are in {out} already. Train on them, or name "
+            "another folder."
+        )
+    find = _finder(config, wanted.model)
+    sample = _sample(fresh, wanted)
+    doubts: dict[_Source, float] = {}
+    problems: list[BadImage] = []
+    for source in sample:
+        try:
+            doubts[source] = doubt(find, _plane(source, how)).total
+        except BadImage as problem:
+            problems.append(problem)
+            continue
+        yield Looked(source.name, doubts[source], len(sample))
+    if not doubts:
+        raise BadImage(
+            f"None of the {len(sample)} fields looked at can be read: {problems[0]}",
+            code=problems[0].code,
+        )
+    for source in _most(doubts, wanted.fields):
+        plane = _plane(source, how)
+        _write(out, source.name, plane, doubt(find, plane))
+
+
+def _finder(config: SegmentConfig, model: str | None):
+    if model:
+        config = replace(config, model=model)
+    return partial(_labels, load_segmenter(config))
+
+
+def _labels(segmenter: Segmenter, plane: np.ndarray) -> np.ndarray:
+    return np.asarray(segmenter.nuclei(jnp.asarray(plane, jnp.float32)).labels)
+
+
+def _folder(folder: Path) -> tuple[list[_Source], SegmentConfig, str]:
+    sources = [_Source(path.stem, path.stem, (str(path),)) for path in image_files(folder)]
+    return sources, SegmentConfig(diameter_px="auto"), "none"
+
+
+def _run(out: Path) -> tuple[list[_Source], SegmentConfig, str]:
+    recipe = parse_recipe(dict(read_facts(out).settings), where=str(out / FACTS))
+    sources = [
+        source
+        for plate, well in stored(out)
+        for source in _fields(out, recipe, plate=plate, well=well)
+    ]
+    return sources, segment_config(recipe), recipe.images.projection
+
+
+def _fields(out: Path, recipe: Recipe, *, plate: str, well: str) -> Iterator[_Source]:
+    """The usable fields of a well, with the files of its nuclear stain.
+
+    Raises:
+        BadPlate: The stains have stacks of different depth, so that the files cannot be told apart.
+    """
+    footer = read_footer(well_path(out, plate, well)).parameters
+    stains = list(recipe.images.channels)
+    nuclei = stains.index(recipe.segment.nuclei)
+    usable = {
+        (row["Metadata_Site"], row["Metadata_Timepoint"])
+        for row in footer["fields"]
+        if row["Metadata_QC_Status"] in USABLE
+    }
+    for site, time, stamps in footer["inputs"]:
+        if (site, time) in usable:
+            depth, odd = divmod(len(stamps), len(stains))
+            if odd:
+                raise BadPlate(
+                    f"{plate} {well} site {site}: {len(stamps)} files for {len(stains)} stains; "
+                    "suggestions need as many z planes of each. Give a folder of images instead."
+                )
+            files = tuple(path for path, *_ in stamps[nuclei * depth : (nuclei + 1) * depth])
+            place = f"{safe_name(plate)}_{well}"
+            yield _Source(f"{place}_{site}" + f"_t{time}" * (time > 1), place, files)
+
+
+def _sample(sources: Sequence[_Source], wanted: Wanted) -> list[_Source]:
+    if len(sources) <= wanted.sample:
+        return list(sources)
+    rng = np.random.default_rng(wanted.seed)
+    return [sources[i] for i in np.sort(rng.choice(len(sources), wanted.sample, replace=False))]
+
+
+def _most(doubts: dict[_Source, float], fields: int) -> list[_Source]:
+    """The most doubtful, one of a well: its other fields would teach the same."""
+    ordered = sorted(doubts, key=lambda source: (-doubts[source], source.name))
+    chosen: dict[str, _Source] = {}
+    for source in ordered:
+        chosen.setdefault(source.place, source)
+    return list(chosen.values())[:fields]
+
+
+def _plane(source: _Source, how: str) -> np.ndarray:
+    return project([read_plane(path).pixels for path in source.files], how=how)
+
+
+def _write(out: Path, name: str, plane: np.ndarray, found: Doubt) -> None:
+    """The labels first: an image without them would pass for one that was suggested."""
+    write_labels(out / "labels" / f"{name}.tif", found.labels.astype(np.int32))
+    with replacing(out / "images" / f"{name}.tif") as draft:
+        tifffile.imwrite(draft, plane, compression="zlib")
+    _append(out / LIST, name, found)
+
+
+def _append(path: Path, name: str, found: Doubt) -> None:
+    """Add a row: the field, how much of it is doubtful, and its objects, the worst first."""
+    worst = found.ids[np.argsort(-found.objects, kind="stable")][: int(np.ceil(found.total))]
+    row = pl.DataFrame(
+        {
+            "image": [name],
+            "objects": [len(found.ids)],
+            "doubt": [round(found.total, 2)],
+            "look_at": [" ".join(map(str, worst.tolist()))],
+        }
+    )
+    rows = pl.concat([pl.read_csv(path, schema=row.schema), row]) if path.is_file() else row
+    with replacing(path) as draft:
+        rows.write_csv(draft)

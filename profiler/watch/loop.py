@@ -1,0 +1,223 @@
+"""The watcher: look, judge, run, remember; with the clock handed in, so that tests do not wait."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from plates.errors import BadPlate, BadRun
+from profiler.request import Request
+from profiler.store.lock import locked
+from profiler.store.run import RunFacts, read_facts
+from profiler.watch import status as keep
+from profiler.watch.attempt import attempt
+from profiler.watch.complete import judge
+from profiler.watch.events import (
+    Done,
+    Ended,
+    Failed,
+    InboxBack,
+    InboxGone,
+    Skipped,
+    Trouble,
+    Vanished,
+    Waiting,
+    WatchEvent,
+    Watching,
+)
+from profiler.watch.inbox import Inbox, Look, last_change, look, open_inbox
+from profiler.watch.nights import record
+from profiler.watch.settings import Clock, Runner, Seen, Watch, Watcher
+
+STAGES = {"profiles", "hits", "phenotypes"}  # in the summary of a run that went to its end
+
+
+def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> Iterator[WatchEvent]:
+    """Run each plate of an inbox as soon as it is complete.
+
+    Args:
+        settings: What is watched.
+        request: How a plate is run; its plates and its run folder are filled in.
+        run: `profiler.pipeline.run`.
+        clock: Time.
+
+    Yields:
+        What happens; `status.json` and the index say the same by then.
+
+    Raises:
+        BadPlate: The inbox is not there, or holds the runs or lies among them.
+        BadRun: Another watcher writes to the same runs, or nobody may.
+        KeyboardInterrupt: From the clock or the run; the records say that it was stopped.
+    """
+    inbox = _opened(settings)
+    with locked(settings.runs):
+        earlier = keep.read_status(settings.runs)
+        me = Watcher(settings, request, run, clock, inbox, earlier, about=_about(settings, request))
+        try:
+            for event in _events(me):
+                yield from _told(me, event)
+        except KeyboardInterrupt:
+            list(_told(me, Ended("stopped", 0, 0, 0)))
+            raise
+
+
+def _opened(settings: Watch) -> Inbox:
+    here, there = settings.inbox.resolve(), settings.runs.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise BadPlate(
+            f"The inbox {settings.inbox} and the runs {settings.runs} lie in one another, so runs "
+            "would be taken for plates. Choose an --out elsewhere."
+        )
+    try:
+        return open_inbox(settings.inbox, pattern=settings.pattern)
+    except OSError as error:
+        raise BadPlate(
+            f"The inbox {settings.inbox} cannot be read ({error.strerror}). Check the path, and "
+            "that the drive is there."
+        ) from error
+
+
+def _about(settings: Watch, request: Request) -> dict[str, Any]:
+    places = {"inbox": str(settings.inbox), "runs": str(settings.runs)}
+    return places | {"recipe": request.recipe.name} | keep.describe_process()
+
+
+def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
+    """Keep an event in the records, then pass it on; a disk that is full is told once."""
+    trouble = ""
+    if event is not None:
+        me.status = keep.after(me.status, event, now=me.clock.now())
+    try:
+        keep.write_status(me.settings.runs, me.status, now=me.clock.now(), about=me.about)
+        if isinstance(event, Done | Failed | Skipped):
+            record(me.settings, event, state=me.status.plates[event.plate])
+    except BadRun as error:
+        trouble = str(error)
+    if event is not None:
+        yield event
+    if trouble and not me.has_trouble:
+        yield Trouble(trouble)
+    me.has_trouble = bool(trouble)
+
+
+def _events(me: Watcher) -> Iterator[WatchEvent | None]:
+    """All that happens; None after each round, so that `status.json` shows a pulse."""
+    done_before = _done(me)
+    yield Watching(str(me.settings.inbox), str(me.settings.runs), me.request.recipe.name)
+    yield from _cut_short(me)
+    is_gone = False
+    while not me.clock.is_stopped():
+        try:
+            there = me.inbox.plates()
+        except OSError as error:
+            if not is_gone:
+                yield InboxGone(error.strerror or str(error))
+            is_gone = True
+        else:
+            if is_gone:
+                yield InboxBack()
+            is_gone = False
+            yield from _round(me, there)
+        yield None
+        if me.settings.once:
+            break
+        me.clock.sleep(me.settings.poll_s)
+    yield Ended(
+        "stopped" if me.clock.is_stopped() else "once",
+        len(_done(me) - done_before),
+        me.status.count(keep.FAILED, keep.GIVEN_UP),
+        me.status.count(keep.WAITING),
+    )
+
+
+def _done(me: Watcher) -> set[str]:
+    return {name for name, plate in me.status.plates.items() if plate.state == keep.DONE}
+
+
+def _cut_short(me: Watcher) -> Iterator[Failed]:
+    """Count the attempt that took an earlier watcher down, so that it cannot do so for ever."""
+    tries = me.settings.tries
+    for name, plate in me.status.plates.items():
+        if plate.state == keep.RUNNING:
+            again = me.clock.now() if plate.tries < tries else None
+            reason = "the watcher ended in the middle of it: killed, or out of memory?"
+            yield Failed(name, plate.tries, tries, reason, again, plate.content)
+
+
+def _round(me: Watcher, there: dict[str, Path]) -> Iterator[WatchEvent]:
+    """Look at every plate once, and run those that are complete, the oldest first."""
+    for name in sorted(me.status.plates.keys() - there.keys()):
+        if me.status.plates[name].state in (keep.WAITING, keep.FAILED):
+            me.seen.pop(name, None)
+            yield Vanished(name)
+    ready: list[tuple[int, str, str]] = []
+    for name, place in there.items():
+        found = _consider(me, name, place)
+        if isinstance(found, str):
+            ready.append((me.seen[name].look.changed_ns, name, found))
+        elif found is not None:
+            yield found
+    for _, name, because in sorted(ready):
+        if me.clock.is_stopped():
+            return
+        yield from attempt(me, name, place=there[name], because=because)
+
+
+def _consider(me: Watcher, name: str, place: Path) -> WatchEvent | str | None:
+    """What to tell of a plate; or, as a string, why it may be taken."""
+    now, known, seen = me.clock.now(), me.status.of(name), me.seen.get(name)
+    if seen and seen.is_settled and last_change(seen.look.folders) == seen.look.folders_ns:
+        return None
+    try:
+        found = look(place)
+    except OSError as error:
+        return _waiting(known, name, f"it cannot be read ({error.strerror})")
+    if seen is None and (settled := _settled(me, name, found)):
+        me.seen[name] = Seen(found, now, is_settled=True)
+        return settled
+    if seen is None or seen.look != found:
+        me.seen[name] = seen = Seen(found, now)
+    if known and known.state == keep.FAILED and known.again_at > now and not me.settings.once:
+        return None
+    if not found.files:
+        return _waiting(known, name, "it has no files yet")
+    quiet_s = now - seen.since
+    if me.settings.once:  # there is no second look: the files' own times must do
+        quiet_s = max(quiet_s, now - found.changed_ns / 1e9)
+    least_s = me.settings.quiet_s
+    verdict = judge(place, manifest=me.settings.manifest, quiet_s=quiet_s, least_s=least_s)
+    return verdict.because if verdict.is_complete else _waiting(known, name, verdict.because)
+
+
+def _waiting(known: keep.PlateState | None, name: str, reason: str) -> Waiting | None:
+    is_told = known and known.state == keep.WAITING and known.reason == reason
+    return None if is_told or (known and known.state == keep.FAILED) else Waiting(name, reason)
+
+
+def _settled(me: Watcher, name: str, found: Look) -> Skipped | None:
+    """Whether a plate that this session sees first was done, or given up, before."""
+    known, out = me.status.of(name), me.settings.runs / name
+    is_same = known is not None and known.content == found.digest()
+    if known is None or (known.state == keep.DONE and is_same):
+        facts = _finished(out)
+        return facts and Skipped(name, f"{out} has its results{_of(facts, me)}", found.digest())
+    if known.state == keep.GIVEN_UP and is_same and not me.settings.again:
+        reason = f"it failed {known.tries} times ({known.reason}), and has not changed since"
+        return Skipped(name, reason, found.digest())
+    return None
+
+
+def _finished(out: Path) -> RunFacts | None:
+    """What a run folder says, if a run went to its end there."""
+    with suppress(BadRun):
+        facts = read_facts(out)
+        if facts.summary.keys() >= STAGES and (out / "report.html").is_file():
+            return facts
+    return None
+
+
+def _of(facts: RunFacts, me: Watcher) -> str:
+    """Say so where results are not those that would be made now: computing costs a night."""
+    if facts.settings == me.request.recipe.model_dump(mode="json"):
+        return ""
+    return ", made with other settings; `profiler run` computes it with these"

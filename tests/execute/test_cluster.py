@@ -1,0 +1,207 @@
+"""Work on a cluster, with work that is a file for each well: what fails is told, tried and kept."""
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+
+from plates.errors import ProfilingError, UnknownName, lookup
+from profiler.compute.worker import Task
+from profiler.events import Event, FieldsDone, Incident, WellSaved
+from profiler.execute.executor import About, NoCluster, Started, WorkLost
+from profiler.store.lock import LOCK
+from tests.execute.conftest import FORKS, workers
+
+ray = pytest.importorskip("ray", reason="needs Ray: pip install 'plate-profiler[ray]'")
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+
+from profiler.execute.cluster import TRIES, on_cluster  # noqa: E402
+from profiler.execute.seat import Seat  # noqa: E402
+
+pytestmark = FORKS
+WELLS = tuple(f"A{number:02}" for number in range(1, 33))
+DIES_ONCE, DIES, RAISES, RAISES_ONCE = "A06", "A11", "A20", "A27"
+
+
+def plate(wells=WELLS) -> Task:
+    sets = pl.DataFrame({"plate": "P", "well": wells, "site": 1})
+    return Task(sets, sets)
+
+
+def begin(folder: Path, work: Callable) -> Started:
+    return Started(About(("Area",), "weights", "key", "a test"), partial(work, folder))
+
+
+def note(folder: Path, well: str, *, said: str = "") -> int:
+    """Keep that a well was begun, and say how often it has been."""
+    file = folder / well
+    file.write_text((file.read_text() if file.exists() else "") + f"{os.getpid()} {said}\n")
+    return len(file.read_text().splitlines())
+
+
+def each_well(folder: Path, task: Task) -> Iterator[Event]:
+    """Work that goes wrong at some wells."""
+    for well in task.todo["well"]:
+        times = note(folder, well)
+        time.sleep(0.02)
+        if well == DIES or (well == DIES_ONCE and times == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield FieldsDone(1, 0, 0)
+        if well == RAISES or (well == RAISES_ONCE and times == 1):
+            raise ValueError(f"{well} cannot be measured")
+        yield WellSaved("P", well)
+
+
+def seat(folder: Path) -> Seat:
+    (folder / LOCK).write_text("this run")
+    return Seat(1, folder, folder, "this run")
+
+
+class Told(NamedTuple):
+    """What came of a run."""
+
+    folder: Path
+    events: list[Event]
+    error: ProfilingError
+    notes: tuple[str, ...]
+
+    def of(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture(scope="module")
+def told(cluster, tmp_path_factory) -> Told:
+    """A run in which two workers are lost again and again."""
+    folder = tmp_path_factory.mktemp("told")
+    events, work = [], partial(begin, folder, each_well)
+    with on_cluster(work, seat=seat(folder), address=None, workers=2) as executor:
+        assert executor.about == About(("Area",), "weights", "key", "a test")
+        with pytest.raises(WorkLost) as caught:
+            events += (event for event in executor.run([plate()]))
+    return Told(folder, events, caught.value, executor.notes)
+
+
+def test_all_wells_but_those_that_never_can_are_done_once(told):
+    done = Counter(event.well for event in told.of(WellSaved))
+    assert done == Counter(set(WELLS) - {DIES, RAISES})
+
+
+def test_the_error_says_what_failed_and_what_was_kept(told):
+    assert f"2 wells were tried {TRIES} times and could not be computed" in str(told.error)
+    assert "Finished wells are kept; run the same command again" in str(told.error)
+
+
+@pytest.mark.parametrize("well", [DIES, RAISES])
+def test_a_well_that_never_can_is_tried_thrice(told, well):
+    assert len((told.folder / well).read_text().splitlines()) == TRIES
+
+
+def test_every_failure_is_told_with_a_code_and_its_wells(told):
+    found = Counter((event.code, event.wells[0][1]) for event in told.of(Incident))
+    assert found["worker_lost", DIES_ONCE] == 1
+    assert found["task_failed", RAISES_ONCE] == 1
+    assert found["worker_lost", DIES] == found["task_failed", RAISES] == TRIES
+    failed = [event for event in told.of(Incident) if event.code == "task_failed"]
+    assert {event.message for event in failed} == {
+        f"ValueError: {well} cannot be measured" for well in (RAISES, RAISES_ONCE)
+    }
+
+
+def test_progress_takes_back_what_is_computed_again(told):
+    done = sum(event.fields for event in told.of(FieldsDone))
+    assert done - sum(event.fields for event in told.of(Incident)) == len(WELLS) - 2
+
+
+def test_lost_workers_are_replaced(told):
+    pids = {line for path in told.folder.glob("A*") for line in path.read_text().splitlines()}
+    assert len(pids) >= TRIES + 1  # as many as were lost
+
+
+def test_a_person_is_told_who_works(told):
+    assert told.notes == ("Ray cluster of 2 machines: 2 workers of 1 core.",)
+
+
+def test_no_worker_outlives_the_block(told):
+    assert_nobody_works()
+
+
+def assert_nobody_works() -> None:
+    deadline = time.monotonic() + 10
+    while workers():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def forever(folder: Path, task: Task) -> Iterator[Event]:
+    yield FieldsDone(1, 0, 0)
+    time.sleep(600)
+
+
+def test_an_interrupt_ends_the_workers(cluster, tmp_path):
+    work = partial(begin, tmp_path, forever)
+
+    def interrupted() -> None:
+        with on_cluster(work, seat=seat(tmp_path), address=None, workers=1) as executor:
+            for _ in executor.run([plate()]):
+                assert workers()
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert_nobody_works()
+
+
+def test_a_run_in_which_nothing_succeeds_ends_early(cluster, tmp_path):
+    def fails(folder: Path, task: Task) -> Iterator[Event]:
+        note(folder, task.todo["well"][0])
+        yield from ()
+        raise UnknownName("There is no plate called 'Q'.")
+
+    work = partial(begin, tmp_path, fails)
+    with (
+        pytest.raises(
+            WorkLost, match="4 failures in a row, and no well between; the last: .*no plate called"
+        ),
+        on_cluster(work, seat=seat(tmp_path), address=None, workers=1) as executor,
+    ):
+        list(executor.run([plate()]))
+    assert len(list(tmp_path.glob("A*"))) == 4
+
+
+def test_a_recipe_that_cannot_be_compiled_is_told_as_it_is_here(cluster, tmp_path):
+    def refuses() -> Started:
+        return lookup({"nuclei": 1}, kind="model", name="nuclie")
+
+    with (
+        pytest.raises(UnknownName, match="no model called 'nuclie'. Did you mean 'nuclei'"),
+        on_cluster(refuses, seat=seat(tmp_path), address=None, workers=1),
+    ):
+        pass
+
+
+def test_a_machine_that_does_not_see_the_run_folder(cluster, tmp_path):
+    other = Seat(1, tmp_path, tmp_path / "elsewhere", "this run", patience_s=0.1)
+    with (
+        pytest.raises(NoCluster, match="does not see .*elsewhere as this one does"),
+        on_cluster(partial(begin, tmp_path, forever), seat=other, address=None, workers=1),
+    ):
+        pass
+
+
+def test_workers_that_die_before_they_are_ready(cluster, tmp_path):
+    def dies() -> Started:
+        os._exit(1)
+
+    with (
+        pytest.raises(NoCluster, match=r"3 workers of the cluster were lost before .*installed"),
+        on_cluster(dies, seat=seat(tmp_path), address=None, workers=1),
+    ):
+        pass

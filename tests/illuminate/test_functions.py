@@ -1,0 +1,196 @@
+"""Functions of a run: fitted once, kept whole, fitted again when their fields change."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+from plates.errors import BadPlate
+from plates.imageset import FieldKey
+from plates.loader import Batch, PixelFormat
+from plates.pixels import FileStamp
+from profiler.illuminate import kept
+from profiler.illuminate.fit import FitSettings, choose, fit, gather, stretch
+from profiler.illuminate.plate import Wanted, make_functions
+
+FORMAT = PixelFormat(40, 60, np.dtype(np.uint16))
+MEAN = FitSettings("mean", degree=2, smoothness=1.0, has_dark=True, dark_level=0.0)
+WANTED = Wanted("mean", ("DNA", "GFP"), "max", sample=10, seed=0, fit=MEAN, vendor={})
+
+
+def light() -> np.ndarray:
+    y, x = (np.mgrid[:40, :60] + 0.5) / [[[40]], [[60]]]
+    found = 1 - 0.5 * ((x - 0.5) ** 2 + (y - 0.4) ** 2)
+    return found / found.mean()
+
+
+@pytest.fixture
+def sets(tmp_path) -> pl.DataFrame:
+    """Twelve fields of one plate, two stains, in uneven light."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(12):
+        paths = {}
+        for stain in WANTED.stains:
+            path = tmp_path / f"{i}_{stain}.tif"
+            plane = 1000 * rng.uniform(0.5, 1.5) * light() + rng.normal(0, 5, light().shape)
+            tifffile.imwrite(path, plane.round().astype(np.uint16))
+            paths[f"path_{stain}"] = [str(path)]
+        rows.append({"plate": "P1", "well": f"A{i + 1:02}", "site": 1, "timepoint": 1} | paths)
+    return pl.DataFrame(rows)
+
+
+def told(out: Path, sets: pl.DataFrame, wanted: Wanted = WANTED) -> list[str]:
+    return list(make_functions(out, sets, wanted=wanted))
+
+
+def loaded(out: Path):
+    return kept.load(out, "P1", stains=WANTED.stains, pixel_format=FORMAT)
+
+
+@pytest.mark.parametrize("method", ["mean", "basic"])
+def test_the_planted_light_is_found_and_opens_as_cellprofilers(tmp_path, sets, method):
+    told(tmp_path / "run", sets, replace(WANTED, fit=replace(MEAN, method=method)))
+    found = loaded(tmp_path / "run")
+    assert found.flat.shape == (40, 60, 2)
+    np.testing.assert_allclose(found.flat[..., 0], light(), rtol=0.02)
+    plain = np.load(tmp_path / "run" / "illumination" / "P1" / "GFP.npy")
+    np.testing.assert_array_equal(plain, found.flat[..., 1])
+
+
+def test_a_second_time_nothing_is_read_or_written(tmp_path, sets, monkeypatch):
+    assert told(tmp_path, sets) == ["P1: illumination fitted to 10 fields (mean)."]
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "illumination").rglob("*.*")}
+    monkeypatch.setattr("profiler.illuminate.plate.read_sample", None)
+    assert told(tmp_path, sets) == []
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "manifest"])
+def test_what_a_kill_left_behind_is_made_again(tmp_path, sets, harm):
+    told(tmp_path, sets)
+    before = loaded(tmp_path)
+    match harm:
+        case "cut":
+            path = kept.flat_path(tmp_path, "P1", "DNA")
+            path.write_bytes(path.read_bytes()[:-8])
+        case "gone":
+            kept.flat_path(tmp_path, "P1", "GFP").unlink()
+        case "manifest":
+            kept.manifest_path(tmp_path, "P1").write_text("{")
+    assert told(tmp_path, sets)
+    for then, now in zip(before, loaded(tmp_path), strict=True):
+        np.testing.assert_array_equal(then, now)
+
+
+def test_a_changed_field_of_the_sample_is_noticed(tmp_path, sets):
+    told(tmp_path, sets)
+    sampled = choose(sets, fields=10, seed=0)
+    path = sampled["path_DNA"][0][0]
+    tifffile.imwrite(path, tifffile.imread(path) // 2)
+    assert told(tmp_path, sets) == ["P1: illumination fitted to 10 fields (mean)."]
+    others = sets.join(sampled, on="well", how="anti")
+    tifffile.imwrite(others["path_DNA"][0][0], np.zeros((40, 60), np.uint16))
+    assert told(tmp_path, sets) == []
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"sample": 12}, {"fit": replace(MEAN, degree=3)}])
+def test_other_settings_fit_again(tmp_path, sets, change):
+    told(tmp_path, sets)
+    assert told(tmp_path, sets, replace(WANTED, **change))
+
+
+def test_a_field_that_cannot_be_read_is_left_out_until_it_can(tmp_path, sets):
+    path = Path(choose(sets, fields=10, seed=0)["path_GFP"][3][0])
+    data = path.read_bytes()
+    path.unlink()
+    assert told(tmp_path, sets) == ["P1: illumination fitted to 9 fields (mean)."]
+    assert told(tmp_path, sets) == []
+    path.write_bytes(data)
+    assert told(tmp_path, sets) == ["P1: illumination fitted to 10 fields (mean)."]
+
+
+def test_too_few_fields_are_said_and_remembered(tmp_path, sets):
+    (problem,) = told(tmp_path, sets.head(5))
+    assert "5 of 5 sampled fields can be read, and an illumination function needs 8" in problem
+    assert told(tmp_path, sets.head(5)) == []
+    with pytest.raises(BadPlate, match="needs 8"):
+        loaded(tmp_path)
+
+
+def test_functions_of_a_folder_are_copied_into_the_run(tmp_path, sets):
+    folder = tmp_path / "illum"
+    folder.mkdir()
+    for stain in WANTED.stains:
+        np.save(folder / f"P1_Illum{stain}.npy", light() * 2)
+    given = replace(WANTED, method=str(folder))
+    assert told(tmp_path / "run", sets, given) == []
+    np.testing.assert_allclose(loaded(tmp_path / "run").flat[..., 1], light() * 2, rtol=1e-6)
+    np.save(folder / "P1_IllumDNA.npy", light() * 3)
+    told(tmp_path / "run", sets, given)
+    np.testing.assert_allclose(loaded(tmp_path / "run").flat[..., 0], light() * 3, rtol=1e-6)
+
+
+def test_a_function_of_binned_images_is_refused_before_anything_is_computed(tmp_path, sets):
+    for stain in WANTED.stains:
+        np.save(tmp_path / f"{stain}.npy", light()[::2, ::2])
+    with pytest.raises(BadPlate, match="a function of binned"):
+        told(tmp_path / "run", sets, replace(WANTED, method=str(tmp_path)))
+
+
+def test_vendor_profiles_that_are_not_there_are_an_error(tmp_path, sets):
+    with pytest.raises(BadPlate, match="come without flat-field profiles"):
+        told(tmp_path, sets, replace(WANTED, method="vendor"))
+
+
+def test_a_channel_without_a_vendor_profile_stays_as_it_is(tmp_path, sets):
+    tifffile.imwrite(tmp_path / "shading.tif", (light() * 500).round().astype(np.uint16))
+    said = {("P1", "GFP"): str(tmp_path / "shading.tif")}
+    notes = told(tmp_path / "run", sets, replace(WANTED, method="vendor", vendor=said))
+    assert notes == [
+        "P1: the microscope gives no flat-field profile of DNA, which stay as they are."
+    ]
+    found = loaded(tmp_path / "run")
+    np.testing.assert_array_equal(found.flat[..., 0], 1)
+    np.testing.assert_allclose(found.flat[..., 1], light(), rtol=2e-3)
+
+
+def test_the_sample_is_drawn_by_its_seed_alone():
+    table = pl.DataFrame({"plate": "P", "site": range(100)})
+    one, same, other = (choose(table, fields=10, seed=s)["site"].to_list() for s in (0, 0, 1))
+    assert one == same != other
+    assert len(set(one)) == 10
+    assert choose(table, fields=500, seed=0).height == 100
+
+
+def batch(i: int, image: np.ndarray) -> Batch:
+    key = FieldKey("P", "A01", i)
+    return Batch((key,), image[None], (), {key: (FileStamp(str(i), 1, 1, ""),)})
+
+
+def test_a_stream_is_reduced_to_its_mean():
+    images = np.random.default_rng(0).integers(0, 4000, (9, 40, 60, 2)).astype(np.uint16)
+    found = gather(map(batch, range(9), images), pixel_format=FORMAT, channels=2)
+    np.testing.assert_allclose(found.mean, images.mean(axis=0) / 65_535, rtol=1e-5)
+    assert found.fields == len(found.inputs) == 9
+    assert found.small.shape == (9, 40, 60, 2)
+
+
+def test_a_dark_level_is_taken_off():
+    images = np.full((8, 40, 60, 1), 100) + 400 * light()[None, ..., None]
+    stream = map(batch, range(8), images.round().astype(np.uint16))
+    sample = gather(stream, pixel_format=FORMAT, channels=1)
+    for method in ("mean", "basic"):
+        settings = replace(MEAN, method=method, dark_level=100.0, has_dark=False)
+        (found,) = fit(sample, settings=settings, pixel_format=FORMAT)
+        np.testing.assert_allclose(found.flat, light(), rtol=0.01)
+        np.testing.assert_allclose(found.dark, 100 / 65_535, rtol=1e-5)
+
+
+def test_stretching_keeps_straight_lines_and_its_own_size():
+    small = np.tile(np.arange(8.0), (8, 1))
+    np.testing.assert_allclose(stretch(small, (8, 8)), small, atol=1e-6)
+    large = stretch(small, (16, 32))
+    np.testing.assert_allclose(np.diff(large[0])[2:-2], 0.25, atol=1e-5)

@@ -1,0 +1,52 @@
+"""Each fault of `benchmarks/faults.py`, really caused once: no row is lost, none is doubled."""
+
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from benchmarks import faults
+
+
+@pytest.fixture
+def scene(small_plate, small_run, tmp_path) -> faults.Scene:
+    (tmp_path / "seconds").write_text("3.0")
+    plate = Path(shutil.copytree(small_plate, tmp_path / "mini"))
+    return faults.Scene(plate, small_run, tmp_path, faults.in_this_process)
+
+
+CODES = {
+    "SIGKILL at a random moment": "^[0-9]+ of 12 wells done$",
+    "full disk": "The disk is full",
+    "file vanishing": "^1 missing_file$",
+    "truncated image": "^1 empty_file$",
+    "store fails one request in ten": "none: asked again",
+    "store never gives one image": "^1 unreadable$",
+    "out of memory on the device": "memory was too small|at a time",
+}
+
+
+@pytest.mark.parametrize("fault", faults.FAULTS)
+def test_after_a_fault_and_a_rerun_the_tables_are_those_of_an_undisturbed_run(fault, scene):
+    if fault == "full disk" and not faults.has_small_disks():
+        pytest.skip("this user may not mount a small file system")
+    found = faults.cost(fault, scene, times=1)
+    assert (found.lost, found.doubled) == (0, 0)
+    assert re.search(CODES[fault], found.told)
+
+
+def test_a_lost_and_a_doubled_row_are_found(small_run, tmp_path):
+    """The comparison itself: it must be able to fail."""
+    out = Path(shutil.copytree(small_run, tmp_path / "run"))
+    assert faults.differences(out, small_run) == {}
+    name = "cells/mini/A01.parquet"
+    path = out / name
+    cells = pl.read_parquet(path)
+    cells[1:].write_parquet(path)
+    assert faults.differences(out, small_run) == {name: (1, 0)}
+    pl.concat([cells, cells[:2]]).write_parquet(path)
+    assert faults.differences(out, small_run) == {name: (0, 2)}
+    path.unlink()
+    assert faults.differences(out, small_run) == {name: (cells.height, 0)}

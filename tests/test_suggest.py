@@ -1,0 +1,85 @@
+"""Suggestions: the doubtful fields first, files that training reads, nothing overwritten."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+from plates.errors import BadImage, BadPlate
+from profiler.segment.training.labelled import read_labelled
+from profiler.store.screen import open as open_screen
+from profiler.suggest import Wanted, suggest
+
+ONE = Wanted(fields=1)
+
+
+def nuclei(*, blurred: bool) -> np.ndarray:
+    """Sixteen discs; blurred and in noise they are hard to tell apart."""
+    rows, columns = np.mgrid[:160, :160]
+    distance = np.hypot(rows % 40 - 20, columns % 40 - 20)
+    bright = np.exp(-((distance / 16) ** 4)) if blurred else (distance < 12)
+    noise = np.random.default_rng(0).normal(0, 120 if blurred else 10, rows.shape)
+    return np.clip(300 + 400 * bright + noise, 0, None).astype(np.uint16)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, blurred in (("clear", False), ("murky", True)):
+        tifffile.imwrite(images / f"{name}.tif", nuclei(blurred=blurred))
+    return images
+
+
+def test_the_field_of_most_doubt_is_written_with_labels_that_training_reads(folder, tmp_path):
+    out = tmp_path / "out"
+    looks = {look.name: look.doubt for look in suggest(folder, out, wanted=ONE)}
+    assert looks["murky"] > looks["clear"]
+    listed = pl.read_csv(out / "suggestions.csv")
+    assert listed["image"].to_list() == ["murky"]
+    (one,) = read_labelled(out, ignore=None, trained_px=28.0)
+    np.testing.assert_array_equal(one.plane, nuclei(blurred=True))
+    named = str(listed["look_at"].item()).split()
+    assert set(map(int, named)) <= set(np.unique(one.labels).tolist()) - {0}
+
+
+def test_a_second_round_adds_others_and_leaves_corrections_alone(folder, tmp_path):
+    out = tmp_path / "out"
+    list(suggest(folder, out, wanted=ONE))
+    tifffile.imwrite(out / "labels" / "murky.tif", np.ones((160, 160), np.uint16))
+    list(suggest(folder, out, wanted=ONE))
+    assert pl.read_csv(out / "suggestions.csv")["image"].to_list() == ["murky", "clear"]
+    assert tifffile.imread(out / "labels" / "murky.tif").all()
+    with pytest.raises(BadPlate, match="All 2 fields of .* are in .* already. Train on them"):
+        list(suggest(folder, out, wanted=ONE))
+
+
+def test_a_sample_looks_at_no_more_fields_and_is_the_seeds(folder, tmp_path):
+    def looked(seed: int, name: str) -> list[str]:
+        wanted = Wanted(fields=1, sample=1, seed=seed)
+        return [look.name for look in suggest(folder, tmp_path / name, wanted=wanted)]
+
+    assert looked(0, "a") == looked(0, "b")
+    assert {*looked(0, "c"), *looked(1, "d"), *looked(2, "e"), *looked(3, "f")} == {
+        "clear",
+        "murky",
+    }
+
+
+def test_a_run_suggests_its_own_fields_from_the_images_it_read(small_run, tmp_path):
+    (look,) = suggest(small_run, tmp_path / "out", wanted=Wanted(fields=1, sample=1))
+    image = tifffile.imread(tmp_path / "out" / "images" / f"{look.name}.tif")
+    keys = open_screen(small_run).fields.collect().select("Metadata_Well", "Metadata_Site").rows()
+    assert look.name.split("_")[-2:] in [[well, str(site)] for well, site in keys]
+    assert image.dtype == np.uint16
+
+
+def test_unreadable_fields_are_passed_over_until_none_is_left(folder, tmp_path):
+    (folder / "clear.tif").write_bytes(b"II*\0broken")
+    looks = list(suggest(folder, tmp_path / "out", wanted=ONE))
+    assert [look.name for look in looks] == ["murky"]
+    (folder / "murky.tif").write_bytes(b"II*\0broken")
+    with pytest.raises(BadImage, match="None of the 2 fields looked at can be read"):
+        list(suggest(folder, tmp_path / "other", wanted=ONE))

@@ -1,0 +1,363 @@
+"""A night in no time: plates that come, change, fail and go, and watchers that are ended."""
+
+import shutil
+
+import pytest
+
+from plates.errors import BadPlate, BadRun
+from profiler.store.lock import locked
+from profiler.watch import loop
+from profiler.watch.events import (
+    Began,
+    Disturbed,
+    Done,
+    Ended,
+    Failed,
+    InboxBack,
+    InboxGone,
+    Noted,
+    Progress,
+    Skipped,
+    Trouble,
+    Vanished,
+    Waiting,
+    Watching,
+)
+from profiler.watch.log import sentence
+
+from .conftest import Bench, fail, finish
+
+
+def kinds(events, *wanted) -> list:
+    return [event for event in events if isinstance(event, wanted)]
+
+
+def test_a_complete_plate_is_run_once(bench: Bench):
+    bench.add("P1")
+    events = bench.watch(quiet_s=60.0)
+    assert [type(event) for event in events] == [
+        Watching, Waiting, Began, Noted, Noted, Done, Ended,
+    ]  # fmt: skip
+    assert bench.runs == ["P1"]
+    assert kinds(events, Ended) == [Ended("stopped", 1, 0, 0)]
+    assert kinds(events, Done)[0].fields_failed == 1
+
+
+def test_a_plate_that_is_still_copied_waits_until_it_is_quiet(bench: Bench):
+    plate = bench.add("P1")
+    for sleep in range(1, 6):  # a file every 30 s, as old as the microscope made it
+        name = f"late{sleep}.tif"
+        bench.on_sleep[sleep] = lambda name=name: (plate / name).write_bytes(b"more")
+    bench.on_sleep[12] = bench.stop
+    began = []
+
+    def note():
+        began.append((bench.now, len(list(plate.iterdir()))))
+
+    bench.on_run["P1"] = note
+    start = bench.now
+    bench.watch(quiet_s=60.0)
+    assert began == [(start + 5 * 30 + 60, 7)]
+
+
+def test_a_file_that_grows_is_a_plate_that_is_copied(bench: Bench):
+    plate = bench.add("P1")
+    for sleep in (1, 2, 3):
+        bench.on_sleep[sleep] = lambda n=sleep: (plate / "0.tif").write_bytes(b"pixels" * 2 * n)
+    start = bench.now
+    began = []
+    bench.on_run["P1"] = lambda: began.append(bench.now)
+    bench.watch(quiet_s=30.0)
+    assert began == [start + 3 * 30 + 30]
+
+
+def test_with_once_the_age_of_the_files_tells(bench: Bench):
+    bench.add("P1", age_s=4000.0)
+    assert bench.once(quiet_s=3600.0)[-1] == Ended("once", 1, 0, 0)
+
+
+def test_with_once_a_plate_that_just_came_waits(bench: Bench):
+    bench.add("P1", age_s=3000.0)
+    events = bench.once(quiet_s=3600.0)
+    assert events[-1] == Ended("once", 0, 0, 1)
+    assert "came less than 60 min ago" in kinds(events, Waiting)[0].reason
+    assert bench.runs == []
+
+
+def test_an_empty_folder_waits(bench: Bench):
+    bench.add("P1", files=0)
+    assert "no files" in kinds(bench.once(), Waiting)[0].reason
+
+
+def test_a_plate_that_fails_does_not_keep_the_next(bench: Bench):
+    bench.add("P1")
+    bench.add("P2")
+    bench.on_run["P1"] = fail(BadPlate("No reader fits."))
+    events = bench.once()
+    assert sorted(bench.runs) == ["P1", "P2"]
+    assert events[-1] == Ended("once", 1, 1, 0)
+    assert bench.status()["plates"]["P1"]["reason"] == "No reader fits."
+    assert bench.status()["counts"] | {"done": 1, "failed": 1} == bench.status()["counts"]
+
+
+def test_a_failing_plate_is_tried_again_after_a_pause_then_given_up(bench: Bench):
+    bench.add("P1")
+    times = []
+    bench.on_run["P1"] = lambda: times.append(bench.now) or fail(BadPlate("bad"))()
+    events = bench.watch(quiet_s=0.0, pause_s=100.0, tries=3)
+    failed = kinds(events, Failed)
+    assert [event.attempt for event in failed] == [1, 2, 3]
+    assert [event.again_at is None for event in failed] == [False, False, True]
+    assert times[1] - times[0] == 120  # the first look after 100 s
+    assert bench.status()["plates"]["P1"]["state"] == "given_up"
+    assert "given up until it changes" in sentence(failed[-1])
+
+
+def test_what_was_given_up_is_tried_when_asked_or_when_it_changes(bench: Bench):
+    plate = bench.add("P1")
+    bench.on_run["P1"] = fail(BadPlate("bad"))
+    bench.once(tries=1)
+    assert "failed 1 times (bad)" in kinds(bench.once(tries=1), Skipped)[0].reason
+    assert len(bench.runs) == 1
+    bench.once(tries=1, again=True)
+    assert len(bench.runs) == 2
+    del bench.on_run["P1"]
+    (plate / "mended.tif").write_bytes(b"good")
+    assert kinds(bench.once(tries=1), Done)
+    assert bench.index()["status"].to_list() == ["done"]
+
+
+def test_an_error_of_our_own_keeps_its_traceback_and_the_watcher_goes_on(bench: Bench):
+    bench.add("P1")
+    bench.on_run["P1"] = fail(RuntimeError("RESOURCE_EXHAUSTED: out of memory"))
+    failed = kinds(bench.once(), Failed)[0]
+    assert failed.reason == "RuntimeError: RESOURCE_EXHAUSTED: out of memory"
+    assert "conftest.py" in failed.traceback
+
+
+def test_a_plate_that_is_done_is_not_run_again(bench: Bench):
+    bench.add("P1")
+    bench.once()
+    events = bench.once()
+    assert bench.runs == ["P1"]
+    assert "has its results" in kinds(events, Skipped)[0].reason
+    assert events[-1] == Ended("once", 0, 0, 0)
+
+
+def test_a_plate_that_was_run_by_hand_is_done_and_enters_the_index(bench: Bench):
+    bench.add("P1")
+    finish(bench.out / "P1")
+    bench.once()
+    assert bench.runs == []
+    assert bench.index()["z_prime"].to_list() == [0.61]
+    bench.once()
+    assert bench.index().height == 1
+
+
+def test_a_run_that_did_not_end_is_gone_on_with(bench: Bench):
+    bench.add("P1")
+    finish(bench.out / "P1")
+    (bench.out / "P1" / "report.html").unlink()
+    bench.once()
+    assert bench.runs == ["P1"]
+
+
+def test_results_of_other_settings_are_left_and_told(bench: Bench):
+    bench.add("P1")
+    finish(bench.out / "P1")
+    facts = bench.out / "P1" / "run.json"
+    facts.write_text(facts.read_text().replace('"max_cells": 512', '"max_cells": 99'))
+    assert "made with other settings" in kinds(bench.once(), Skipped)[0].reason
+
+
+def test_a_plate_that_grows_after_it_was_done_is_run_again(bench: Bench):
+    plate = bench.add("P1")
+    bench.on_sleep[5] = lambda: (plate / "late.tif").write_bytes(b"late")
+    events = bench.watch(quiet_s=30.0)
+    assert bench.runs == ["P1", "P1"]
+    assert len(kinds(events, Done)) == 2
+
+
+def test_the_same_across_a_restart(bench: Bench):
+    plate = bench.add("P1")
+    bench.once()
+    (plate / "late.tif").write_bytes(b"late")
+    bench.once()
+    assert bench.runs == ["P1", "P1"]
+
+
+def test_a_plate_that_changes_while_it_runs_does_not_count_and_is_run_again(bench: Bench):
+    plate = bench.add("P1")
+    changes = iter([lambda: (plate / "late.tif").write_bytes(b"late")])
+    bench.on_run["P1"] = lambda: next(changes, lambda: None)()
+    events = bench.watch(quiet_s=30.0)
+    assert "while it was run" in kinds(events, Disturbed)[0].reason
+    assert bench.runs == ["P1", "P1"]
+    assert kinds(events, Began)[1].attempt == 1  # that was not its fault
+    assert events[-1].done == 1
+
+
+def test_an_inbox_that_goes_and_comes_back(bench: Bench):
+    bench.add("P1")
+    away = bench.inbox.with_name("away")
+    bench.on_sleep[2] = lambda: bench.inbox.rename(away)
+    bench.on_sleep[6] = lambda: away.rename(bench.inbox)
+    events = bench.watch(quiet_s=90.0)
+    assert [type(e) for e in kinds(events, InboxGone, InboxBack)] == [InboxGone, InboxBack]
+    assert "No such file" in kinds(events, InboxGone)[0].reason
+    assert events[-1].done == 1
+
+
+def test_an_inbox_that_goes_while_a_plate_runs_costs_no_try(bench: Bench):
+    bench.add("P1")
+    away = bench.inbox.with_name("away")
+
+    def unmount():
+        if bench.inbox.exists() and not bench.sleeps:
+            bench.inbox.rename(away)
+            raise BadPlate("There is no such folder.")
+
+    bench.on_run["P1"] = unmount
+    bench.on_sleep[3] = lambda: away.rename(bench.inbox)
+    events = bench.watch(quiet_s=0.0)
+    assert kinds(events, Failed) == []
+    assert "cannot be read any more" in kinds(events, Disturbed)[0].reason
+    assert events[-1].done == 1
+
+
+def test_a_drive_that_is_unmounted_leaves_an_empty_folder_and_is_told(bench: Bench, monkeypatch):
+    from dataclasses import replace
+
+    from profiler.watch.inbox import open_inbox
+
+    real = open_inbox(bench.inbox)
+    monkeypatch.setattr(loop, "open_inbox", lambda *_, **__: replace(real, device=real.device + 1))
+    bench.on_sleep[3] = bench.stop
+    assert "not mounted" in kinds(bench.watch(), InboxGone)[0].reason
+
+
+def test_a_plate_that_is_taken_away_is_told(bench: Bench):
+    plate = bench.add("P1")
+    bench.on_sleep[1] = lambda: shutil.rmtree(plate)
+    events = bench.watch(quiet_s=90.0)
+    assert kinds(events, Vanished) == [Vanished("P1")]
+    assert events[-1].waiting == 0
+
+
+def test_the_oldest_plate_is_first(bench: Bench):
+    for name, age_s in (("A", 20.0), ("B", 30.0), ("C", 10.0)):
+        bench.add(name, age_s=age_s)
+    bench.once()
+    assert bench.runs == ["B", "A", "C"]
+
+
+def test_a_stop_lets_the_plate_go_and_costs_no_try(bench: Bench):
+    bench.add("P1")
+    bench.add("P2")
+    bench.on_run["P1"] = bench.stop
+    bench.on_run["P2"] = bench.stop
+    events = bench.watch(quiet_s=0.0)
+    assert len(bench.runs) == 1
+    assert "stopped while it was run" in kinds(events, Disturbed)[0].reason
+    assert events[-1].reason == "stopped"
+    status = bench.status()
+    assert (status["state"], status["running"]) == ("stopped", None)
+    bench.on_run.clear()
+    assert [event.attempt for event in kinds(bench.once(), Began)] == [1, 1]
+
+
+def test_a_second_signal_leaves_the_records_whole(bench: Bench):
+    bench.add("P1")
+    bench.on_run["P1"] = fail(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        bench.once()
+    assert bench.status()["state"] == "stopped"
+
+
+def test_a_watcher_that_is_killed_counts_as_a_try_and_cannot_go_on_for_ever(bench: Bench):
+    bench.add("P1")
+
+    class PowerCut(BaseException):
+        """What no handler sees."""
+
+    bench.on_run["P1"] = fail(PowerCut())
+    for _ in range(3):
+        with pytest.raises(PowerCut):
+            bench.once(tries=3)
+    assert bench.status()["running"]["tries"] == 3
+    events = bench.once(tries=3)
+    assert "killed, or out of memory" in kinds(events, Failed)[0].reason
+    assert bench.status()["plates"]["P1"]["state"] == "given_up"
+    assert len(bench.runs) == 3
+    assert bench.index()["status"].to_list() == ["given_up"]
+
+
+def test_two_watchers_on_the_same_runs_are_refused(bench: Bench):
+    with locked(bench.out), pytest.raises(BadRun, match="is in use by"):
+        bench.once()
+
+
+@pytest.mark.parametrize("place", ["inbox", "inbox/runs", "."])
+def test_runs_in_the_inbox_are_refused(bench: Bench, place):
+    bench.out = bench.inbox.parent / place
+    with pytest.raises(BadPlate, match="lie in one another"):
+        bench.once()
+
+
+def test_an_inbox_that_was_never_there_is_an_error(bench: Bench):
+    bench.inbox.rmdir()
+    with pytest.raises(BadPlate, match="cannot be read"):
+        bench.once()
+
+
+def test_a_full_disk_is_told_once_and_the_watcher_goes_on(bench: Bench, monkeypatch):
+    bench.add("P1")
+    bench.add("P2")
+
+    def full(*_, **__):
+        raise BadRun("The disk is full.")
+
+    monkeypatch.setattr(loop.keep, "write_status", full)
+    events = bench.once()
+    assert kinds(events, Trouble) == [Trouble("The disk is full.")]
+    assert len(kinds(events, Done)) == 2
+
+
+def test_progress_is_told_once_a_minute(bench: Bench):
+    bench.add("P1")
+
+    def pass_time():
+        bench.now += 61
+
+    bench.on_run["P1"] = pass_time
+    assert kinds(bench.once(), Progress) == [Progress("P1", 2, 2, 1)]
+
+
+def test_status_has_a_pulse_while_nothing_happens(bench: Bench):
+    bench.on_sleep[3] = bench.stop
+    bench.watch(poll_s=30.0)
+    assert bench.status()["updated"] > bench.status()["started"]
+
+
+def test_a_status_of_another_program_is_not_trusted(bench: Bench):
+    bench.add("P1")
+    bench.out.mkdir()
+    (bench.out / "status.json").write_text('{"plates": [')
+    assert kinds(bench.once(), Done)
+
+
+def test_folders_of_nights_hold_plates_of_their_own(bench: Bench):
+    bench.add("monday/P1")
+    bench.add("tuesday/P1")
+    bench.add("tuesday/.copying")
+    bench.once(pattern="*/*")
+    assert sorted(bench.runs) == ["monday/P1", "tuesday/P1"]
+    assert (bench.out / "tuesday" / "P1" / "run.json").is_file()
+
+
+def test_nothing_in_the_inbox_is_ever_touched(bench: Bench):
+    plate = bench.add("P1")
+    before = {path: path.stat().st_mtime_ns for path in bench.inbox.rglob("*")}
+    bench.once()
+    assert {path: path.stat().st_mtime_ns for path in bench.inbox.rglob("*")} == before
+    assert plate.is_dir()
