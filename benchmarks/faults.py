@@ -334,7 +334,7 @@ def exhaust(*, most: int) -> Callable[[], None]:
     """Make the device fail on batches larger than `most`; the returned function mends it."""
     import jax
 
-    from profiler import field
+    from profiler.compute import field
 
     real = field._to_unit
 

@@ -332,7 +332,7 @@ def test_a_folder_made_by_another_recipe(plate, small_run, tmp_path):
 def test_a_folder_made_by_another_version(plate, small_run, tmp_path):
     out = Path(shutil.copytree(small_run, tmp_path / "out"))
     facts = (out / "run.json").read_text()
-    (out / "run.json").write_text(facts.replace('"store_version": "1"', '"store_version": "0"'))
+    (out / "run.json").write_text(facts.replace('"store_version": "2"', '"store_version": "0"'))
     with pytest.raises(BadRun, match="store version 0"):
         list(run(request(plate, out)))
 
