@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-import ray
+import ray  # pyright: ignore[reportMissingImports]
 
 from profiler.compute.worker import Task
 from profiler.events import Event, FieldsDone, Forecast, Incident, WellSaved

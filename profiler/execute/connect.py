@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import ray
+import ray  # pyright: ignore[reportMissingImports]
 
 from profiler.compute.devices import available_cores
 from profiler.execute.executor import NoCluster

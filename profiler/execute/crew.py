@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+import ray  # pyright: ignore[reportMissingImports]
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError  # pyright: ignore[reportMissingImports]
 
 from plates.errors import ProfilingError
 from profiler.events import Event, FieldsDone, Incident, WellSaved
