@@ -235,16 +235,23 @@ def _focus(plate: Plate) -> Finding:
 
 
 def _staining(plate: Plate) -> Finding:
-    """A nuclear stain several times too bright or too dim for its plate."""
+    """A nuclear stain several times too bright for its plate, or too dim even where it is brightest.
+
+    A field of few nuclei has little signal however well they are stained: a compound that kills
+    must not pass for a failed stain.
+    """
     stain = plate.checks.nuclei
     signal = _log(plate.number("Signal", stain))
+    peak = _log(plate.number("Peak", stain))
     usual = plate.reach(f"LogSignal_{stain}", signal, least=FOLD)
+    brightest = plate.reach(f"LogStainPeak_{stain}", peak, least=FOLD)
+    is_dim = (signal < usual.low) & (peak < brightest.low)
     return _finding(
         plate,
         {
             i: f"{stain} is {_times(signal[i] - usual.middle)} as bright as on the plate; "
             f"{_times(usual.low - usual.middle)} to {_times(usual.high - usual.middle)} is usual"
-            for i in _rows((signal < usual.low) | (signal > usual.high))
+            for i in _rows(is_dim | (signal > usual.high))
         },
     )
 

@@ -40,7 +40,11 @@ DEFECTS = [
         {"Contrast_DNA": 0.9},
         "DNA is 0.9 times the noise, and with cells it is at least 11",
     ),
-    ("staining", {"Signal_DNA": 0.003}, r"DNA is 0.1 times as bright .* 0.25 times to 4 times"),
+    (
+        "staining",
+        {"Signal_DNA": 0.003, "Peak_DNA": 0.005},
+        r"DNA is 0.1 times as bright .* 0.25 times to 4 times",
+    ),
     ("staining", {"Signal_DNA": 0.3}, "DNA is 10 times as bright as on the plate"),
     ("bubble", {"BrightTile_GFP": 0.06}, "area of GFP larger than cells is 10 times"),
     ("bubble", {"DarkTile_DNA": -0.9}, "area of DNA is dark: -0.90 of the typical light"),
@@ -83,7 +87,7 @@ def test_several_defects_give_the_worst_verdict_and_all_reasons():
     numbers, fields = tables()
     bad = change(
         numbers, 7, Image_QC_FineDetail_DNA=-2.4, Image_QC_PowerSlope_DNA=-3.4,
-        Image_QC_Signal_DNA=0.003,
+        Image_QC_Signal_DNA=0.003, Image_QC_Peak_DNA=0.005,
     )  # fmt: skip
     assert verdicts(bad, fields)[7] == "focus"
     assert "blurred" in reason(bad, fields)
@@ -188,3 +192,8 @@ def test_the_distance_is_students():
     assert found.high - found.middle == pytest.approx(stats.t.isf(0.01, 6) * 1.4826 * 2)
     assert reach(values, false_alarms=0.01, least=99.0).low == 4 - 99
     assert reach(np.full(3, np.nan), false_alarms=0.01, least=1.0).fields == 0
+
+
+def test_few_nuclei_as_bright_as_ever_are_no_failed_stain():
+    numbers, fields = tables()
+    assert verdicts(change(numbers, 7, Image_QC_Signal_DNA=0.003), fields)[7] == "ok"
