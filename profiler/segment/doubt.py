@@ -44,8 +44,7 @@ def doubt(find: Find, plane: np.ndarray) -> Doubt:
 
     Source:
         Test-time augmentation as a measure of uncertainty (Moshkov et al. 2020, Sci Rep 10:5068).
-        On images kept apart, doubt tells wrong nuclei (IoU below .5) from right ones with an area
-        under the ROC curve of .89 (BBBC039) and .80 (DSB2018): `benchmarks/corrections.py`.
+        How well it tells wrong nuclei from right ones: `benchmarks/corrections.py`.
     """
     labels = drop_specks(find(plane), below=SPECK_PX)
     agreement, lacking = [], []
