@@ -235,7 +235,7 @@ def _focus(plate: Plate) -> Finding:
 
 
 def _staining(plate: Plate) -> Finding:
-    """A nuclear stain several times too bright for its plate, or too dim even where it is brightest.
+    """A nuclear stain far too bright for its plate, or too dim even where it is brightest.
 
     A field of few nuclei has little signal however well they are stained: a compound that kills
     must not pass for a failed stain.
