@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from profiler.cli.talk import talk
-from profiler.cli.words import Plates, RecipeName
+from profiler.cli.words import Batch, Compounds, Layout, Plates, RecipeName, SaveLabels
 from profiler.interrupt import heeding, stop_signals
 
 
@@ -35,20 +35,14 @@ def run(
     plates: Plates,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make or go on with.")],
     recipe: RecipeName,
-    layout: Annotated[
-        Path | None, typer.Option(help="Plate map: CSV or TSV, or a folder by barcode.")
-    ] = None,
-    compounds: Annotated[
-        Path | None, typer.Option(help="What is known of the compounds: CSV or TSV.")
-    ] = None,
+    layout: Layout = None,
+    compounds: Compounds = None,
     wells: Annotated[str, typer.Option(help="Only these wells: A01,B02,...")] = "",
-    save_labels: Annotated[bool, typer.Option("--save-labels", help="Keep label images.")] = False,
+    save_labels: SaveLabels = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Remove an earlier run first.")
     ] = False,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Fields computed together; by default what fits.")
-    ] = None,
+    batch: Batch = None,
     trace: Annotated[
         bool, typer.Option("--profile", help="Write a trace and a table of where the time goes.")
     ] = False,

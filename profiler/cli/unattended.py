@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from profiler.cli.words import RecipeName
+from profiler.cli.words import Batch, Compounds, Layout, RecipeName, SaveLabels
 from profiler.interrupt import stop_signals
 
 SOME_FAILED = 3
@@ -18,12 +18,8 @@ def watch(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the run folders.")],
     recipe: RecipeName,
-    layout: Annotated[
-        Path | None, typer.Option(help="Plate map: CSV or TSV, or a folder by barcode.")
-    ] = None,
-    compounds: Annotated[
-        Path | None, typer.Option(help="What is known of the compounds: CSV or TSV.")
-    ] = None,
+    layout: Layout = None,
+    compounds: Compounds = None,
     plates: Annotated[str, typer.Option(help="Which entries of INBOX are plates.")] = "*",
     manifest: Annotated[
         str | None, typer.Option(help="Take a plate only when it has a file of this name.")
@@ -37,8 +33,8 @@ def watch(
     again: Annotated[bool, typer.Option("--again", help="Try what was given up again.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Run what is complete, and end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout.")] = False,
-    save_labels: Annotated[bool, typer.Option("--save-labels", help="Keep label images.")] = False,
-    batch: Annotated[int | None, typer.Option(min=1, help="Fields computed together.")] = None,
+    save_labels: SaveLabels = False,
+    batch: Batch = None,
     address: Annotated[
         str | None, typer.Option(help="Compute on the Ray cluster at host:port, or auto.")
     ] = None,

@@ -16,3 +16,9 @@ Sections = Annotated[
     str,
     typer.Option("--recipe", "-r", help="Recipe whose section for this stage is used from now on."),
 ]
+Layout = Annotated[Path | None, typer.Option(help="Plate map: CSV or TSV, or a folder by barcode.")]
+Compounds = Annotated[Path | None, typer.Option(help="What is known of the compounds: CSV or TSV.")]
+SaveLabels = Annotated[bool, typer.Option("--save-labels", help="Keep label images.")]
+Batch = Annotated[
+    int | None, typer.Option(min=1, help="Fields computed together; by default what fits.")
+]
