@@ -11,9 +11,10 @@ from plates.errors import BadImage, BadPlate
 from plates.pixels import read_plane
 from profiler.compute.devices import keep_compiled_programs
 from profiler.compute.pictures import write_labels
+from profiler.segment.label_files import files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 
-SUFFIXES = (".tif", ".tiff", ".png")
+FOLDER = "Give a folder of images, one plane each."
 
 
 class ImageDone(NamedTuple):
@@ -47,7 +48,7 @@ def segment_folder(
             images that their label images would overwrite.
         BadImage: At the end, naming every image that could not be read; the others are done.
     """
-    images = image_files(folder)
+    images = list(files_by_name(folder, wanted=FOLDER).values())
     _check_out(out, images)
     keep_compiled_programs()
     config = SegmentConfig(model=model, diameter_px=diameter_px, min_area_px=min_area_px)
@@ -55,7 +56,7 @@ def segment_folder(
     broken: list[BadImage] = []
     for path in images:
         try:
-            labels = _labels(segmenter, path)
+            labels = find_labels(segmenter, read_plane(path).pixels, name=str(path))
         except BadImage as problem:
             broken.append(problem)
             continue
@@ -70,26 +71,6 @@ def segment_folder(
         )
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, in the order of their names.
-
-    Raises:
-        BadPlate: There is no such folder, no image in it, or two of one name.
-    """
-    if not folder.is_dir():
-        raise BadPlate(f"There is no folder {folder}.")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not images:
-        raise BadPlate(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES)}.")
-    twice = {path.stem for path in images if sum(p.stem == path.stem for p in images) > 1}
-    if twice:
-        raise BadPlate(
-            f"{folder} holds several images called {sorted(twice)[0]!r}, whose label images would "
-            "overwrite each other. Rename one."
-        )
-    return images
-
-
 def _check_out(out: Path, images: list[Path]) -> None:
     own = {path.resolve() for path in images}
     lost = [path for path in images if (out / f"{path.stem}.tif").resolve() in own]
@@ -100,12 +81,21 @@ def _check_out(out: Path, images: list[Path]) -> None:
         )
 
 
-def _labels(segmenter: Segmenter, path: Path) -> np.ndarray:
-    plane = read_plane(path).pixels
+def find_labels(segmenter: Segmenter, plane: np.ndarray, *, name: str) -> np.ndarray:
+    """Find the nuclei of one plane.
+
+    Args:
+        segmenter: Loaded.
+        plane: Grey levels in any unit, [height, width].
+        name: Of the image, for the error.
+
+    Raises:
+        BadImage: There are more candidates for nuclei than the network's head looks at.
+    """
     found = segmenter.nuclei(jnp.asarray(plane, jnp.float32))
     if found.dropped:
         raise BadImage(
-            f"{path} has more candidates for nuclei than its size has room for: {found.dropped} "
+            f"{name} has more candidates for nuclei than its size has room for: {found.dropped} "
             "were not looked at, so its labels would lack some. Use a model with the watershed "
             "head, or cut the image into parts.",
             code="too_many_cells",

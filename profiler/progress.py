@@ -59,13 +59,16 @@ def draw_images(done: Iterable[tuple[str, int, int]], *, out: Path) -> None:
         _tell(bar, (f"{images} images, {nuclei:,} nuclei. Label images are in {out}.",))
 
 
-def draw_looks(looks: Iterable[tuple[str, float, int]]) -> None:
-    """Consume (field, how much of it is doubtful, fields in all), drawing them."""
+def draw_looks(looks: Iterable[tuple[str, float | None, int, str | None]]) -> None:
+    """Consume (field, how much of it is doubtful, fields in all, why unreadable), drawing them."""
     with _bar("fields") as bar:
         task = bar.add_task("looking", total=None, rate="", visible=False)
-        for name, doubt, total in looks:
-            rate = f"{_rate(bar, task, 0)}  {name}: {doubt:.1f}"
+        for name, doubt, total, problem in looks:
+            seen = name if doubt is None else f"{name}: {doubt:.1f}"
+            rate = f"{_rate(bar, task, 0)}  {seen}"
             bar.update(task, advance=1, total=total, visible=True, rate=rate)
+            if problem:
+                _tell(bar, (f"{name} was left out: {problem}",))
 
 
 def draw_training(events: Iterable[TrainEvent]) -> None:

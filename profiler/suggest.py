@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import tifffile
@@ -15,9 +14,10 @@ from plates.errors import BadImage, BadPlate
 from plates.pixels import project, read_plane
 from profiler.compute.field import keep_compiled_programs, segment_config
 from profiler.compute.pictures import write_labels
-from profiler.images import image_files
+from profiler.images import FOLDER, find_labels
 from profiler.recipe import Recipe, parse_recipe
 from profiler.segment.doubt import Doubt, doubt
+from profiler.segment.label_files import files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 from profiler.store.atomic import replacing
 from profiler.store.places import safe_name, stored, well_path
@@ -29,11 +29,19 @@ USABLE = ("ok", "no_cells", "too_many_cells")
 
 
 class Looked(NamedTuple):
-    """One field was looked at: roughly how many of its objects are wrong, of how many fields."""
+    """One field was looked at.
+
+    Attributes:
+        name: Which.
+        doubt: Roughly how many of its objects are wrong; None if it could not be read.
+        fields: How many are looked at.
+        problem: Why it could not be read.
+    """
 
     name: str
-    doubt: float
+    doubt: float | None
     fields: int
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,15 +94,16 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
             f"All {len(sources)} fields of {where} are in {out} already. Train on them, or name "
             "another folder."
         )
-    find = _finder(config, wanted.model)
+    segmenter = load_segmenter(replace(config, model=wanted.model or config.model))
     sample = _sample(fresh, wanted)
     doubts: dict[_Source, float] = {}
     problems: list[BadImage] = []
     for source in sample:
         try:
-            doubts[source] = doubt(find, _plane(source, how)).total
+            doubts[source] = _doubt(segmenter, source, how)[1].total
         except BadImage as problem:
             problems.append(problem)
+            yield Looked(source.name, None, len(sample), str(problem))
             continue
         yield Looked(source.name, doubts[source], len(sample))
     if not doubts:
@@ -102,23 +111,20 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
             f"None of the {len(sample)} fields looked at can be read: {problems[0]}",
             code=problems[0].code,
         )
-    for source in _most(doubts, wanted.fields):
-        plane = _plane(source, how)
-        _write(out, source.name, plane, doubt(find, plane))
+    for source in _most(doubts, wanted.fields):  # looked at again: all labels would fill the memory
+        _write(out, source.name, *_doubt(segmenter, source, how))
 
 
-def _finder(config: SegmentConfig, model: str | None):
-    if model:
-        config = replace(config, model=model)
-    return partial(_labels, load_segmenter(config))
-
-
-def _labels(segmenter: Segmenter, plane: np.ndarray) -> np.ndarray:
-    return np.asarray(segmenter.nuclei(jnp.asarray(plane, jnp.float32)).labels)
+def _doubt(segmenter: Segmenter, source: _Source, how: str) -> tuple[np.ndarray, Doubt]:
+    plane = project([read_plane(path).pixels for path in source.files], how=how)
+    return plane, doubt(partial(find_labels, segmenter, name=source.name), plane)
 
 
 def _folder(folder: Path) -> tuple[list[_Source], SegmentConfig, str]:
-    sources = [_Source(path.stem, path.stem, (str(path),)) for path in image_files(folder)]
+    sources = [
+        _Source(name, name, (str(path),))
+        for name, path in files_by_name(folder, wanted=FOLDER).items()
+    ]
     return sources, SegmentConfig(diameter_px="auto"), "none"
 
 
@@ -173,10 +179,6 @@ def _most(doubts: dict[_Source, float], fields: int) -> list[_Source]:
     for source in ordered:
         chosen.setdefault(source.place, source)
     return list(chosen.values())[:fields]
-
-
-def _plane(source: _Source, how: str) -> np.ndarray:
-    return project([read_plane(path).pixels for path in source.files], how=how)
 
 
 def _write(out: Path, name: str, plane: np.ndarray, found: Doubt) -> None:

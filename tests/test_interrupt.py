@@ -95,7 +95,7 @@ def test_a_sleep_ends_when_a_signal_comes(number, code):
         threading.Timer(0.1, interrupt, [number]).start()
         start = time.monotonic()
         sign.sleep(30.0)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 30
         assert sign.exit_code == code
 
 

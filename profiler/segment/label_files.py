@@ -29,9 +29,14 @@ def files_by_name(folder: Path, *, wanted: str) -> dict[str, Path]:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise BadPlate(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES)}.")
-    files = {path.stem: path for path in paths}
-    if len(files) < len(paths):
-        raise BadPlate(f"{folder} holds several files of one name with different endings.")
+    files: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in files:
+            raise BadPlate(
+                f"{folder} holds several images called {path.stem!r} with different endings, and "
+                "label images are told apart by name alone. Rename one."
+            )
+        files[path.stem] = path
     return files
 
 

@@ -28,7 +28,7 @@ def test_an_address_where_no_cluster_is():
         connected(f"127.0.0.1:{free_port()}"),
     ):
         pass
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("address", ["head", "head:", "10.0.0.1", ":6379", "head:port"])

@@ -188,6 +188,15 @@ def test_stacks_are_projected(tmp_path, projection, expected):
     assert batch.failures[0].code == "several_planes"
 
 
+def settled(read: list, expected: int) -> int:
+    """How many were read in the end: once as many as expected are, and a moment after."""
+    deadline = time.monotonic() + 30
+    while len(read) < expected and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.05)
+    return len(read)
+
+
 def test_reads_only_so_far_ahead(sets, monkeypatch):
     read = []
 
@@ -198,11 +207,9 @@ def test_reads_only_so_far_ahead(sets, monkeypatch):
     monkeypatch.setattr(loader, "read_file", counted)
     batch = batches(sets, channels=CHANNELS, pixel_format=FORMAT, size=1, ahead=2)
     next(batch)
-    time.sleep(0.1)
-    assert len(read) == 2 * (1 + 2)  # the batch in hand and two more, of two files each
+    assert settled(read, 2 * (1 + 2)) == 2 * (1 + 2)  # the one in hand and two more, of two files
     next(batch)
-    time.sleep(0.1)
-    assert len(read) == 2 * (2 + 2)
+    assert settled(read, 2 * (2 + 2)) == 2 * (2 + 2)
     batch.close()
     assert len(read) == 2 * (2 + 2)
 

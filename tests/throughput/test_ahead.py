@@ -35,16 +35,19 @@ def test_the_next_item_is_made_while_this_one_is_used():
 
 
 def test_no_more_are_drawn_than_may_wait():
-    drawn = []
+    drawn, third = [], threading.Event()
 
     def items():
         for number in range(10):
             drawn.append(number)
+            if number == 2:
+                third.set()
             yield number
 
     ready = ahead(items(), most=2)
     assert next(ready) == 0
-    time.sleep(0.1)
+    assert third.wait(30)
+    time.sleep(0.05)
     assert drawn == [0, 1, 2]
     ready.close()
     assert not threads()

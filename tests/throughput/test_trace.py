@@ -36,7 +36,7 @@ def test_a_clock_sums_over_threads_and_keeps_stretches_only_if_asked():
         thread.join()
     for clock in (kept, summed):
         assert clock.times["nap"] == 2
-        assert 0.04 <= clock.seconds["nap"] < 0.5
+        assert 0.04 <= clock.seconds["nap"] < 5
     assert {stretch.thread for stretch in kept.stretches} == {"t0", "t1"}
     assert sum(s.seconds for s in kept.stretches) == pytest.approx(kept.seconds["nap"])
     assert summed.stretches == []

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tifffile
+from PIL import Image
 
 from plates.errors import BadImage, BadLabels, BadPlate
 from profiler.segment.evaluation.folders import evaluate
@@ -78,4 +79,10 @@ def test_a_broken_file_and_a_missing_folder_are_named(folders, tmp_path):
         evaluate(tmp_path / "nowhere", folders[1])
     (folders[0] / "a.tif").write_bytes(b"II*")
     with pytest.raises(BadImage, match=r"a\.tif cannot be read"):
+        evaluate(*folders)
+
+
+def test_two_files_of_one_name_are_refused(folders):
+    Image.fromarray(LABELS).save(folders[0] / "a.png")
+    with pytest.raises(BadPlate, match="several images called 'a' with different endings"):
         evaluate(*folders)
