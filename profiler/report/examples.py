@@ -7,6 +7,7 @@ import polars as pl
 from PIL import Image
 
 from profiler.hits import typical_cells
+from profiler.profile.wells.aggregate import SUMMARIES
 from profiler.report.montage import jpeg, opened
 from profiler.report.numbers import count
 from profiler.report.run import Run
@@ -22,6 +23,7 @@ MAX_WELLS = 3  # that they are looked for in
 SIDE = 64  # pixels of a thumbnail along a crop; thumbnails are a few hundred wide
 GAP = 3
 QUALITY = 80
+ENDINGS = ("", *(f"_{summary}" for summary in SUMMARIES))
 
 Choose = Callable[..., pl.DataFrame]
 
@@ -83,7 +85,7 @@ def example_cells(
     if found is None or not found.height:
         return _middles(pictures, what)
     named = found.select("Metadata_Plate", "Metadata_Well").unique(maintain_order=True)
-    known = [name for name in features if name in found.columns]
+    known = measured(features, found.columns)
     chosen = choose(found.lazy(), wells=named, features=known, n=MAX_CELLS)
     rows = chosen.select(KEY).join(found, on=KEY, how="left", maintain_order="left")
     crops = [
@@ -91,6 +93,18 @@ def example_cells(
         for row in rows.iter_rows(named=True)
     ]
     return _strip(crops, pictures, what, is_typical=True) if crops else _middles(pictures, what)
+
+
+def measured(features: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Columns of the cells that features of wells were summarised from, each once.
+
+    With several summaries a well's feature ends with its own: Cells_AreaShape_Area_mad.
+
+    >>> measured(["Cells_A_mad", "Cells_A_mean", "Cells_B_x"], ["Cells_A", "Cells_B"])
+    ['Cells_A']
+    """
+    found = (name.removesuffix(ending) for name in features for ending in ENDINGS)
+    return list(dict.fromkeys(name for name in found if name in columns))
 
 
 def view_of(picture: Image.Image) -> View | None:
@@ -138,7 +152,7 @@ def _within_one(
     names = cells.collect_schema().names()
     if not {X, Y} <= set(names):
         return None
-    wanted = dict.fromkeys([*KEY, BORDER, X, Y, *features])
+    wanted = dict.fromkeys([*KEY, BORDER, X, Y, *measured(features, names)])
     placed = (
         cells.filter(pl.col("Metadata_Site") == _shown_site(run, key[0]), run.is_now(cells))
         .select(name for name in wanted if name in names)

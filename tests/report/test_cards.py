@@ -81,6 +81,12 @@ def test_evidence_gives_every_number_once():
     }
 
 
+def test_a_change_at_every_dose_is_not_left_out():
+    row = ROW | {"benchmark_concentration": None, "benchmark_outside_range": True}
+    found = {line.name: line.text for line in evidence(row)}
+    assert found["First change"] == "at or below the lowest dose tested"
+
+
 def test_unknown_evidence_is_left_out():
     assert list(evidence({"Metadata_Compound": "x"})) == []
     assert list(evidence(dict.fromkeys(ROW))) == []
@@ -154,7 +160,8 @@ def test_crops_are_cut_around_their_cells(rich_copy):
         assert numbers == [7, 8, 9, 12, 13, 14, 17, 18, 19]  # whole crops lie inside
         return found.filter(pl.col("Metadata_ObjectNumber").is_in([13, 9]))
 
-    strip = example_cells(run, wells, features=[READOUT, "Cells_X"], what="PI-103", choose=choose)
+    features = [f"{READOUT}_mad", f"{READOUT}_mean", "Cells_X"]  # of two summaries
+    strip = example_cells(run, wells, features=features, what="PI-103", choose=choose)
     picture = decode(strip.source)
     assert picture.shape == (SIDE, 2 * SIDE + 3, 3)
     centres = [picture[SIDE // 2, SIDE // 2, :2], picture[SIDE // 2, SIDE + 3 + SIDE // 2, :2]]

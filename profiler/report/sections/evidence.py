@@ -64,6 +64,8 @@ def _potency(row: Mapping[str, Any], unit: str | None) -> Iterator[Evidence]:
         yield Evidence("EC50", text)
     if defined(row.get("benchmark_concentration")):
         yield Evidence("First change", f"at {quantity(row['benchmark_concentration'], unit)}")
+    elif row.get("benchmark_outside_range"):
+        yield Evidence("First change", "at or below the lowest dose tested")
     if row.get("is_biphasic"):
         yield Evidence("Shape", "comes down again at high doses")
 
