@@ -40,10 +40,12 @@ from profiler.profile import (
     harmony,
     normalise,
     phenotype_features,
+    process,
     select,
     spherize,
     tvn,
 )
+from profiler.recipe import load_recipe
 
 DMSO = pl.col("Metadata_Compound") == "DMSO"
 TREATMENT = ["Metadata_Compound", "Metadata_Concentration"]
@@ -258,6 +260,15 @@ def others(wells: pl.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
     yield (
         f"a recipe's default steps ({len(left)} of {len(kept)} features), median of replicates",
         cosines(scaled, left, how="median"),
+    )
+    shipped = load_recipe("cell_painting").profile
+    roles = wells.with_columns(
+        Metadata_Role=pl.when(DMSO).then(pl.lit("negative")).otherwise(pl.lit("treatment"))
+    )
+    done = process(roles, features=features, steps=shipped.steps[1:])
+    yield (
+        f"the steps of the recipe cell_painting after positions ({len(done.features)} features)",
+        cosines(done.selected, done.features, how=shipped.consensus),
     )
     yield (
         "standardize, clip 5, 100 principal components",
