@@ -15,6 +15,7 @@ SIZE = 256  # pixels along either side of a thumbnail
 OUTLINES = {"cells": "#ffb347", "nuclei": "#ffffff"}  # nuclei last, so that they stay on top
 NUCLEAR = "#4f7dff"
 OTHERS = ("#31d17c", "#ff5470", "#e6c229")
+TOO_BRIGHT = 4.0
 VIEW = "profiler:view"  # name of the PNG's text that says which part of the field it shows
 NUCLEAR_NAMES = ("dna", "dapi", "hoechst", "nuclei", "nucleus", "draq5", "h2b")
 
@@ -42,10 +43,12 @@ def display_limits(samples: Iterable[np.ndarray]) -> np.ndarray:
 
     Returns:
         [channel, 2] float64: the 10th percentile of the darkest sample (its background), and
-        the 99.7th of the brightest one, so that no well of the plate is burnt out.
+        the 99.7th of the brightest one, so that no well of the plate is burnt out; but of
+        one that is `TOO_BRIGHT` times the usual no more, so that it leaves the others to be seen.
     """
     levels = np.array([np.percentile(s, (10, 99.7), axis=(0, 1)) for s in _thinned(samples)])
-    low, high = levels[:, 0].min(0), levels[:, 1].max(0)
+    low, usual = levels[:, 0].min(0), np.median(levels[:, 1], axis=0)
+    high = np.minimum(levels[:, 1].max(0), low + TOO_BRIGHT * (usual - low))
     return np.stack([low, np.maximum(high, low + 1)], axis=-1)
 
 

@@ -111,6 +111,12 @@ def test_limits_are_shared_by_dim_and_bright_wells():
     assert display_limits(iter([bright, dim])).tolist() == [[10, 1000]]
 
 
+def test_one_glaring_field_does_not_turn_the_plate_black():
+    usual = np.full((30, 30, 1), 10)
+    usual[:15] = 110
+    assert display_limits([usual] * 7 + [usual * 40]).tolist() == [[10, 410]]
+
+
 def test_limits_of_an_empty_channel_are_apart():
     low, high = display_limits([np.zeros((9, 9, 1), np.uint8)])[0]
     assert high > low
