@@ -3,9 +3,9 @@ r"""What corrected fields teach, chosen by doubt or at random, and how well doub
     python -m benchmarks.corrections ../shared/data --work FOLDER [--steps 150] [--start-steps 800]
 
 1. Does doubt find what is wrong? The shipped network looks at BBBC039 validation images and at the
-   DSB2018 images that choose training steps (never trained on): area under the ROC curve of doubt
-   for objects without a true partner (IoU below .5), and the rank correlation of a field's doubt
-   with its number of wrong objects.
+   DSB2018 images that choose steps here (most were trained on for the shipped weights): area under
+   the ROC curve of doubt for objects without a true partner (IoU below .5), and the rank
+   correlation of a field's doubt with its number of wrong objects.
 2. Does correcting doubtful fields teach more? A network that has seen DSB2018 alone meets the 90
    BBBC039 training images. As a person would, some are corrected (their true labels are taken): the
    most doubtful, or a random draw, two of them. Each network goes on from the same weights for the

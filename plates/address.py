@@ -11,6 +11,7 @@ an address that fsspec knows (`s3://bucket/...`).
 """
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 PLACE = re.compile(
@@ -83,3 +84,14 @@ def is_remote(path: object) -> bool:
     (True, False, False)
     """
     return bool(REMOTE.match(str(path)))
+
+
+def remote_address(path: Path | str) -> str | None:
+    """Text or a path as the address for fsspec that it is, or None where it is none.
+
+    >>> remote_address(Path("s3://bucket/plate")), remote_address("/plate")
+    ('s3://bucket/plate', None)
+    """
+    # `Path` takes one of two slashes away.
+    address = re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(path))
+    return address if is_remote(address) else None

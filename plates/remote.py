@@ -35,11 +35,11 @@ def read_remote(address: str) -> bytes:
     """
 
     def read() -> bytes:
-        fsspec = _fsspec(address)
+        fsspec = fsspec_package(address)
         system, path = fsspec.core.url_to_fs(address)
         return system.cat_file(path)
 
-    return _persistent(read, address=address)
+    return persistent(read, address=address)
 
 
 def find_remote(address: str) -> dict[str, int]:
@@ -51,7 +51,7 @@ def find_remote(address: str) -> dict[str, int]:
     """
 
     def read() -> dict[str, int]:
-        system, path = _fsspec(address).core.url_to_fs(address)
+        system, path = fsspec_package(address).core.url_to_fs(address)
         system.invalidate_cache()  # a plate may have grown since
         found = system.find(path, detail=True)
         if not found:
@@ -60,7 +60,7 @@ def find_remote(address: str) -> dict[str, int]:
         names = {name.strip("/").removeprefix(home).lstrip("/"): i for name, i in found.items()}
         return {name: int(info.get("size") or 0) for name, info in names.items()}
 
-    return _persistent(read, address=address)
+    return persistent(read, address=address)
 
 
 def read_json(folder: str, name: str) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ def read_zarr(address: str, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]
             raise FileNotFoundError(f"{address} has nothing at {index}")
         return found
 
-    return _persistent(read, address=address) if is_remote(address) else read()
+    return persistent(read, address=address) if is_remote(address) else read()
 
 
 def _open_array(address: str) -> Any:
@@ -128,7 +128,7 @@ def _is_stored(array: Any, index: tuple[int, ...], *, address: str) -> bool:
 def _exists(address: str) -> bool:
     if not is_remote(address):
         return Path(address).exists()
-    system, path = _fsspec(address).core.url_to_fs(address)
+    system, path = fsspec_package(address).core.url_to_fs(address)
     return system.exists(path)
 
 
@@ -147,7 +147,12 @@ def zarr_package() -> Any:
     return zarr
 
 
-def _fsspec(address: str) -> Any:
+def fsspec_package(address: str) -> Any:
+    """The fsspec package.
+
+    Raises:
+        OSError: It is not installed.
+    """
     try:
         import fsspec
         import fsspec.core
@@ -156,10 +161,22 @@ def _fsspec(address: str) -> Any:
     return fsspec
 
 
-def _persistent(read: Callable[[], T], *, address: str) -> T:
-    for trial in range(TRIES):
+def persistent(ask: Callable[[], T], *, address: str, tries: int = TRIES) -> T:
+    """Ask a store for something, and again if it fails.
+
+    Args:
+        ask: Does it; may be called several times.
+        address: For the messages.
+        tries: How often, with a pause between that doubles.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        IndexError: An array is smaller.
+        OSError: As for `read_remote`.
+    """
+    for trial in range(tries):
         try:
-            return read()
+            return ask()
         except (FileNotFoundError, IndexError):
             raise
         except (ImportError, ValueError) as reason:  # the protocol is unknown or not installed
@@ -171,9 +188,9 @@ def _persistent(read: Callable[[], T], *, address: str) -> T:
                     "S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE); for a "
                     "public bucket set FSSPEC_S3_ANON=true"
                 ) from reason
-            if trial == TRIES - 1:
+            if trial == tries - 1:
                 raise OSError(
-                    f"{address} failed {TRIES} times: {reason}. Check the network and the store"
+                    f"{address} failed {tries} times: {reason}. Check the network and the store"
                 ) from reason
             time.sleep(PAUSE_S * 2**trial)
     raise AssertionError("unreachable")

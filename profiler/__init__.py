@@ -26,7 +26,7 @@ def open(
     """Open one run folder, or several, lazily.
 
     Args:
-        runs: Folders that `profiler run` has written.
+        runs: Folders that `profiler run` has written, or addresses (`s3://bucket/run`).
         features: Which columns several runs have together: "same" refuses runs that differ,
             "common" takes the columns that all have, "all" fills in null.
         repeated_plates: Whether a plate may be in several runs.

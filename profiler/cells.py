@@ -4,11 +4,13 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from plates.address import remote_address
 from plates.errors import lookup
 from plates.imageset import FieldKey
 from plates.well import parse_well
@@ -16,17 +18,18 @@ from profiler.compute.devices import device_name, leave_accelerators
 from profiler.compute.field import compile_recipe
 from profiler.compute.gather import wells_of
 from profiler.compute.pictures import LABELS, has_times, label_path
-from profiler.compute.worker import Looker, Task, work
+from profiler.compute.worker import Looker, Taken, Task, work
 from profiler.events import Event, Planned
 from profiler.execute.executor import About, Executor, NoCluster, Started
 from profiler.execute.local import here
+from profiler.illuminate.kept import FOLDER as ILLUMINATION
 from profiler.illuminate.run import light_plates, with_functions
 from profiler.recipe import Recipe
 from profiler.request import PlateFields, Request, measured_readouts
+from profiler.store.home import Home, apart, holder
 from profiler.store.index import write_index
-from profiler.store.lock import LOCK
-from profiler.store.places import stored
-from profiler.store.run import FACTS, RunFacts, claim, discard
+from profiler.store.places import safe_name, stored
+from profiler.store.run import FACTS, RunFacts, claim
 from profiler.store.tables import write_table
 from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep
 from profiler.throughput.trace import traced
@@ -35,39 +38,53 @@ PACKAGES = ("plate-profiler", "jax", "jaxlib", "flax", "numpy", "polars", "pyarr
 
 
 def make_cells(
-    request: Request, plates: PlateFields, layout: pl.DataFrame | None
+    request: Request,
+    plates: PlateFields,
+    layout: pl.DataFrame | None,
+    *,
+    home: Home | None = None,
 ) -> Iterator[Event]:
     """Compute the wells that are not up to date, then gather `fields.parquet`.
 
-    Call it where the run folder is locked. Whatever stops it, finished wells stay.
+    Call it where the run is held; `request.out` is its folder then. Whatever stops it, finished
+    wells stay.
+
+    Args:
+        request: What is asked for.
+        plates: What is on the plates.
+        layout: What the wells hold.
+        home: Where the run lives; by default its folder.
 
     Raises:
         UnknownName: The recipe ranks by a readout that it does not measure.
         NoCluster: The request is for a cluster, and there is none; nothing was changed.
         WorkLost: Wells could not be computed there.
     """
-    with _executor(request) as executor:
+    home = home or Home(request.out)
+    with _executor(request, home) as executor:
         about = executor.about
         if layout is not None:
             _check_readouts(request.recipe, about)
         if request.replace and (request.out / FACTS).exists():
-            discard(request.out)
+            home.discard()
         claim(request.out, facts=_facts(request, plates.sets, layout, about))
         sweep(request.out)
         _keep_layout(request, layout)
-        yield from _compute(request, plates, executor)
+        yield from _compute(request, plates, executor, home)
 
+    if request.cluster:
+        home.pull()  # wells that workers elsewhere have given to the store
     rows = collect_fields(request.out, stored(request.out))
     parameters = {"computed_by": about.computed_by}
     write_table(request.out / "fields.parquet", rows, level="fields", parameters=parameters)
     write_index(request.out)
 
 
-def _executor(request: Request) -> AbstractContextManager[Executor]:
+def _executor(request: Request, home: Home) -> AbstractContextManager[Executor]:
     """Where the cells are computed: in this process, or on a cluster."""
-    begin, cluster = partial(_begin, request), request.cluster
+    cluster = request.cluster
     if cluster is None:
-        return nullcontext(here(begin))
+        return nullcontext(here(partial(_begin, request, home.saved if home.mirror else None)))
     try:
         from profiler.execute.cluster import on_cluster
         from profiler.execute.seat import Seat
@@ -77,21 +94,41 @@ def _executor(request: Request) -> AbstractContextManager[Executor]:
             "with: pip install 'plate-profiler[ray]'; nothing was changed."
         ) from error
     leave_accelerators()
-    holder = (request.out / LOCK).read_text()
-    seat = Seat(cores=1, folder=Path.cwd(), out=request.out, holder=holder)
+    out, seen = Path(home.name), tuple(p for p in request.plates if remote_address(p) is None)
+    seat = Seat(cores=1, folder=Path.cwd(), out=out, holder=holder(out), seen=seen)
+    begin = partial(_begin_apart, request, str(home.name)) if home.mirror else None
+    begin = begin or partial(_begin, request)
     return on_cluster(begin, seat=seat, address=cluster.address, workers=cluster.workers)
 
 
-def _begin(request: Request) -> Started:
+def _begin(request: Request, take: Taken | None = None) -> Started:
     """What a worker does first, wherever it is."""
     program = compile_recipe(request.recipe)
     about = About(program.columns, program.weights, program.computed_by, device_name())
-    return Started(about, partial(work, request, program, look=Looker(request)))
+    return Started(about, partial(work, request, program, look=Looker(request), take=take))
 
 
-def _compute(request: Request, plates: PlateFields, executor: Executor) -> Iterator[Event]:
+def _begin_apart(request: Request, address: str) -> Started:
+    """What a worker does first that gives its wells to a store, from a folder of its own."""
+    home = apart(address)
+    started = _begin(replace(request, out=home.folder), home.saved)
+
+    def work_apart(task: Task) -> Iterator[Event]:
+        home.pull(f"{ILLUMINATION}/{safe_name(task.sets['plate'][0])}/")
+        try:
+            yield from started.work(task)
+        finally:
+            home.empty()
+
+    return started._replace(work=work_apart)
+
+
+def _compute(
+    request: Request, plates: PlateFields, executor: Executor, home: Home
+) -> Iterator[Event]:
     lit = light_plates(request.out, request.recipe, plates.sets, flat_fields=plates.flat_fields)
     told = tuple(lit)
+    home.push()  # workers elsewhere need the functions
     wanted = with_functions(request.out, request.recipe, wells_of(plates.asked))
     done = _up_to_date(request, plates.sets, wanted, executor.about)
     todo = plates.asked.join(

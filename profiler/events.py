@@ -151,11 +151,11 @@ class Finished:
     """The run is complete.
 
     Attributes:
-        out: The run folder.
+        out: The run folder, or the address of one in a store.
         summary: As in `run.json`.
     """
 
-    out: Path
+    out: Path | str
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 

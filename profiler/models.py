@@ -16,7 +16,9 @@ def _paragraph(card: dict) -> str:
     scores = card["about"].get("scores", {})
     lines = [f"{card['name']}  sha256 {card['sha256'][:16]}"]
     lines += [
-        f"  {name}: {card['about'][name]}" for name in ("data", "split") if name in card["about"]
+        f"  {name}: {card['about'][name]}"
+        for name in ("data", "split", "calibration")
+        if name in card["about"]
     ]
     lines += [f"  {name}: {value}" for name, value in scores.items()]
     return "\n".join(lines)

@@ -39,7 +39,7 @@ from profiler.quality.judge import KEYS
 from profiler.recipe import Recipe, parse_recipe
 from profiler.report import write_report
 from profiler.request import Request, check_recipe, find_fields, find_layout, measured_readouts
-from profiler.store.lock import locked
+from profiler.store.home import all_but_labels, at_home, everything
 from profiler.store.run import check, read_facts, write_facts
 from profiler.store.schema import TABLES
 from profiler.store.screen import open as open_screen
@@ -77,13 +77,18 @@ def run(request: Request) -> Iterator[Event]:
     plates = plates._replace(notes=(*plates.notes, *notes))
     if not request.replace:
         check(request.out, recipe=request.recipe.name)
-    told = list(plates.notes)
-    with locked(request.out):
-        for event in make_cells(request, plates, layout):
+    covers = everything if request.save_labels else all_but_labels
+    with at_home(request.out, covers=covers, is_to_go=request.replace) as home:
+        request = replace(request, out=home.folder)
+        told = list(plates.notes)
+        plates = plates._replace(notes=(*plates.notes, *home.notes))
+        for event in make_cells(request, plates, layout, home=home):
             if isinstance(event, BatchHalved | Incident):
                 told.append(event.sentence)
             yield event
-        yield from analyse(request.out, is_whole=not request.wells, notes=tuple(told))
+        for event in analyse(home.folder, is_whole=not request.wells, notes=tuple(told)):
+            home.push()
+            yield replace(event, out=home.name) if isinstance(event, Finished) else event
 
 
 def analyse(
@@ -96,7 +101,7 @@ def analyse(
     """Run every stage after the cells, from the Parquet alone; the report is made whatever fails.
 
     Args:
-        out: The run folder; lock it where others may use it.
+        out: The run folder; hold it where others may use it.
         recipe: What `run.json` is to say from now on; by default what it says.
         is_whole: Whether all wells were asked for; a few may well lack controls.
         notes: What was found of images and plate maps before, for the summary.
@@ -138,7 +143,7 @@ def redo(out: Path, stage: Stage, *, recipe: Recipe | None = None) -> StageDone:
     """Run one stage again, and say in `run.json` and the report what it found and dropped.
 
     Args:
-        out: The run folder; lock it where others may use it.
+        out: The run folder; hold it where others may use it.
         stage: `make_hits` or `make_phenotypes`, which no other stage follows.
         recipe: As for `analyse`.
     """

@@ -16,7 +16,14 @@ from profiler.events import (
     Planned,
     StageDone,
 )
-from profiler.segment.training.events import Learnt, Started, Trained, TrainEvent, Validated
+from profiler.segment.training.events import (
+    Calibrated,
+    Learnt,
+    Started,
+    Trained,
+    TrainEvent,
+    Validated,
+)
 
 talk = Console(stderr=True, highlight=False)  # stdout is for data
 
@@ -87,6 +94,9 @@ def draw_training(events: Iterable[TrainEvent]) -> None:
                     best = ", best so far, saved" if event.is_best else ""
                     ap, f1 = event.average_precision, event.f1
                     _tell(bar, (f"step {event.step}: AP {ap:.3f}, F1@.5 {f1:.3f}{best}",))
+                case Calibrated():
+                    off = "" if event.error is None else f", off by {event.error:.3f} on average"
+                    _tell(bar, (f"Confidence of nuclei: {event.note}{off}.",))
                 case Trained():
                     _tell(bar, (f"{event.out}, from step {event.step}: {event.reason}.",))
 

@@ -86,6 +86,8 @@ class Segment(_Model):
         min_nucleus_area_px: Smaller nuclei are specks.
         border: Whether cells whose nucleus touches the field's border are kept and
             flagged (`Metadata_QC_TouchesBorder`), or dropped.
+        min_confidence: Probability of being right below which a cell's nucleus is dropped with its
+            cell, and counted; 0 keeps all.
         max_cells: Most cells a field can hold; one with more becomes a coded row.
     """
 
@@ -104,6 +106,7 @@ class Segment(_Model):
     regularisation: float = Field(default=0.05, ge=0)
     min_nucleus_area_px: int = Field(default=25, ge=1)
     border: Literal["keep", "drop"] = "keep"
+    min_confidence: float = Field(default=0.0, ge=0, lt=1)
     max_cells: int = Field(default=1024, ge=1, le=65_535)
 
 

@@ -52,7 +52,7 @@ class Request:
 
     Attributes:
         plates: Plate folders, or index files such as LoadData CSVs.
-        out: Run folder.
+        out: Run folder, or the address of one in a store (`s3://bucket/run`).
         recipe: How.
         layout: Plate map, or a folder with `barcode_platemap.csv` and the maps of many plates;
             without one there are cells and wells, but no hits.

@@ -16,6 +16,7 @@ from profiler.compute.field import keep_compiled_programs, segment_config
 from profiler.compute.pictures import write_labels
 from profiler.images import FOLDER, find_labels
 from profiler.recipe import Recipe, parse_recipe
+from profiler.segment.compartments import CellsConfig
 from profiler.segment.doubt import Doubt, doubt
 from profiler.segment.label_files import files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
@@ -94,7 +95,8 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
             f"All {len(sources)} fields of {where} are in {out} already. Train on them, or name "
             "another folder."
         )
-    segmenter = load_segmenter(replace(config, model=wanted.model or config.model))
+    judge = replace(config, model=wanted.model or config.model, cells=CellsConfig())
+    segmenter = load_segmenter(judge)  # of nuclei alone, doubtful ones above all
     sample = _sample(fresh, wanted)
     doubts: dict[_Source, float] = {}
     problems: list[BadImage] = []

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "illuminate", "compute")}
+DEVICE |= {"profiler.embed"}
 DEVICE |= {"profiler.images", "profiler.suggest", "profiler.doctor"}
 LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.phenotype"}
 LAPTOP |= {"profiler.report", "profiler.export", "profiler.quality"}
@@ -21,6 +22,8 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.request": {"plates", "profiler.profile", "profiler.recipe"},
     "profiler.segment": {"plates", "profiler.shapes"},
     "profiler.measure": {"plates", "profiler.shapes"},
+    "profiler.embed": {"plates", "profiler.shapes", "profiler.embed.trust"},
+    "profiler.embed.trust": {"plates"},
     "profiler.store": {"plates"},
     "profiler.profile": {"plates"},
     "profiler.hits": {"plates", "profiler.profile"},

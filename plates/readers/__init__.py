@@ -1,12 +1,11 @@
 """A microscope's folder in, one row per image plane out."""
 
-import re
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from plates.address import is_remote, parse_address
+from plates.address import parse_address, remote_address
 from plates.errors import BadPlate, BadRecipe, lookup
 from plates.readers import ome_zarr
 from plates.readers import pattern as by_pattern
@@ -63,7 +62,7 @@ def scan(folder: Path | str, *, reader: str = "auto", pattern: str | None = None
         raise BadRecipe(f"A file name pattern needs reader = 'pattern', not {reader!r}.")
     if reader != "auto":
         lookup(READERS, kind="reader", name=reader)
-    address = _remote(folder)
+    address = remote_address(folder)
     if address is None:
         return _scan(Path(folder), reader=reader, pattern=pattern)
     if pattern is None and reader in ("auto", OME_ZARR.name) and ome_zarr.matches(address):
@@ -77,12 +76,6 @@ def _scan(source: Path, *, reader: str, pattern: str | None) -> pl.DataFrame:
         return checked(by_pattern.scan(source, pattern=pattern), source=source)
     chosen = READERS[reader] if reader != "auto" else _detected(source, files)
     return checked(chosen.scan(source), source=source)
-
-
-def _remote(folder: Path | str) -> str | None:
-    """The address, if it is one; `Path` takes one of two slashes away."""
-    address = re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(folder))
-    return address if is_remote(address) else None
 
 
 def _files(source: Path) -> list[Path]:
@@ -128,7 +121,7 @@ def unused_images(folder: Path | str, planes: pl.DataFrame) -> list[Path]:
     """
     source = Path(folder)
     home = source if source.is_dir() else source.parent
-    if _remote(folder) or not home.is_dir():
+    if remote_address(folder) or not home.is_dir():
         return []
     taken = {Path(parse_address(path).file).resolve() for path in planes["path"]}
     return [path for path in image_files(home) if path.resolve() not in taken]

@@ -33,7 +33,10 @@ def demo(
 
 def run(
     plates: Plates,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make or go on with.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Run folder to make or go on with, or s3://bucket/run."),
+    ],
     recipe: RecipeName,
     layout: Layout = None,
     compounds: Compounds = None,

@@ -40,10 +40,10 @@ def profile(run: Out, recipe: Sections = "") -> None:
     from profiler.recipe import amend
     from profiler.store.run import read_facts
 
-    with held(run):
-        used = amend(recipe_of(run), recipe)
-        before = tuple(read_facts(run).summary.get("input", ()))
-        draw(analyse(run, recipe=used, notes=before))
+    with held(run) as home:
+        used = amend(recipe_of(home.folder), recipe)
+        before = tuple(read_facts(home.folder).summary.get("input", ()))
+        draw(analyse(home.folder, recipe=used, notes=before))
 
 
 def hits(
@@ -64,10 +64,11 @@ def hits(
     asked = {"readout": readout, "rank_by": rank_by and rank_by.value, "threshold": threshold}
     asked["timepoint"] = timepoint
     changes = {name: value for name, value in asked.items() if value is not None}
-    with held(run):
-        used = amend(recipe_of(run), recipe, sections=("hits",), changes={"hits": changes})
-        say(redo(run, make_hits, recipe=used).notes)
-    print_table(open_screen(run).compounds.collect())
+    with held(run) as home:
+        used = amend(recipe_of(home.folder), recipe, sections=("hits",), changes={"hits": changes})
+        say(redo(home.folder, make_hits, recipe=used).notes)
+        compounds = open_screen(home.folder).compounds.collect()
+    print_table(compounds)
 
 
 def phenotype(run: Out, recipe: Sections = "") -> None:
@@ -75,9 +76,9 @@ def phenotype(run: Out, recipe: Sections = "") -> None:
     from profiler.pipeline import make_phenotypes, recipe_of, redo
     from profiler.recipe import amend
 
-    with held(run):
-        used = amend(recipe_of(run), recipe, sections=("phenotype",))
-        say(redo(run, make_phenotypes, recipe=used).notes)
+    with held(run) as home:
+        used = amend(recipe_of(home.folder), recipe, sections=("phenotype",))
+        say(redo(home.folder, make_phenotypes, recipe=used).notes)
 
 
 def report(
@@ -104,8 +105,9 @@ def report(
         raise typer.BadParameter("--to and --table go with --export; the page is RUN/report.html")
     from profiler.report import write_report
 
-    with held(run):
-        typer.echo(write_report(run))
+    with held(run) as home:
+        page = write_report(home.folder)
+    typer.echo(page)
 
 
 def query(

@@ -3,19 +3,27 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+if TYPE_CHECKING:
+    from profiler.store.home import Home
+
 
 @contextmanager
-def held(run: Path) -> Iterator[None]:
-    """Keep other commands out of a run folder, having checked that it is one."""
-    from profiler.store.lock import locked
+def held(run: Path) -> Iterator["Home"]:
+    """Keep other commands out of a run, having checked that it is one."""
+    from profiler.store.home import at_home
+    from profiler.store.objects import run_address
     from profiler.store.run import read_facts
 
-    read_facts(run)
-    with locked(run):
-        yield
+    if run_address(run) is None:
+        read_facts(run)
+    with at_home(run) as home:
+        read_facts(home.folder)
+        say(home.notes)
+        yield home
 
 
 def say(notes: Iterable[str]) -> None:

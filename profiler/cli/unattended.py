@@ -16,7 +16,9 @@ MINUTE = 60.0
 def watch(
     inbox: Annotated[Path, typer.Argument(metavar="INBOX", help="Folder that plates are put in.")],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the run folders.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the run folders, or s3://bucket/runs.")
+    ],
     recipe: RecipeName,
     layout: Layout = None,
     compounds: Compounds = None,

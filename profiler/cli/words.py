@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-Out = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as made by `run`.")]
+Out = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder or address, as --out of `run`.")
+]
 Plates = Annotated[
     list[Path], typer.Argument(metavar="PLATE...", help="Plate folders or LoadData CSVs.")
 ]

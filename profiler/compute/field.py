@@ -5,6 +5,7 @@ executor, here or on a cluster, calls it batch by batch.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,12 +35,12 @@ from profiler.segment.compartments import CellsConfig, Compartments
 from profiler.segment.normalise import normalise
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 from profiler.segment.tiles import predict
-from profiler.segment.weights import load_network
+from profiler.segment.weights import Card, load_network
 from profiler.shapes import Plane
 from profiler.throughput.clock import Span
 
 MOST_LEVELS = 65_535
-CELLS_VERSION = "4"  # raised when the same recipe gives other numbers than before
+CELLS_VERSION = "5"  # raised when the same recipe gives other numbers than before
 
 
 class FieldResult(NamedTuple):
@@ -49,6 +50,8 @@ class FieldResult(NamedTuple):
         features: [cell, column] float32, NaN where undefined; row i is label i + 1.
         count: Cells found; above the recipe's `max_cells` the features are incomplete.
         touches_border: [cell] bool.
+        confidence: How likely each cell's nucleus is right, [cell] float32, NaN if unknown.
+        doubtful: Cells dropped for their confidence.
         nuclei: Label image [height, width] int32.
         cells: Label image of the cells, with the same ids.
         image: Features of the field itself, [image column] float32.
@@ -58,6 +61,8 @@ class FieldResult(NamedTuple):
     features: np.ndarray
     count: int
     touches_border: np.ndarray
+    confidence: np.ndarray
+    doubtful: int
     nuclei: np.ndarray
     cells: np.ndarray
     image: np.ndarray
@@ -133,7 +138,7 @@ def compile_recipe(recipe: Recipe, *, backend: Backend | None = None) -> FieldPr
         columns=plan.columns,
         image_columns=(*plan.image_columns, *exposure_columns(stains)),
         weights=segmenter.card.sha256,
-        computed_by=_key(recipe.cells_key(), segmenter.card.sha256, CELLS_VERSION),
+        computed_by=_key(recipe.cells_key(), *_network_key(segmenter.card), CELLS_VERSION),
         compute=partial(_compute, segmenter.segment, plan),
     )
 
@@ -194,9 +199,9 @@ def _share(
     with span("measure"):
         table = jax.block_until_ready(measure_batch(scaled, found, plan=plan))
     each = (time.perf_counter() - start) / len(images)
-    masks = (found.touches_border, found.nuclei, found.cells)
+    trust = (found.touches_border, found.confidence, found.doubtful)
     image = _side_by_side(table.image, exposure)
-    return Share((table.features, found.count, *masks, image), each)
+    return Share((table.features, found.count, *trust, found.nuclei, found.cells, image), each)
 
 
 def _side_by_side(one: Any, other: Array) -> Any:
@@ -209,9 +214,19 @@ def _side_by_side(one: Any, other: Array) -> Any:
 def fetch(computed: list[Share]) -> list[FieldResult]:
     """Bring what was computed back to the host, one result per image."""
     return [
-        FieldResult(features, int(count), *rest, measure_seconds=share.measure_seconds)
+        FieldResult(
+            features,
+            int(count),
+            cut,
+            sure,
+            int(doubtful),
+            *rest,
+            measure_seconds=share.measure_seconds,
+        )
         for share in computed
-        for features, count, *rest in zip(*jax.device_get(share.parts), strict=True)
+        for features, count, cut, sure, doubtful, *rest in zip(
+            *jax.device_get(share.parts), strict=True
+        )
     ]
 
 
@@ -262,6 +277,11 @@ def segment_config(recipe: Recipe) -> SegmentConfig:
         ),
         max_cells=wanted.max_cells,
     )
+
+
+def _network_key(card: Card) -> tuple[str, str]:
+    """What the cells depend on of a network: its weights, and how its confidence is calibrated."""
+    return card.sha256, json.dumps(card.calibration, sort_keys=True)
 
 
 def _key(*parts: str) -> str:

@@ -42,6 +42,8 @@ class FieldRow:
         reason: A sentence, where the status is not ok.
         features: Of its cells, [cell, column] float32; no rows for a field that failed.
         touches_border: [cell] bool.
+        confidence: Of its cells, how likely each is right, [cell] float32, NaN if unknown.
+        doubtful: Cells left out for their confidence.
         image: Of the field itself, [image column] float32, NaN for one that failed.
         seconds: Share of its batch's time.
         measure_seconds: Measuring's part of it.
@@ -52,6 +54,8 @@ class FieldRow:
     reason: str | None
     features: np.ndarray
     touches_border: np.ndarray
+    confidence: np.ndarray
+    doubtful: int
     image: np.ndarray
     seconds: float
     measure_seconds: float
@@ -61,10 +65,16 @@ class FieldRow:
         """Cells in the table."""
         return len(self.features)
 
+    @property
+    def mean_confidence(self) -> float | None:
+        """Of the cells in the table; None without any, or where it is unknown."""
+        mean = float(self.confidence.mean()) if self.rows else np.nan
+        return mean if np.isfinite(mean) else None
+
 
 def field_row(key: FieldKey, result: FieldResult, *, max_cells: int, seconds: float) -> FieldRow:
     """Judge a computed field, and keep the rows that count."""
-    status, reason = _verdict(result.count, max_cells)
+    status, reason = _verdict(result.count, max_cells, doubtful=result.doubtful)
     rows = result.count if status == OK else 0
     return FieldRow(
         key,
@@ -73,6 +83,8 @@ def field_row(key: FieldKey, result: FieldResult, *, max_cells: int, seconds: fl
         # Copies: the batch's whole tables, mostly empty rows, are not to wait for the well.
         result.features[:rows].copy(),
         result.touches_border[:rows].copy(),
+        result.confidence[:rows].copy(),
+        result.doubtful,
         result.image.copy(),
         seconds,
         result.measure_seconds,
@@ -87,13 +99,20 @@ def failed_row(failure: Failure, *, program: FieldProgram) -> FieldRow:
         failure.message,
         np.empty((0, len(program.columns)), np.float32),
         np.empty(0, bool),
+        np.empty(0, np.float32),
+        0,
         np.full(len(program.image_columns), np.nan, np.float32),
         0.0,
         0.0,
     )
 
 
-def _verdict(count: int, max_cells: int) -> tuple[str, str | None]:
+def _verdict(count: int, max_cells: int, *, doubtful: int) -> tuple[str, str | None]:
+    if count == 0 and doubtful:
+        return NO_CELLS, (
+            f"All {doubtful} cells found are less likely to be right than [segment] "
+            "min_confidence. Look at the field, or lower it."
+        )
     if count == 0:
         return (
             NO_CELLS,
@@ -114,8 +133,9 @@ def _cells(rows: Sequence[FieldRow], schema: pa.Schema) -> pa.Table:
     keys = [column.combine_chunks() for column in _keys(rows, counts).to_arrow().columns]
     labels = pa.array(np.concatenate(numbers))
     borders = pa.array(np.concatenate([row.touches_border for row in rows]))
+    sure = pa.array(np.concatenate([row.confidence for row in rows]), from_pandas=True)
     features = np.concatenate([row.features for row in rows])
-    return table_of([*keys, labels, borders], features, schema=schema)
+    return table_of([*keys, labels, borders, sure], features, schema=schema)
 
 
 def _images(rows: Sequence[FieldRow], columns: tuple[str, ...]) -> pl.DataFrame:
@@ -180,6 +200,6 @@ FIELD_ROW = pl.DataFrame(FIELDS.empty_table()).schema
 
 
 def _describe(row: FieldRow) -> dict[str, Any]:
-    count, seconds = row.rows, (row.seconds, row.measure_seconds)
-    values = (*row.key, row.status, row.reason, count, *seconds)
+    objects = (row.rows, row.doubtful, row.mean_confidence)
+    values = (*row.key, row.status, row.reason, *objects, row.seconds, row.measure_seconds)
     return dict(zip(FIELD_ROW, values, strict=True))

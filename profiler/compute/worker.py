@@ -5,10 +5,11 @@ read and decode the fields to come, one sends the next batch to the device while
 computed, and one lays out, draws and writes what is done.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,8 @@ from profiler.store.schema import cell_schema
 from profiler.store.wells import write_well
 from profiler.throughput.ahead import ahead, behind
 from profiler.throughput.clock import Clock
+
+Taken: TypeAlias = Callable[[str, str], None]  # told of the plate and the well that is on disk
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,12 @@ class Looker:
 
 
 def work(
-    request: Request, program: FieldProgram, task: Task, *, look: Looker | None = None
+    request: Request,
+    program: FieldProgram,
+    task: Task,
+    *,
+    look: Looker | None = None,
+    take: Taken | None = None,
 ) -> Iterator[Event]:
     """Compute the fields of a task and write each well as soon as it is whole.
 
@@ -85,6 +93,7 @@ def work(
         program: The recipe, compiled.
         task: Which wells.
         look: Of the worker, where it is to do several tasks.
+        take: Takes each finished well to its place, if that is not on this disk.
 
     Raises:
         OutOfMemory: A single field is too large for the device.
@@ -114,8 +123,13 @@ def work(
     schema = cell_schema(program.columns)
     gatherer = WellGatherer(wells_of(task.todo), schema, program.image_columns)
     finisher = _Finisher(request, program, pictures, gatherer, clock)
-    with closing(_computed(loaded, fitting, clock)) as computed:
-        for events in behind(computed, finisher.finish):
+    with (
+        closing(_computed(loaded, fitting, clock)) as computed,
+        closing(behind(computed, finisher.finish)) as written,
+    ):
+        # In a thread of its own: a store answers slowly, and the next wells are to be written.
+        done = behind(written, partial(_taken, take, clock)) if take else written
+        for events in done:
             yield from events
             yield from prospect.after(events, at=clock.elapsed)
     prospect.keep()
@@ -199,6 +213,15 @@ class _Finisher:
             *(field_row(key, each, max_cells=max_cells, seconds=seconds) for key, each in good),
             *(failed_row(failure, program=program) for failure in batch.failures),
         ]
+
+
+def _taken(take: Taken, clock: Clock, events: list[Event]) -> list[Event]:
+    """Take the wells that are told to be saved to where they belong, before anybody hears of it."""
+    for event in events:
+        if isinstance(event, WellSaved):
+            with clock("store"):
+                take(event.plate, event.well)
+    return events
 
 
 def _timed(task: Task, request: Request, clock: Clock) -> TaskTimed:

@@ -2,7 +2,7 @@
 
     with on_cluster(begin, seat=seat, address="auto") as executor: ...
 
-Results go from the workers straight to the run folder; only events come back.
+Results go from the workers straight to the run folder or its store; only events come back.
 """
 
 from collections import deque

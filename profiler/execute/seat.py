@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from plates.errors import BadRun
 from profiler.compute.worker import Task
 from profiler.events import Event
 from profiler.execute.executor import About, NoCluster, Started
-from profiler.store.lock import LOCK
+from profiler.store.home import holder
+from profiler.store.objects import run_address
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,10 @@ class Seat:
     Attributes:
         cores: Its share of the machine's.
         folder: Where the command was given: relative paths start there.
-        out: The run folder.
-        holder: What the lock in it says; a folder of the same name elsewhere says otherwise.
+        out: The run folder, or its address.
+        holder: What its lock or lease says; a folder of the same name elsewhere says otherwise.
         patience_s: Until a network file system must show on one machine what another has written.
+        seen: Plates that must be seen from here: where one is not, all its images would be missing.
     """
 
     cores: int
@@ -30,6 +33,7 @@ class Seat:
     out: Path
     holder: str
     patience_s: float = 10.0
+    seen: tuple[Path, ...] = ()
 
 
 class Worker:
@@ -58,20 +62,34 @@ class Worker:
 
 
 def _enter(seat: Seat) -> None:
+    shares_folders = seat.seen or not run_address(seat.out)
     try:
         os.chdir(seat.folder)
     except OSError as error:
-        raise NoCluster(_unseen(seat.folder, error.strerror)) from error
-    lock, deadline = seat.out / LOCK, time.monotonic() + seat.patience_s
-    while not (lock.is_file() and lock.read_text() == seat.holder):
+        if shares_folders:
+            raise NoCluster(_unseen(seat.folder, error.strerror)) from error
+    deadline = time.monotonic() + seat.patience_s
+    while lacking := _lacking(seat):
         if time.monotonic() > deadline:
-            raise NoCluster(_unseen(seat.out, "it is another folder, or none"))
+            raise NoCluster(_unseen(*lacking))
         time.sleep(0.1)
 
 
-def _unseen(folder: Path, reason: str | None) -> str:
+def _lacking(seat: Seat) -> tuple[Path, str] | None:
+    """What cannot be seen from here, and why."""
+    try:
+        is_same = holder(seat.out) == seat.holder
+    except BadRun as error:
+        return seat.out, str(error)
+    if not is_same:
+        return seat.out, "it is another folder, or none"
+    return next(((path, "it is not there") for path in seat.seen if not path.exists()), None)
+
+
+def _unseen(path: Path, reason: str | None) -> str:
     return (
-        f"The machine {socket.gethostname()} of the cluster does not see {folder.absolute()} as "
-        f"this one does ({reason}). Keep plates and --out on storage that all machines mount at "
-        "the same place; nothing was computed there."
+        f"The machine {socket.gethostname()} of the cluster does not see "
+        f"{run_address(path) or path.absolute()} as this one does ({reason}). Keep plates and "
+        "--out on storage that all machines mount at the same place, or in a store that all "
+        "reach with the same credentials; nothing was computed there."
     )

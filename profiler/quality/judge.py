@@ -100,7 +100,7 @@ class Judged(NamedTuple):
     """Verdicts, and what they rest on.
 
     Attributes:
-        table: One row per field, in the order of `fields`: keys, `Metadata_Object_Count`,
+        table: One row per field, in the order of `fields`: keys, `Metadata_Object_*` as there,
             `Metadata_QC_Verdict` ("ok", "failed" for one without results, or the first check that
             found something, in the order of `CHECKS`), `Metadata_QC_Reason` (null if ok; all that
             was found, with values and thresholds), `Image_QC_*`.
@@ -120,9 +120,8 @@ def judge(numbers: pl.DataFrame, *, fields: pl.DataFrame, checks: Checks) -> Jud
         checks: What is looked for.
     """
     shown = [name for name in numbers.columns if name.startswith("Image_QC_")]
-    described = fields.select(
-        *KEYS, "Metadata_Object_Count", "Metadata_QC_Status", pl.col(REASON).alias("said")
-    )
+    counted = [name for name in fields.columns if name.startswith("Metadata_Object_")]
+    described = fields.select(*KEYS, *counted, "Metadata_QC_Status", pl.col(REASON).alias("said"))
     table = described.join(
         numbers.select(*KEYS, *shown), on=KEYS, how="left", maintain_order="left"
     )
@@ -131,7 +130,7 @@ def judge(numbers: pl.DataFrame, *, fields: pl.DataFrame, checks: Checks) -> Jud
         verdicts, found = _of_plate(part, checks)
         parts.append(verdicts)
         learned[str(name)] = {number: _finite(each) for number, each in found.items()}
-    columns = (*KEYS, "Metadata_Object_Count", VERDICT, REASON, *shown)
+    columns = (*KEYS, *counted, VERDICT, REASON, *shown)
     return Judged(pl.concat(parts).select(columns), learned)
 
 

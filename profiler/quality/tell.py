@@ -8,10 +8,12 @@ from profiler.quality.judge import FAILED, OK, VERDICT
 from profiler.quality.mark import LOW_COUNT
 
 MOST_NAMES = 8
+SURE, DOUBTFUL = "Metadata_Object_Confidence", "Metadata_Object_Doubtful"
 
 
 def tell_quality(quality: pl.DataFrame, *, exclude: bool) -> Iterator[str]:
-    """Say how many fields are not believed and why, and what becomes of their cells."""
+    """Say how far cells can be trusted, which fields are not believed, and what becomes of them."""
+    yield from _tell_confidence(quality)
     bad = quality.filter(~pl.col(VERDICT).is_in([OK, FAILED]))
     if not bad.height:
         return
@@ -21,6 +23,25 @@ def tell_quality(quality: pl.DataFrame, *, exclude: bool) -> Iterator[str]:
     fate = "do not count" if exclude else "count all the same, as [profile] exclude_bad_fields says"
     flagged = f"{bad.height:,} of {quality.height:,} fields are flagged ({listed})"
     yield f"{flagged}; their {cells:,} cells {fate}."
+
+
+def _tell_confidence(quality: pl.DataFrame) -> Iterator[str]:
+    """Say how many cells are expected to be wrong, and how many were left out for that."""
+    if not {SURE, DOUBTFUL} <= set(quality.columns):
+        return  # cells of an older run
+    counts, means = pl.col("Metadata_Object_Count"), pl.col(SURE)
+    known = quality.filter(means.is_not_null())
+    cells, wrong = known.select(cells=counts.sum(), wrong=(counts * (1 - means)).sum()).row(0)
+    if cells:
+        yield (
+            f"Of {cells:,} cells about {wrong:,.0f} ({wrong / cells:.1%}) are expected to be "
+            f"wrong, by their mean confidence of {1 - wrong / cells:.3f}."
+        )
+    elif quality["Metadata_Object_Count"].sum():
+        yield "No cell has a confidence, as the network is not calibrated."
+    if doubtful := quality[DOUBTFUL].sum():
+        are = "cell was" if doubtful == 1 else "cells were"
+        yield f"{doubtful:,} more {are} left out: below [segment] min_confidence."
 
 
 def tell_few(wells: pl.DataFrame, *, min_cells: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from plates.errors import BadRun
 from profiler.profile.features import PREFIXES
 from profiler.report.numbers import defined
 from profiler.report.thumbnail import thumbnail_path
+from profiler.store.mirror import address_of
 from profiler.store.schema import TABLES
 from profiler.store.tables import read_footer, scan_table
 
@@ -61,7 +62,8 @@ class Run:
         """The command that makes a table; empty where the run says why it made none."""
         if name not in TABLES or name in self.tables or self._reason(name):
             return ""
-        return TABLES[name].command.format(out=shlex.quote(str(self.folder)))
+        where = address_of(self.folder) or self.folder
+        return TABLES[name].command.format(out=shlex.quote(str(where)))
 
     def absence(self, name: str) -> str:
         """Why there is nothing to show: the file is empty, was not made, or was not asked for."""

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from profiler.segment.propagate import propagate_cpu, propagate_jax
 from profiler.segment.threshold import THRESHOLDS
 from profiler.shapes import Labels, Mask, Plane
+
+Confidence = Float[Array, " nucleus"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class CellsConfig:
         regularisation: λ of the propagation on a 0 to 1 scale of the cell stain.
         border: "keep" cells whose nucleus touches the field's border (they are flagged),
             or "drop" them, after they have taken their ground.
+        min_confidence: Nuclei less likely to be right are dropped, likewise; those of unknown
+            confidence are kept.
     """
 
     method: Literal["propagation", "ring"] = "propagation"
@@ -39,6 +43,7 @@ class CellsConfig:
     correction: float = 1.0
     regularisation: float = 0.05
     border: Literal["keep", "drop"] = "keep"
+    min_confidence: float = 0.0
 
 
 class Compartments(NamedTuple):
@@ -50,6 +55,8 @@ class Compartments(NamedTuple):
         cytoplasm: The cell without its nucleus.
         count: Cells found, before `max_cells` cuts them off.
         touches_border: For each cell, whether its nucleus touches the field's border.
+        confidence: For each cell, how likely its nucleus is right; NaN if unknown.
+        doubtful: Cells dropped for their confidence alone.
     """
 
     nuclei: Int[Array, "*batch height width"]
@@ -57,10 +64,17 @@ class Compartments(NamedTuple):
     cytoplasm: Int[Array, "*batch height width"]
     count: Int[Array, "*batch"]
     touches_border: Bool[Array, "*batch cell"]
+    confidence: Float[Array, "*batch cell"]
+    doubtful: Int[Array, "*batch"]
 
 
 def compartments(
-    plane: Plane, nuclei: Labels, config: CellsConfig, *, max_cells: int
+    plane: Plane,
+    nuclei: Labels,
+    config: CellsConfig,
+    *,
+    max_cells: int,
+    confidence: Confidence | None = None,
 ) -> Compartments:
     """Find cells and cytoplasm around nuclei, on an accelerator.
 
@@ -69,6 +83,7 @@ def compartments(
         nuclei: 1 and up, consecutive.
         config: Method and its settings.
         max_cells: Rows of the tables to come; ids above are cut off, `count` tells.
+        confidence: How likely nucleus i + 1 is right; NaN, or None for all, if unknown.
     """
     if config.method == "ring":
         cells = within(nuclei, config.ring_px[1])
@@ -76,11 +91,16 @@ def compartments(
         scaled = _unit(plane)
         mask = _mask(scaled, config)
         cells = propagate_jax(scaled, nuclei, mask, regularisation=config.regularisation)
-    return settle(nuclei, cells, config, max_cells=max_cells)
+    return settle(nuclei, cells, config, max_cells=max_cells, confidence=confidence)
 
 
 def compartments_cpu(
-    plane: Plane, nuclei: Labels, config: CellsConfig, *, max_cells: int
+    plane: Plane,
+    nuclei: Labels,
+    config: CellsConfig,
+    *,
+    max_cells: int,
+    confidence: Confidence | None = None,
 ) -> Compartments:
     """Find cells and cytoplasm around nuclei, on a CPU; see `compartments`."""
     if config.method == "ring":
@@ -94,7 +114,7 @@ def compartments_cpu(
             regularisation=config.regularisation,
         )
         cells = jnp.asarray(grown)
-    return _settle(nuclei, cells, config, max_cells)
+    return _settle(nuclei, cells, confidence, config, max_cells)
 
 
 def within(nuclei: Labels, reach_px: float) -> Labels:
@@ -132,22 +152,35 @@ def _slide(plane: Array, step: int, axis: int, fill: Array) -> Array:
     return lax.slice_in_dim(padded, start, start + plane.shape[axis], axis=axis)
 
 
-def settle(nuclei: Labels, cells: Labels, config: CellsConfig, *, max_cells: int) -> Compartments:
-    """Flag or drop what touches the border, and take the cytoplasm out of the cells."""
+def settle(
+    nuclei: Labels,
+    cells: Labels,
+    config: CellsConfig,
+    *,
+    max_cells: int,
+    confidence: Confidence | None = None,
+) -> Compartments:
+    """Flag or drop what touches the border or is doubtful; take the cytoplasm out of the cells."""
     size = nuclei.size  # ids never exceed the number of pixels
+    likely = jnp.full(size + 1, jnp.nan, jnp.float32)
+    if confidence is not None:
+        likely = likely.at[1 : len(confidence) + 1].set(confidence)
     touches = jnp.zeros(size + 1, bool).at[_frame(nuclei)].set(True).at[0].set(False)
     present = jnp.zeros(size + 1, bool).at[nuclei.ravel()].set(True).at[0].set(False)
-    kept = present & ~touches if config.border == "drop" else present
+    whole = present & ~touches if config.border == "drop" else present
+    kept = whole & ~(likely < config.min_confidence)
+    doubtful = (whole & ~kept).sum(dtype=jnp.int32)
     number = jnp.where(kept, jnp.cumsum(kept, dtype=jnp.int32), 0)
     count = kept.sum(dtype=jnp.int32)
     number = jnp.where(number <= max_cells, number, 0)
 
     flags = jnp.zeros(max_cells + 1, bool).at[number].max(touches & kept)[1:]
+    sure = jnp.full(max_cells + 1, jnp.nan, jnp.float32).at[number].set(likely)[1:]
     nuclei, cells = number[nuclei], number[cells]
     gap = config.ring_px[0] if config.method == "ring" else config.gap_px
     core = within(nuclei, gap) if gap >= 1 else nuclei
     cytoplasm = jnp.where(core > 0, 0, cells)
-    return Compartments(nuclei, cells, cytoplasm, count, flags)
+    return Compartments(nuclei, cells, cytoplasm, count, flags, sure, doubtful)
 
 
 def _frame(labels: Labels) -> Int[Array, " pixel"]:
@@ -171,6 +204,8 @@ def _mask_of(plane: Plane, config: CellsConfig) -> tuple[Plane, Mask]:
 
 _within = jax.jit(within, static_argnums=1)
 _settle = jax.jit(
-    lambda nuclei, cells, config, max_cells: settle(nuclei, cells, config, max_cells=max_cells),
-    static_argnums=(2, 3),
+    lambda nuclei, cells, confidence, config, max_cells: settle(
+        nuclei, cells, config, max_cells=max_cells, confidence=confidence
+    ),
+    static_argnums=(3, 4),
 )

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
 from plates.errors import BadModel, BadRecipe
 from profiler.segment.compartments import (
@@ -17,11 +17,21 @@ from profiler.segment.compartments import (
     compartments,
     compartments_cpu,
 )
+from profiler.segment.confidence.calibration import Calibration, probability, read_calibration
+from profiler.segment.confidence.evidence import (
+    Evidence,
+    PerNucleus,
+    Sums,
+    add_up,
+    most_nuclei,
+    weigh,
+)
+from profiler.segment.confidence.evidence_cpu import add_up_cpu
 from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.head import Head
 from profiler.segment.normalise import normalise
-from profiler.segment.sizes import decode_at, find_scale, scale_for, sizes_served
+from profiler.segment.sizes import Seen, find_scale, scale_for, see_at, sizes_served
 from profiler.segment.tiles import predict
 from profiler.segment.weights import Card, load_network
 from profiler.shapes import Image, Images, Plane
@@ -52,6 +62,21 @@ class SegmentConfig:
     max_cells: int = 1024
 
 
+class Examined(NamedTuple):
+    """The nuclei of one field, and how far they can be trusted.
+
+    Attributes:
+        nuclei: 1 and up.
+        evidence: What speaks for each, row i for label i + 1, with room for as many as the field
+            could hold.
+        confidence: How likely each is right, likewise; NaN if the network is not calibrated.
+    """
+
+    nuclei: Nuclei
+    evidence: Evidence
+    confidence: PerNucleus
+
+
 @dataclass(frozen=True)
 class Segmenter:
     """A loaded network, compiled once for each field size and scale.
@@ -59,12 +84,19 @@ class Segmenter:
     Attributes:
         card: What the network is.
         nuclei: One plane [height, width] to `Nuclei`.
+        examine: The same, and how likely each is right.
         segment: A batch of images, scaled to 0 to 1, to `Compartments` with a batch axis.
     """
 
     card: Card
     nuclei: Callable[[Plane], Nuclei]
+    examine: Callable[[Plane], Examined]
     segment: Callable[[Images], Compartments]
+
+
+See: TypeAlias = Callable[[Plane], Seen]
+Examine: TypeAlias = Callable[[Seen], Examined]
+Segment: TypeAlias = Callable[[Images], Compartments]
 
 
 def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segmenter:
@@ -77,23 +109,75 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
     Raises:
         UnknownName: No such model.
         BadModel: Its files cannot be used, or a diameter is asked for and its card has none.
-        BadRecipe: The diameter is beyond what fields can be scaled by.
+        BadRecipe: The diameter is beyond what fields can be scaled by, or doubtful nuclei are to
+            be dropped and the network is not calibrated.
     """
     model, network, card = load_network(config.model)
     head = with_min_area(HEADS[network.head], config.min_area_px)
+    calibration = read_calibration(card.calibration, model=config.model)
+    _check_confidence(calibration, config)
     graph, state = nnx.split(model)
 
-    def find(state: Any, plane: Plane, scale: float) -> Nuclei:
+    def find(state: Any, plane: Plane, scale: float) -> Seen:
         run = partial(predict, nnx.merge(graph, state), config=network)
-        return decode_at(run, normalise(plane), head, scale=scale)
+        return see_at(run, normalise(plane), head, scale=scale)
 
     at_scale = partial(jax.jit(find, static_argnums=2), state)
     is_cpu = (backend or jax.default_backend()) == "cpu"
     if config.diameter_px == "auto":
-        nuclei = partial(find_scale, at_scale, trained_px=_trained(card))
-        return Segmenter(card, nuclei, (_by_field if is_cpu else _cells_at_once)(nuclei, config))
-    nuclei = partial(_at, at_scale, _scale(card, config.diameter_px))
-    return Segmenter(card, nuclei, (_by_field if is_cpu else _at_once)(nuclei, config))
+        see = partial(find_scale, at_scale, trained_px=_trained(card))
+    else:
+        see = partial(_at, at_scale, _scale(card, config.diameter_px))
+    examine = examiner(calibration, min_area_px=config.min_area_px, is_cpu=is_cpu)
+    drive = _by_field
+    if not is_cpu:
+        drive = _cells_at_once if config.diameter_px == "auto" else _at_once
+    return Segmenter(
+        card,
+        nuclei=lambda plane: see(plane).nuclei,
+        examine=lambda plane: examine(see(plane)),
+        segment=drive(see, examine, config),
+    )
+
+
+def _check_confidence(calibration: Calibration | None, config: SegmentConfig) -> None:
+    if config.cells.min_confidence > 0 and calibration is None:
+        raise BadRecipe(
+            f"min_confidence is {config.cells.min_confidence:g}; the model {config.model!r} is not "
+            "calibrated, so that no confidence is known. Leave min_confidence out, or calibrate "
+            "it: `profiler train segmenter` does where images kept apart show enough errors."
+        )
+
+
+def examiner(calibration: Calibration | None, *, min_area_px: int, is_cpu: bool) -> Examine:
+    """Make a function that weighs what speaks for the nuclei of a field.
+
+    Args:
+        calibration: The network's own; None leaves confidences unknown.
+        min_area_px: Smaller nuclei are specks, so that there is room for no more.
+        is_cpu: Whether it runs there.
+    """
+    if is_cpu:
+        return partial(_examine_cpu, calibration, min_area_px)
+    return partial(jax.jit(_examine, static_argnums=(0, 1)), calibration, min_area_px)
+
+
+def _examine(calibration: Calibration | None, min_area_px: int, seen: Seen) -> Examined:
+    most = most_nuclei(seen.labels.size, min_area_px)
+    evidence = weigh(add_up(seen.labels, seen.maps, most=most))
+    return Examined(seen.nuclei, evidence, probability(evidence, calibration))
+
+
+def _examine_cpu(calibration: Calibration | None, min_area_px: int, seen: Seen) -> Examined:
+    most = most_nuclei(seen.labels.size, min_area_px)
+    sums = add_up_cpu(*map(np.asarray, (seen.labels, *seen.maps)), most=most)
+    return Examined(seen.nuclei, *_judge(sums, calibration))
+
+
+@partial(jax.jit, static_argnums=1)
+def _judge(sums: Sums, calibration: Calibration | None) -> tuple[Evidence, PerNucleus]:
+    evidence = weigh(sums)
+    return evidence, probability(evidence, calibration)
 
 
 def with_min_area(head: Head, min_area_px: int) -> Head:
@@ -101,7 +185,7 @@ def with_min_area(head: Head, min_area_px: int) -> Head:
     return replace(head, settings=replace(head.settings, min_area_px=min_area_px))
 
 
-def _at(find: Callable[[Plane, float], Nuclei], scale: float, plane: Plane) -> Nuclei:
+def _at(find: Callable[[Plane, float], Seen], scale: float, plane: Plane) -> Seen:
     return find(plane, scale)
 
 
@@ -127,14 +211,12 @@ def _trained(card: Card) -> float:
     return card.diameter_px
 
 
-def _by_field(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
+def _by_field(see: See, examine: Examine, config: SegmentConfig) -> Segment:
     """Field after field: on a CPU batching gains nothing, and loops run on the host."""
 
     def one(image: Image) -> Compartments:
-        found = nuclei(image[..., config.nuclei_channel])
-        stain = image[..., config.cells_channel]
-        cells = compartments_cpu(stain, found.labels, config.cells, max_cells=config.max_cells)
-        return _too_full(cells, found.dropped, config)
+        found = examine(see(image[..., config.nuclei_channel]))
+        return _around(compartments_cpu, image[..., config.cells_channel], found, config)
 
     def batch(images: Images) -> Compartments:
         fields = [one(image) for image in jnp.asarray(images)]
@@ -143,37 +225,44 @@ def _by_field(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
     return batch
 
 
-def _at_once(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
+def _at_once(see: See, examine: Examine, config: SegmentConfig) -> Segment:
     """The whole batch in one program that never leaves the device."""
 
     def one(image: Image) -> Compartments:
-        found = nuclei(image[..., config.nuclei_channel])
-        stain = image[..., config.cells_channel]
-        cells = compartments(stain, found.labels, config.cells, max_cells=config.max_cells)
-        return _too_full(cells, found.dropped, config)
+        found = examine(see(image[..., config.nuclei_channel]))
+        return _around(compartments, image[..., config.cells_channel], found, config)
 
     return jax.jit(jax.vmap(one))
 
 
-def _cells_at_once(nuclei: Callable[[Plane], Nuclei], config: SegmentConfig):
+def _cells_at_once(see: See, examine: Examine, config: SegmentConfig) -> Segment:
     """Nuclei field after field, each at its own scale; cells of the whole batch in one program."""
 
     @jax.jit
     @jax.vmap
-    def grow(stain: Plane, found: Nuclei) -> Compartments:
-        cells = compartments(stain, found.labels, config.cells, max_cells=config.max_cells)
-        return _too_full(cells, found.dropped, config)
+    def grow(stain: Plane, seen: Seen) -> Compartments:
+        return _around(compartments, stain, examine(seen), config)
 
     def batch(images: Images) -> Compartments:
         images = jnp.asarray(images)
-        found = [nuclei(image[..., config.nuclei_channel]) for image in images]
-        together = jax.tree.map(lambda *parts: jnp.stack(parts), *found)
+        seen = [see(image[..., config.nuclei_channel]) for image in images]
+        together = jax.tree.map(lambda *parts: jnp.stack(parts), *seen)
         return grow(images[..., config.cells_channel], together)
 
     return batch
 
 
-def _too_full(cells: Compartments, dropped: Array, config: SegmentConfig) -> Compartments:
-    """Count a field whose candidates found no room as one with too many cells, which it is."""
+def _around(
+    grow: Callable[..., Compartments], stain: Plane, found: Examined, config: SegmentConfig
+) -> Compartments:
+    """Grow cells; a field whose candidates found no room has too many, and says so."""
+    cells = grow(
+        stain,
+        found.nuclei.labels,
+        config.cells,
+        max_cells=config.max_cells,
+        confidence=found.confidence,
+    )
+    dropped = found.nuclei.dropped
     more = jnp.maximum(cells.count, config.max_cells) + dropped
     return cells._replace(count=jnp.where(dropped > 0, more, cells.count))

@@ -9,20 +9,36 @@ import math
 from collections.abc import Callable, Container
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from profiler.segment.confidence.belief import Maps, as_maps
 from profiler.segment.decoding.nuclei import Nuclei, number
 from profiler.segment.heads.head import Head
-from profiler.shapes import Plane
+from profiler.shapes import Labels, Plane
 
 MOST_STEPS = 4  # of a factor of the square root of two: four times larger or smaller
 LOOKS = 3  # times a field is segmented to find its scale, at most
 NOTHING_FOUND = (2.0, 0.5)  # where to look then
+
+
+class Seen(NamedTuple):
+    """The nuclei of one field, and what the network believes of its pixels."""
+
+    nuclei: Nuclei
+    maps: Maps
+
+    @property
+    def labels(self) -> Labels:
+        """Of the nuclei."""
+        return self.nuclei.labels
+
+
+Found = TypeVar("Found", Nuclei, Seen)
 
 
 def scale_for(diameter_px: float, *, trained_px: float) -> float:
@@ -64,6 +80,11 @@ def typical_diameter(labels: np.ndarray) -> float | None:
 
 
 def decode_at(predict: Callable[[Plane], Any], plane: Plane, head: Head, *, scale: float) -> Nuclei:
+    """Find nuclei in a field that the network sees enlarged or shrunk; as `see_at`."""
+    return see_at(predict, plane, head, scale=scale).nuclei
+
+
+def see_at(predict: Callable[[Plane], Any], plane: Plane, head: Head, *, scale: float) -> Seen:
     """Find nuclei in a field that the network sees enlarged or shrunk by `scale`.
 
     Where the head allows it, the prediction is brought back before nuclei are told apart: on
@@ -75,26 +96,26 @@ def decode_at(predict: Callable[[Plane], Any], plane: Plane, head: Head, *, scal
         head: How predictions become nuclei, with its settings in pixels of `plane`.
         scale: Factor on height and width.
     """
-    if scale == 1.0:
-        return head.decode(predict(plane), head.settings)
     shape = tuple(max(1, round(length * scale)) for length in plane.shape)
-    seen = predict(jax.image.resize(plane, shape, "linear"))
-    if head.resizable:
-        return head.decode(jax.tree.map(partial(_to, plane.shape), seen), head.settings)
+    there = plane if scale == 1.0 else jax.image.resize(plane, shape, "linear")
+    seen = predict(there)
+    if scale != 1.0 and head.resizable:
+        seen = jax.tree.map(partial(_to, plane.shape), seen)
+    maps = as_maps(head.believe(seen), plane.shape)
+    if scale == 1.0 or head.resizable:
+        return Seen(head.decode(seen, head.settings), maps)
     least = head.settings.min_area_px
     found = head.decode(seen, replace(head.settings, min_area_px=max(1, round(least * scale**2))))
     labels = jax.image.resize(found.labels, plane.shape, "nearest")
     roots = jnp.where(labels > 0, labels - 1, plane.size)
-    return number(roots, min_area_px=least, dropped=found.dropped)
+    return Seen(number(roots, min_area_px=least, dropped=found.dropped), maps)
 
 
 def _to(shape: tuple[int, ...], maps: Array) -> Array:
     return jax.image.resize(maps, (*shape, *maps.shape[2:]), "linear")
 
 
-def find_scale(
-    find: Callable[[Plane, float], Nuclei], plane: Plane, *, trained_px: float
-) -> Nuclei:
+def find_scale(find: Callable[[Plane, float], Found], plane: Plane, *, trained_px: float) -> Found:
     """Find nuclei at the scale that suits them, estimated from the nuclei themselves.
 
     The field is segmented as it is. If what is found is not of the trained size, it is

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 
 from plates.errors import BadModel, UnknownName, lookup
 from profiler.segment.catalogue import MODELS
+from profiler.segment.confidence.calibration import Calibration
 from profiler.segment.network.build import Network, build, check
 from profiler.segment.network.config import NetworkConfig
 
@@ -30,6 +31,7 @@ class Card:
         about: Data, licences, split, schedule and scores, for people.
         diameter_px: What its training images' median nuclei were brought to; None if they
             kept their sizes.
+        calibration: How likely its nuclei are right, fields of `Calibration`; None if unknown.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Card:
     sha256: str
     about: Mapping[str, Any]
     diameter_px: float | None = None
+    calibration: Mapping[str, Any] | None = None
 
 
 def save_network(
@@ -53,8 +56,30 @@ def save_network(
     card = Card(path.stem, asdict(config), found, about, diameter_px)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(blob)
-    path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
+    _write_card(path, card)
     return card
+
+
+def save_calibration(path: Path, calibration: Calibration | None, *, note: str) -> Card:
+    """Put a calibration, or that there is none, on the card of a network that is on disk.
+
+    Args:
+        path: The weights; they stay as they are.
+        calibration: Its fields go to the card.
+        note: What it was fitted on, or why there is none.
+
+    Raises:
+        BadModel: The network's files cannot be used.
+    """
+    card = _read(path)[0]
+    about = {**card.about, "calibration": note}
+    card = replace(card, about=about, calibration=calibration and asdict(calibration))
+    _write_card(path, card)
+    return card
+
+
+def _write_card(path: Path, card: Card) -> None:
+    path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
 
 
 def load_network(name: str | Path) -> tuple[Network, NetworkConfig, Card]:

@@ -13,6 +13,10 @@ from typing import TextIO
 from plates.errors import BadRun
 
 LOCK = ".lock"
+# Of the working folder of a run in a store: the lease taken last, what both sides have alike, and
+# what is locked while the folder is brought up to date.
+LEASE, LEDGER, PULL = ".lease", ".mirror.jsonl", ".pull"
+NO_RESULTS = (LOCK, LEASE, LEDGER, PULL)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 from plates.errors import BadRun
 from profiler.store.atomic import is_draft, replacing
-from profiler.store.lock import LOCK
+from profiler.store.lock import NO_RESULTS
 from profiler.store.schema import TABLES, VERSION
 
 FACTS = "run.json"
-_PER_WELL = ("cells", "images")
-_FOLDERS = (*_PER_WELL, "thumbnails", "labels", "illumination", "timing")
+PER_WELL = ("cells", "images")
+_FOLDERS = (*PER_WELL, "thumbnails", "labels", "illumination", "timing")
 _BESIDE = ("layout.parquet", "index.parquet")
-_FILES = (*(t.file for name, t in TABLES.items() if name not in _PER_WELL), *_BESIDE)
-_OURS = {FACTS, LOCK, "report.html", *_FOLDERS, *_FILES}
+_FILES = (*(t.file for name, t in TABLES.items() if name not in PER_WELL), *_BESIDE)
+_OURS = {FACTS, *NO_RESULTS, "report.html", *_FOLDERS, *_FILES}
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,19 @@ class RunFacts:
 
 
 class Run(NamedTuple):
-    """One run folder, the name it goes by beside others, and what its `run.json` says."""
+    """One run folder, the name it goes by beside others, and what its `run.json` says.
+
+    Attributes:
+        folder: Where its tables lie.
+        name: What it goes by.
+        facts: What it says of itself.
+        fetch: Brings a table that is a file for each well, of a run in a store.
+    """
 
     folder: Path
     name: str
     facts: RunFacts
+    fetch: Callable[[str], None] = lambda table: None
 
 
 def claim(out: Path, *, facts: RunFacts) -> RunFacts:
@@ -109,12 +117,7 @@ def discard(out: Path) -> None:
     """
     if not (out / FACTS).is_file():
         raise BadRun(f"{out} is not a run folder: it has no {FACTS}; nothing was removed.")
-    others = [path.name for path in _contents(out) if path.name not in _OURS]
-    if others:
-        raise BadRun(
-            f"{out} holds {_listed(others)}, which no run makes. Move it away, or choose another "
-            "--out; nothing was removed."
-        )
+    check_contents(str(out), [path.name for path in _contents(out)], is_to_go=True)
     try:
         _remove(out)
     except OSError as error:
@@ -122,6 +125,30 @@ def discard(out: Path) -> None:
             f"{error.filename} could not be removed ({error.strerror}), so {out} is part removed. "
             "Ask for permission to write there, and use --replace again."
         ) from error
+
+
+def check_contents(where: str, names: Sequence[str], *, is_to_go: bool = False) -> None:
+    """Check that a folder, here or in a store, holds a run, or nothing.
+
+    Args:
+        where: The folder, for the message.
+        names: Of the files and folders in it.
+        is_to_go: Whether all of it is to be removed.
+
+    Raises:
+        BadRun: It holds something else.
+    """
+    if FACTS not in names and names:
+        raise BadRun(
+            f"{where} is not empty and is not a run folder: it holds {_listed(names)} and no "
+            f"{FACTS}. Choose another --out; nothing was changed."
+        )
+    others = [name for name in names if name not in _OURS]
+    if is_to_go and others:
+        raise BadRun(
+            f"{where} holds {_listed(others)}, which no run makes. Move it away, or choose another "
+            "--out; nothing was removed."
+        )
 
 
 def write_facts(out: Path, facts: RunFacts) -> RunFacts:
@@ -171,12 +198,7 @@ def _facts(path: Path, raw: Any) -> RunFacts:
 def _check_empty(out: Path) -> None:
     if not out.is_dir():
         raise BadRun(f"{out} is a file, not a folder. Choose another --out.")
-    others = [path.name for path in _contents(out) if path.name != LOCK]
-    if others:
-        raise BadRun(
-            f"{out} is not empty and is not a run folder: it holds {_listed(others)} and no "
-            f"{FACTS}. Choose another --out; nothing was changed."
-        )
+    check_contents(str(out), [path.name for path in _contents(out) if path.name not in NO_RESULTS])
 
 
 def _remove(out: Path) -> None:
@@ -191,7 +213,7 @@ def _contents(out: Path) -> list[Path]:
     return [path for path in sorted(out.iterdir()) if not is_draft(path)]
 
 
-def _listed(names: list[str], *, most: int = 3) -> str:
+def _listed(names: Sequence[str], *, most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -24,6 +24,13 @@ CELL_KEYS = (
     *FIELD_KEYS,
     _column("Metadata_ObjectNumber", pa.int32(), "Label in the label images of the field, from 1"),
     _column("Metadata_QC_TouchesBorder", pa.bool_(), "Whether the border cuts the cell off"),
+    _column(
+        "Metadata_QC_Confidence",
+        pa.float32(),
+        "Probability that its nucleus is right (shares over half of the union with a true one), "
+        "null if the network is not calibrated",
+        nullable=True,
+    ),
 )
 
 FIELDS = pa.schema(
@@ -34,6 +41,18 @@ FIELDS = pa.schema(
             "Metadata_QC_Reason", pa.string(), "The same in a sentence, null if ok", nullable=True
         ),
         _column("Metadata_Object_Count", pa.int32(), "Cells of the field in the cell table"),
+        _column(
+            "Metadata_Object_Doubtful",
+            pa.int32(),
+            "Cells left out, as their confidence is below `[segment] min_confidence`",
+            nullable=True,
+        ),
+        _column(
+            "Metadata_Object_Confidence",
+            pa.float32(),
+            "Mean `Metadata_QC_Confidence` of the cells in the table, null without any",
+            nullable=True,
+        ),
         _column("Metadata_Seconds", pa.float32(), "Time the field took", nullable=True),
         _column("Metadata_Seconds_Measure", pa.float32(), "Measuring's part of it", nullable=True),
     ]
@@ -147,9 +166,9 @@ def cell_schema(features: Sequence[str]) -> pa.Schema:
         features: Names of the feature columns, in the order they are stored.
 
     Returns:
-        The keys, never null, then one float32 per feature, null where it is undefined.
+        The keys, then one float32 per feature, null where it is undefined.
 
-    >>> cell_schema(["Nuclei_AreaShape_Area"]).field(6)
+    >>> cell_schema(["Nuclei_AreaShape_Area"]).field(7)
     pyarrow.Field<Nuclei_AreaShape_Area: float>
     """
     return pa.schema([*CELL_KEYS, *(pa.field(name, pa.float32()) for name in features)])

@@ -10,9 +10,12 @@ import polars as pl
 from plates.errors import BadRun, lookup
 from profiler.store import compare
 from profiler.store.columns import matching
+from profiler.store.home import open_run
 from profiler.store.mark import mark_cells
+from profiler.store.mirror import address_of
+from profiler.store.objects import run_address
 from profiler.store.places import stored
-from profiler.store.run import FACTS, Run, RunFacts, read_facts
+from profiler.store.run import FACTS, Run, RunFacts
 from profiler.store.schema import CELL_SECTIONS, TABLES
 from profiler.store.tables import read_footer, scan_table
 from profiler.store.wells import has_images, scan_cells, scan_images
@@ -282,7 +285,7 @@ def open(
     """Open one run folder, or several as one screen.
 
     Args:
-        folders: What was `--out` of `profiler run`.
+        folders: What was `--out` of `profiler run`; tables of a store come when they are opened.
         features: What to do with runs that differ: "same" refuses them; "common" takes the
             columns that all have, "all" takes every column, null where a run has none. With
             either, runs of different settings are one screen too: see `Screen.differences`.
@@ -300,7 +303,7 @@ def open(
     paths = [Path(p) for p in ([folders] if isinstance(folders, str | Path) else folders)]
     if not paths:
         raise BadRun("No run folder was given. Give at least one that was --out of `profiler run`.")
-    runs = tuple(Run(path, name, read_facts(path)) for path, name in _named(paths))
+    runs = tuple(open_run(path, name) for path, name in _named(paths))
     if features == "same":
         compare.check_settings(runs, sections=CELL_SECTIONS)
     if not repeated_plates:
@@ -310,11 +313,11 @@ def open(
 
 def not_made(folder: Path, name: str) -> BadRun:
     """Say which command makes a table that a run does not have yet."""
-    table = TABLES[name]
-    command = table.command.format(out=folder)
+    table, run = TABLES[name], address_of(folder) or folder
+    command = table.command.format(out=run)
     note = " (there are none without a plate map, the run's --layout)" if table.needs_layout else ""
     why = f" If a run leaves them out, the summary in {FACTS} says why." if table.optional else ""
-    return BadRun(f"{folder} has no {name} yet. Make them with: {command}{note}{why}")
+    return BadRun(f"{run} has no {name} yet. Make them with: {command}{note}{why}")
 
 
 def _named(paths: list[Path]) -> list[tuple[Path, str]]:
@@ -322,11 +325,12 @@ def _named(paths: list[Path]) -> list[tuple[Path, str]]:
         raise BadRun("A run folder was given twice. Give each once.")
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
+        names = [run_address(path) or str(path) for path in paths]
     return list(zip(paths, names, strict=True))
 
 
 def _has(run: Run, name: str) -> bool:
+    run.fetch(name)
     match name:
         case "cells":
             return bool(stored(run.folder))
@@ -337,6 +341,7 @@ def _has(run: Run, name: str) -> bool:
 
 
 def _scan(run: Run, name: str) -> pl.LazyFrame:
+    run.fetch(name)
     if name == "cells":
         return mark_cells(run.folder, scan_cells(run.folder))
     if name == "images":

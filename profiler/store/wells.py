@@ -189,7 +189,11 @@ def sweep(out: Path) -> list[Path]:
 def _cells(cells: pl.DataFrame) -> pa.Table:
     keys = [key.name for key in CELL_KEYS]
     features = [name for name in cells.columns if name not in keys]
-    ordered = cells.select(*keys, *features).sort(*IN_WELL, "Metadata_ObjectNumber")
+    ordered = (
+        _with_nulls(cells, CELL_KEYS)
+        .select(*keys, *features)
+        .sort(*IN_WELL, "Metadata_ObjectNumber")
+    )
     return ordered.to_arrow().cast(cell_schema(features))
 
 
@@ -199,8 +203,14 @@ def _images(images: pl.DataFrame) -> pa.Table:
 
 
 def _field_rows(fields: pl.DataFrame) -> list[dict]:
-    ordered = fields.select(FIELDS.names).sort(IN_WELL).fill_nan(None)
+    ordered = _with_nulls(fields, FIELDS).select(FIELDS.names).sort(IN_WELL).fill_nan(None)
     return ordered.to_arrow().cast(FIELDS).to_pylist()
+
+
+def _with_nulls(table: pl.DataFrame, columns: Iterable[pa.Field]) -> pl.DataFrame:
+    """Add what a table may leave out: columns that may be null, and are null throughout."""
+    lacking = [c.name for c in columns if c.nullable and c.name not in table.columns]
+    return table.with_columns(pl.lit(None).alias(name) for name in lacking)
 
 
 def _is_current(out: Path, well: Well, *, files: Files, computed_by: str) -> bool:

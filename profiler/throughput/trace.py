@@ -26,6 +26,7 @@ STAGE_OF = {  # stage -> what it is and who does it
     "pictures": "writer thread",
     "tables": "writer thread",
     "write": "writer thread",
+    "store": "wells to an object store; a thread of its own",
 }
 
 

@@ -58,7 +58,7 @@ def attempt(me: Watcher, name: str, *, place: Path, because: str) -> Iterator[Wa
 
 def _followed(me: Watcher, name: str, place: Path) -> Generator[WatchEvent, None, Finished | None]:
     """Pass on what a person should know of a run; its last event, or None if it was stopped."""
-    request = replace(me.request, plates=(place,), out=me.settings.runs / name)
+    request = replace(me.request, plates=(place,), out=me.home / name)
     events = me.run(request)
     done = failed = fields = 0
     told = me.clock.now()

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from plates.errors import BadPlate, BadRun
 from profiler.request import Request
-from profiler.store.lock import locked
+from profiler.store.home import visit
+from profiler.store.objects import run_address
 from profiler.store.run import RunFacts, read_facts
 from profiler.watch import status as keep
 from profiler.watch.attempt import attempt
@@ -27,6 +29,7 @@ from profiler.watch.events import (
 )
 from profiler.watch.inbox import Inbox, Look, last_change, look, open_inbox
 from profiler.watch.nights import record
+from profiler.watch.records import held_records
 from profiler.watch.settings import Clock, Runner, Seen, Watch, Watcher
 
 STAGES = {"profiles", "hits", "phenotypes"}  # in the summary of a run that went to its end
@@ -49,10 +52,11 @@ def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> It
         BadRun: Another watcher writes to the same runs, or nobody may.
         KeyboardInterrupt: From the clock or the run; the records say that it was stopped.
     """
-    inbox = _opened(settings)
-    with locked(settings.runs):
-        earlier = keep.read_status(settings.runs)
-        me = Watcher(settings, request, run, clock, inbox, earlier, about=_about(settings, request))
+    inbox, about = _opened(settings), _about(settings, request)
+    with held_records(settings.runs) as records:
+        here = replace(settings, runs=records.folder)
+        earlier = keep.read_status(here.runs)
+        me = Watcher(here, request, run, clock, inbox, earlier, about, settings.runs, records.share)
         try:
             for event in _events(me):
                 yield from _told(me, event)
@@ -63,7 +67,8 @@ def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> It
 
 def _opened(settings: Watch) -> Inbox:
     here, there = settings.inbox.resolve(), settings.runs.resolve()
-    if here == there or here in there.parents or there in here.parents:
+    is_near = run_address(settings.runs) is None
+    if is_near and (here == there or here in there.parents or there in here.parents):
         raise BadPlate(
             f"The inbox {settings.inbox} and the runs {settings.runs} lie in one another, so runs "
             "would be taken for plates. Choose an --out elsewhere."
@@ -78,7 +83,8 @@ def _opened(settings: Watch) -> Inbox:
 
 
 def _about(settings: Watch, request: Request) -> dict[str, Any]:
-    places = {"inbox": str(settings.inbox), "runs": str(settings.runs)}
+    runs = run_address(settings.runs) or str(settings.runs)
+    places = {"inbox": str(settings.inbox), "runs": runs}
     return places | {"recipe": request.recipe.name} | keep.describe_process()
 
 
@@ -91,6 +97,7 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
         keep.write_status(me.settings.runs, me.status, now=me.clock.now(), about=me.about)
         if isinstance(event, Done | Failed | Skipped):
             record(me.settings, event, state=me.status.plates[event.plate])
+        me.share()
     except BadRun as error:
         trouble = str(error)
     if event is not None:
@@ -103,7 +110,7 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
 def _events(me: Watcher) -> Iterator[WatchEvent | None]:
     """All that happens; None after each round, so that `status.json` shows a pulse."""
     done_before = _done(me)
-    yield Watching(str(me.settings.inbox), str(me.settings.runs), me.request.recipe.name)
+    yield Watching(me.about["inbox"], me.about["runs"], me.request.recipe.name)
     yield from _cut_short(me)
     is_gone = False
     while not me.clock.is_stopped():
@@ -196,11 +203,12 @@ def _waiting(known: keep.PlateState | None, name: str, reason: str) -> Waiting |
 
 def _settled(me: Watcher, name: str, found: Look) -> Skipped | None:
     """Whether a plate that this session sees first was done, or given up, before."""
-    known, out = me.status.of(name), me.settings.runs / name
+    known, out = me.status.of(name), me.home / name
     is_same = known is not None and known.content == found.digest()
     if known is None or (known.state == keep.DONE and is_same):
         facts = _finished(out)
-        return facts and Skipped(name, f"{out} has its results{_of(facts, me)}", found.digest())
+        where = run_address(out) or out
+        return facts and Skipped(name, f"{where} has its results{_of(facts, me)}", found.digest())
     if known.state == keep.GIVEN_UP and is_same and not me.settings.again:
         reason = f"it failed {known.tries} times ({known.reason}), and has not changed since"
         return Skipped(name, reason, found.digest())
@@ -210,6 +218,8 @@ def _settled(me: Watcher, name: str, found: Look) -> Skipped | None:
 def _finished(out: Path) -> RunFacts | None:
     """What a run folder says, if a run went to its end there."""
     with suppress(BadRun):
+        address = run_address(out)
+        out = visit(address)[0] if address else out
         facts = read_facts(out)
         if facts.summary.keys() >= STAGES and (out / "report.html").is_file():
             return facts

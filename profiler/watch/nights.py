@@ -3,6 +3,7 @@
 `profiler query RUNS "SELECT ... FROM runs"` asks it; it can be lost, and is made again.
 """
 
+import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import polars as pl
 
 from plates.errors import BadRun
 from profiler.store.atomic import replacing
+from profiler.store.objects import Objects, run_address
 from profiler.store.run import RunFacts, read_facts
 from profiler.store.tables import read_footer, scan_table, write_table
 from profiler.watch.events import Done, Failed, Skipped
@@ -97,7 +99,7 @@ def with_index(folders: Sequence[str]) -> tuple[list[str], dict[str, pl.LazyFram
     """Take folders of runs for the runs in them.
 
     Args:
-        folders: Run folders, and folders that a watcher writes runs to.
+        folders: Run folders, and folders that a watcher writes runs to; or addresses.
 
     Returns:
         Run folders alone, and the table `runs` where there was an index.
@@ -105,19 +107,30 @@ def with_index(folders: Sequence[str]) -> tuple[list[str], dict[str, pl.LazyFram
     Raises:
         BadRun: An index lists no plate that is done.
     """
-    indexes = {folder: read_index(Path(folder)) for folder in folders if is_index(Path(folder))}
+    found = {folder: _index_of(folder) for folder in folders}
+    indexes = {folder: table for folder, table in found.items() if table is not None}
     done = {
         folder: table.filter(pl.col("status") == DONE)["run"].unique(maintain_order=True).to_list()
         for folder, table in indexes.items()
     }
     if empty := [folder for folder, runs in done.items() if not runs]:
         raise BadRun(f"No plate of {empty[0]} is done yet; {empty[0]}/{PAGE} says why.")
-    found = [
+    runs = [
         name
         for folder in folders
         for name in ([f"{folder}/{run}" for run in done[folder]] if folder in done else [folder])
     ]
-    return found, {LEVEL: pl.concat(indexes.values()).lazy()} if indexes else {}
+    return runs, {LEVEL: pl.concat(indexes.values()).lazy()} if indexes else {}
+
+
+def _index_of(folder: str) -> pl.DataFrame | None:
+    """The index of a folder of runs, here or in a store; None of a run."""
+    address = run_address(folder)
+    if address is None:
+        return read_index(Path(folder)) if is_index(Path(folder)) else None
+    with tempfile.TemporaryDirectory(prefix="profiler-") as place:
+        (Path(place) / FILE).write_bytes(Objects(address).read(FILE) or b"")
+        return read_index(Path(place)) if is_index(Path(place)) else None
 
 
 def _plates(out: Path, *, is_done: bool) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ class Watch:
 
     Attributes:
         inbox: The folder that plates are put in; never written to.
-        runs: Where the run folders go, one for each plate, of the same name.
+        runs: Where the run folders go, one for each plate, of the same name; or an address.
         pattern: Which entries of the inbox are plates: `*`, or `*/*` for a folder per night.
         manifest: Name of the file that tells that a plate is complete; see `complete`.
         quiet_s: Without one, for how long nothing must have been added.
@@ -73,7 +73,13 @@ class Seen:
 
 @dataclass
 class Watcher:
-    """What a watcher works with, and what it knows."""
+    """What a watcher works with, and what it knows.
+
+    Attributes:
+        settings: What is watched; `runs` is where its records are kept on this disk.
+        home: Where the run folders go: the same, or an address.
+        share: Lets others have the records, where they are not on this disk alone.
+    """
 
     settings: Watch
     request: Request
@@ -82,5 +88,7 @@ class Watcher:
     inbox: Inbox
     status: Status
     about: Mapping[str, Any]
+    home: Path
+    share: Callable[[], None]
     seen: dict[str, Seen] = field(default_factory=dict)
     has_trouble: bool = False

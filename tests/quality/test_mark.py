@@ -109,3 +109,49 @@ def test_flagged_fields_are_counted_with_their_cells(judged):
     (said,) = tell_quality(judged, exclude=False)
     assert "count all the same, as [profile] exclude_bad_fields says" in said
     assert list(tell_quality(judged.clear(), exclude=True)) == []
+
+
+def told(counts: list[int], doubtful: list[int], sure: list[float | None]) -> list[str]:
+    """What is said of fields that are all believed."""
+    table = pl.DataFrame(
+        {
+            "Metadata_QC_Verdict": "ok",
+            "Metadata_Object_Count": pl.Series(counts, dtype=pl.Int32),
+            "Metadata_Object_Doubtful": pl.Series(doubtful, dtype=pl.Int32),
+            "Metadata_Object_Confidence": pl.Series(sure, dtype=pl.Float32),
+        }
+    )
+    return list(tell_quality(table, exclude=True))
+
+
+def test_cells_expected_to_be_wrong_are_counted_by_their_mean_confidence():
+    (said,) = told([900, 100, 0], [0, 0, 0], [0.99, 0.9, None])
+    assert said.startswith("Of 1,000 cells about 19 (1.9%) are expected to be wrong, by their mean")
+    assert said.endswith(" confidence of 0.981.")
+
+
+def test_cells_left_out_are_counted():
+    assert told([90], [1], [1.0])[1] == (
+        "1 more cell was left out: below [segment] min_confidence."
+    )
+    assert told([0, 0], [2, 1200], [None, None]) == [
+        "1,202 more cells were left out: below [segment] min_confidence."
+    ]
+
+
+def test_a_network_without_calibration_is_told_and_an_older_run_is_not_blamed(judged):
+    assert told([90], [0], [None]) == [
+        "No cell has a confidence, as the network is not calibrated."
+    ]
+    assert not any("confidence" in said for said in tell_quality(judged, exclude=True))
+
+
+def test_what_fields_say_of_their_objects_stands_beside_the_verdict():
+    numbers, fields = tables(8)
+    counted = fields.with_columns(
+        Metadata_Object_Doubtful=pl.lit(2, pl.Int32),
+        Metadata_Object_Confidence=pl.lit(0.9, pl.Float32),
+    )
+    table = judge(numbers, fields=counted, checks=CHECKS).table
+    assert table["Metadata_Object_Doubtful"].to_list() == [2] * 8
+    assert table["Metadata_Object_Confidence"].to_list() == [pytest.approx(0.9)] * 8

@@ -100,3 +100,37 @@ def test_a_cell_whose_nucleus_was_dropped_keeps_its_ground():
     left = settle(nuclei, cells, CellsConfig(border="drop"), max_cells=3)
     np.testing.assert_array_equal(np.asarray(left.cells)[:, :8], 0)
     np.testing.assert_array_equal(np.asarray(left.cells)[:, 8:], 1)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("find", [compartments, compartments_cpu], ids=["jax", "cpu"])
+def test_doubtful_nuclei_are_dropped_and_counted_and_unknown_ones_kept(find):
+    plane, nuclei = scene()
+    sure = jnp.asarray([0.9, 0.2, NAN, 0.5, *[0.8] * 8, 0.0, 0.0], jnp.float32)  # two are not there
+    config = CellsConfig(method="ring", min_confidence=0.5)
+    found = find(plane, nuclei, config, max_cells=20, confidence=sure)
+    assert (int(found.count), int(found.doubtful)) == (11, 1)
+    expected = np.float32([0.9, NAN, 0.5, *[0.8] * 8, *[NAN] * 9])
+    np.testing.assert_array_equal(found.confidence, expected)
+    left = np.asarray(found.nuclei)
+    assert left[0, 22] == 0  # number 2
+    assert left[0, 44] == 2  # number 3
+
+
+def test_a_cell_at_the_border_counts_as_that_and_not_as_doubtful():
+    plane, nuclei = scene()
+    config = CellsConfig(method="ring", border="drop", min_confidence=0.5)
+    sure = jnp.full(12, 0.1).at[10:].set(0.9)
+    found = compartments(plane, nuclei, config, max_cells=20, confidence=sure)
+    inside = 12 - 6
+    assert int(found.count) + int(found.doubtful) == inside
+    assert int(found.count) == 2
+
+
+def test_confidence_beyond_max_cells_is_cut_off():
+    plane, nuclei = scene()
+    sure = jnp.linspace(0.5, 0.9, 12)
+    found = compartments(plane, nuclei, RING, max_cells=5, confidence=sure)
+    np.testing.assert_allclose(found.confidence, np.linspace(0.5, 0.9, 12)[:5], rtol=1e-6)

@@ -1,23 +1,133 @@
-"""The driver: a field with more candidates than there is room for is told, not cut."""
+"""The driver: candidates without room are told, doubtful nuclei are dropped and counted."""
+
+import json
+import shutil
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from plates.errors import BadModel, BadRecipe
+from profiler.segment.catalogue import MODELS
+from profiler.segment.compartments import CellsConfig
+from profiler.segment.confidence.belief import Maps
 from profiler.segment.decoding.nuclei import Nuclei
-from profiler.segment.segmenter import SegmentConfig, _at_once, _by_field, _cells_at_once
+from profiler.segment.segmenter import (
+    SegmentConfig,
+    _at_once,
+    _by_field,
+    _cells_at_once,
+    _examine,
+    _examine_cpu,
+    load_segmenter,
+)
+from profiler.segment.sizes import Seen
 
 CONFIG = SegmentConfig(max_cells=5)
+DRIVES = [(_by_field, _examine_cpu), (_at_once, _examine), (_cells_at_once, _examine)]
 
 
-@pytest.mark.parametrize("drive", [_by_field, _at_once, _cells_at_once])
+@pytest.mark.parametrize(("drive", "examine"), DRIVES)
 @pytest.mark.parametrize("dropped", [0, 3])
-def test_candidates_without_room_make_a_field_too_full(drive, dropped):
-    def nuclei(plane):
+def test_candidates_without_room_make_a_field_too_full(drive, examine, dropped):
+    def see(plane):
         labels = jnp.zeros(plane.shape, jnp.int32).at[4:9, 4:9].set(1)
-        return Nuclei(labels, jnp.int32(1), jnp.int32(dropped))
+        maps = Maps(*2 * [jnp.zeros(plane.shape, jnp.uint8)])
+        return Seen(Nuclei(labels, jnp.int32(1), jnp.int32(dropped)), maps)
 
     images = jnp.asarray(np.random.default_rng(0).random((2, 24, 24, 1)), jnp.float32)
-    found = drive(nuclei, CONFIG)(images)
+    found = drive(see, partial(examine, None, 25), CONFIG)(images)
     assert found.count.tolist() == [1, 1] if not dropped else [8, 8]
     assert found.nuclei.max() == 1
+    assert np.isnan(found.confidence).all()
+    assert not found.doubtful.any()
+
+
+def field(*, faint: float = 0.06) -> np.ndarray:
+    """Four sharp discs, and one that is blurred and as faint as it is large."""
+    y, x = np.mgrid[:128, :128]
+    plane = np.random.default_rng(0).normal(0.05, 0.005, (128, 128))
+    for cy, cx in ((25, 25), (25, 100), (100, 25), (64, 64)):
+        plane += 0.4 * (np.hypot(y - cy, x - cx) < 13)
+    return (plane + faint * np.exp(-(((y - 100) / 14) ** 2 + ((x - 100) / 10) ** 4))).astype(
+        np.float32
+    )
+
+
+def load(least: float = 0.0, **options):
+    cells = CellsConfig(method="ring", min_confidence=least)
+    return load_segmenter(SegmentConfig(cells=cells, max_cells=16), **options)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "other"])
+def test_a_doubtful_nucleus_is_dropped_with_its_cell_and_the_others_are_renumbered(backend):
+    image = jnp.asarray(field())[None, ..., None]
+    whole = load(backend=backend).segment(image)
+    sure = np.asarray(whole.confidence[0, : int(whole.count[0])])
+    assert np.argmin(sure) + 1 == whole.nuclei[0, 100, 100] > 0  # the faint one
+    least = float(np.sort(sure)[:2].mean())
+    left = load(least, backend=backend).segment(image)
+    assert left.count.tolist() == [len(sure) - 1]
+    assert left.doubtful.tolist() == [1]
+    kept = np.delete(sure, np.argmin(sure))
+    np.testing.assert_array_equal(left.confidence[0, : len(kept)], kept)
+    assert np.isnan(left.confidence[0, len(kept) :]).all()
+    for name in ("nuclei", "cells", "cytoplasm"):
+        before, after = (np.asarray(getattr(each, name)[0]) for each in (whole, left))
+        is_gone = np.asarray(whole.cells[0]) == np.argmin(sure) + 1
+        np.testing.assert_array_equal(after > 0, (before > 0) & ~is_gone)
+        assert set(np.unique(after)) == set(range(len(kept) + 1))
+
+
+def test_both_backends_are_equally_sure():
+    image = jnp.asarray(field())[None, ..., None]
+    host, device = (load(backend=backend).segment(image) for backend in ("cpu", "other"))
+    np.testing.assert_allclose(host.confidence, device.confidence, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "other"])
+def test_confidence_does_not_depend_on_the_batch(backend):
+    segment = load(backend=backend).segment
+    images = jnp.asarray(np.stack([field(faint=f) for f in (0.03, 0.06, 0.2)]))[..., None]
+    together = segment(images).confidence
+    for image, own in zip(images, together, strict=True):
+        np.testing.assert_array_equal(segment(image[None]).confidence[0], own)
+
+
+def test_confidence_is_examined_without_cells_too():
+    found = load().examine(jnp.asarray(field()))
+    count = int(found.nuclei.count)
+    assert np.isfinite(found.confidence[:count]).all()
+    assert np.isnan(found.confidence[count:]).all()
+    np.testing.assert_array_equal(found.nuclei.labels, load().nuclei(jnp.asarray(field())).labels)
+
+
+def model_with(tmp_path, calibration) -> str:
+    path = tmp_path / "mine.safetensors"
+    shutil.copy(MODELS["nuclei"], path)
+    card = json.loads(MODELS["nuclei"].with_suffix(".json").read_text())
+    card |= {"calibration": calibration}
+    if calibration is None:
+        card.pop("calibration")  # as cards were before
+    path.with_suffix(".json").write_text(json.dumps(card))
+    return str(path)
+
+
+def test_an_uncalibrated_network_has_no_confidence_and_can_leave_nothing_out(tmp_path):
+    model = model_with(tmp_path, None)
+    found = load_segmenter(SegmentConfig(model=model)).examine(jnp.asarray(field()))
+    assert np.isnan(found.confidence).all()
+    cells = CellsConfig(min_confidence=0.5)
+    with pytest.raises(
+        BadRecipe, match=r"min_confidence is 0\.5; .*mine\.safetensors' is not calib"
+    ):
+        load_segmenter(SegmentConfig(model=model, cells=cells))
+
+
+def test_a_damaged_calibration_names_the_model(tmp_path):
+    model = model_with(tmp_path, {"weights": [1.0]})
+    with pytest.raises(
+        BadModel, match=r"calibration on the card of the model '.*mine\.safetensors'"
+    ):
+        load_segmenter(SegmentConfig(model=model))

@@ -11,9 +11,11 @@ from safetensors.numpy import load_file
 
 from plates.errors import BadModel, UnknownName
 from profiler.segment.catalogue import MODELS
+from profiler.segment.confidence.calibration import Calibration, read_calibration
+from profiler.segment.confidence.evidence import Evidence
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
-from profiler.segment.weights import load_network, save_network
+from profiler.segment.weights import load_network, save_calibration, save_network
 
 SMALL = NetworkConfig(widths=(4, 8))
 
@@ -100,10 +102,34 @@ def test_a_card_with_an_unknown_word_is_refused(saved):
         load_network(saved[0])
 
 
+CALIBRATION = Calibration(Evidence._fields, (1.0, 2.0, -3.0, 0.5), 0.25, 400, 40, 0.01)
+
+
+def test_a_calibration_goes_on_the_card_and_the_weights_stay_as_they_are(saved):
+    before = saved[0].read_bytes()
+    save_calibration(saved[0], CALIBRATION, note="fitted on nothing")
+    assert saved[0].read_bytes() == before
+    card = load_network(saved[0])[2]
+    assert read_calibration(card.calibration, model="mine") == CALIBRATION
+    assert card.about == {"data": "none", "calibration": "fitted on nothing"}
+    save_calibration(saved[0], None, note="not calibrated")
+    assert load_network(saved[0])[2].calibration is None
+
+
+def test_an_old_card_means_no_calibration(saved):
+    card = json.loads(saved[0].with_suffix(".json").read_text())
+    del card["calibration"]
+    saved[0].with_suffix(".json").write_text(json.dumps(card))
+    assert load_network(saved[0])[2].calibration is None
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_shipped_network_is_whole_small_and_says_where_it_comes_from(name):
     model, _, card = load_network(name)
     assert {"data", "split", "scores"} <= card.about.keys()
     assert card.name == name
+    fitted = read_calibration(card.calibration, model=name)
+    assert fitted is not None
+    assert fitted.error < 0.05
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
     assert parameters < 10_000_000

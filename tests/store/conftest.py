@@ -28,7 +28,7 @@ def stamp(path: Path) -> FileStamp:
 def cells(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
     """Cells whose area is 100 * site + object number, and one ratio that is NaN."""
     rows = [
-        (plate, well, site, 1, number, number == 1, 100.0 * site + number, float("nan"))
+        (plate, well, site, 1, number, number == 1, 0.9, 100.0 * site + number, float("nan"))
         for site in range(1, sites + 1)
         for number in range(1, per_site + 1)
     ]
@@ -39,6 +39,7 @@ def cells(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
         "Metadata_Timepoint": pl.Int32,
         "Metadata_ObjectNumber": pl.Int32,
         "Metadata_QC_TouchesBorder": pl.Boolean,
+        "Metadata_QC_Confidence": pl.Float32,
         AREA: pl.Float32,
         RATIO: pl.Float32,
     }
@@ -48,8 +49,9 @@ def cells(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
 def fields(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
     """One row per field: "ok", or "no_cells" with a reason."""
     status, reason = ("ok", None) if per_site else ("no_cells", "Nothing above the background")
+    sure = 0.9 if per_site else None
     rows = [
-        (plate, well, site, 1, status, reason, per_site, 0.5 * site, 0.25 * site)
+        (plate, well, site, 1, status, reason, per_site, 0, sure, 0.5 * site, 0.25 * site)
         for site in range(1, sites + 1)
     ]
     schema = {
@@ -60,6 +62,8 @@ def fields(plate: str, well: str, *, sites: int, per_site: int) -> pl.DataFrame:
         "Metadata_QC_Status": pl.String,
         "Metadata_QC_Reason": pl.String,
         "Metadata_Object_Count": pl.Int32,
+        "Metadata_Object_Doubtful": pl.Int32,
+        "Metadata_Object_Confidence": pl.Float32,
         "Metadata_Seconds": pl.Float32,
         "Metadata_Seconds_Measure": pl.Float32,
     }

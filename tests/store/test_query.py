@@ -146,7 +146,7 @@ AREA, RATIO = "Nuclei_AreaShape_Area", "Cells_Intensity_Ratio_GFP"
         (
             "* EXCLUDE (Metadata_Plate, Metadata_Well, Metadata_QC_TouchesBorder, Metadata_Site, "
             "Metadata_Timepoint)",
-            ["Metadata_ObjectNumber", AREA, RATIO],
+            ["Metadata_ObjectNumber", "Metadata_QC_Confidence", AREA, RATIO],
         ),
         ("* ILIKE 'nuclei%'", [AREA]),
     ],

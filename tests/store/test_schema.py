@@ -23,19 +23,26 @@ def test_cell_schema_is_keys_then_nullable_float32():
         "Metadata_Timepoint",
         "Metadata_ObjectNumber",
         "Metadata_QC_TouchesBorder",
+        "Metadata_QC_Confidence",
         "Nuclei_A_B",
         "Cells_A_B",
     ]
-    assert [column.nullable for column in schema] == [False] * 6 + [True] * 2
+    assert [column.nullable for column in schema] == [False] * 6 + [True] * 3
     assert [str(column.type) for column in schema] == [
         *("string", "string", "int32", "int32", "int32", "bool"),
-        *("float", "float"),
+        *("float", "float", "float"),
     ]
 
 
-def test_field_schema_lets_only_reason_and_seconds_be_null():
+def test_field_schema_lets_only_reason_confidence_and_seconds_be_null():
     nullable = [column.name for column in FIELDS if column.nullable]
-    assert nullable == ["Metadata_QC_Reason", "Metadata_Seconds", "Metadata_Seconds_Measure"]
+    assert nullable == [
+        "Metadata_QC_Reason",
+        "Metadata_Object_Doubtful",
+        "Metadata_Object_Confidence",
+        "Metadata_Seconds",
+        "Metadata_Seconds_Measure",
+    ]
     assert FIELDS.field("Metadata_Object_Count").type == pa.int32()
     assert FIELDS.field("Metadata_Seconds").type == pa.float32()
     assert FIELDS.names[:4] == [key.name for key in FIELD_KEYS]

@@ -307,7 +307,7 @@ def test_columns_by_pattern(make_run):
         "Metadata_Well",
         "Cells_Intensity_Ratio_GFP",
     ]
-    assert "PROJECT 3/8 COLUMNS" in frame.explain()
+    assert "PROJECT 3/9 COLUMNS" in frame.explain()
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_filters_and_columns_reach_the_files_of_several_runs(make_run):
     (runs[1] / "cells" / "r2" / "A02.parquet").unlink()
     wanted = (pl.col("Metadata_Plate") == "r1") & (pl.col("Metadata_Well") == "A02")
     plan = cells.filter(wanted).select("Metadata_Run", "Nuclei_AreaShape_Area")
-    assert plan.explain().count("PROJECT 3/8 COLUMNS") == 2
+    assert plan.explain().count("PROJECT 3/9 COLUMNS") == 2
     assert plan.collect()["Metadata_Run"].to_list() == ["r1"] * 6
 
 
@@ -467,4 +467,4 @@ def test_a_plate_without_cells_is_a_table_without_rows(tmp_path, make_facts, mak
     write_well(tmp_path, make_well(per_site=0), computed_by="c1")
     cells = store.open(tmp_path).cells.collect()
     assert cells.is_empty()
-    assert cells.width == 8
+    assert cells.width == 9

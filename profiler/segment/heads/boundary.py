@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import optax
 from flax import nnx
+from jax.nn import softmax
 from jaxtyping import Array, Float
 from scipy import ndimage
 
+from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.nuclei import Nuclei, connected, number, rescue, spread
 from profiler.segment.heads.head import Head, pixelwise
 from profiler.segment.heads.losses import weighted_mean
@@ -83,6 +85,12 @@ def decode(prediction: Prediction, settings: Settings) -> Nuclei:
     return number(roots, min_area_px=settings.min_area_px)
 
 
+def believe(prediction: Prediction) -> Belief:
+    """Say how sure a prediction is: of no background, and of the inside."""
+    share = softmax(prediction.classes)
+    return Belief(1.0 - share[..., BACKGROUND], share[..., INSIDE])
+
+
 BOUNDARY = Head(
     name="boundary",
     suits="nuclei of any shape with clear gaps; thin or small ones lose their inside",
@@ -93,5 +101,6 @@ BOUNDARY = Head(
     losses=losses,
     decode=decode,
     settings=Settings(),
+    believe=believe,
     resizable=True,
 )

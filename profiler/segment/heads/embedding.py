@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from scipy import ndimage
 
+from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.candidates import peaks, room
 from profiler.segment.decoding.claim import claim, grid
 from profiler.segment.decoding.neighbours import neighbours, survivors
@@ -207,6 +208,12 @@ def decode(prediction: Prediction, settings: Settings) -> Nuclei:
     return number(roots, min_area_px=settings.min_area_px, dropped=found.dropped + crowded)
 
 
+def believe(prediction: Prediction) -> Belief:
+    """Say how sure a prediction is: how well a pixel points, by its own account."""
+    seed = jax.nn.sigmoid(prediction.seed)
+    return Belief(seed, seed)
+
+
 EMBEDDING = Head(
     name="embedding",
     suits="crowded cells of mixed sizes and shapes, and partly annotated images",
@@ -217,4 +224,5 @@ EMBEDDING = Head(
     losses=losses,
     decode=decode,
     settings=Settings(),
+    believe=believe,
 )

@@ -8,10 +8,12 @@ import numba
 import numpy as np
 from flax import nnx
 from jax import lax
+from jax.nn import sigmoid
 from jax.ops import segment_sum
 from jaxtyping import Array, Float, Int
 from scipy import ndimage
 
+from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.components import ascend
 from profiler.segment.decoding.nuclei import Nuclei, number
 from profiler.segment.heads.head import Head, pixelwise
@@ -154,6 +156,12 @@ def _gather(count: Plane) -> Plane:
     return lax.reduce_window(count, 0.0, lax.add, (SINK_PX, SINK_PX), (1, 1), "SAME")
 
 
+def believe(prediction: Prediction) -> Belief:
+    """Say how sure a prediction is: of the foreground, as flows have no measure of it."""
+    foreground = sigmoid(prediction.foreground)
+    return Belief(foreground, foreground)
+
+
 FLOWS = Head(
     name="flows",
     suits="nuclei and cells of any shape, elongated and bent ones too",
@@ -164,4 +172,5 @@ FLOWS = Head(
     losses=losses,
     decode=decode,
     settings=Settings(),
+    believe=believe,
 )

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.nuclei import Nuclei
 
 
@@ -28,6 +29,7 @@ class Head:
             minimised; pixels of weight 0 are ignored, whatever is in them.
         decode: One field's prediction and settings to its nuclei, on the device, at fixed shapes.
         settings: Thresholds, a frozen dataclass with `min_area_px`.
+        believe: One field's prediction to two maps that say how sure the network is of it.
         resizable: Whether a prediction may be brought to another resolution before it is decoded.
         context: How far the layers look around themselves, in pixels of the coarsest level.
     """
@@ -41,6 +43,7 @@ class Head:
     losses: Callable[[Any, Any, Any], Any]
     decode: Callable[[Any, Any], Nuclei]
     settings: Any
+    believe: Callable[[Any], Belief]
     resizable: bool = False
     context: int = 0
 

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from flax import nnx
+from jax.nn import sigmoid
 from jaxtyping import Array, Float
 
+from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.nuclei import Nuclei, connected, number
 from profiler.segment.heads.head import Head, pixelwise
 from profiler.segment.heads.losses import entropy
@@ -61,6 +63,12 @@ def decode(prediction: Prediction, settings: Settings) -> Nuclei:
     return number(roots, min_area_px=settings.min_area_px)
 
 
+def believe(prediction: Prediction) -> Belief:
+    """Say how sure a prediction is: all it tells is the foreground."""
+    foreground = sigmoid(prediction.foreground)
+    return Belief(foreground, foreground)
+
+
 SEMANTIC = Head(
     name="semantic",
     suits="confluence and areas, or nuclei that never touch; the fastest",
@@ -71,5 +79,6 @@ SEMANTIC = Head(
     losses=losses,
     decode=decode,
     settings=Settings(),
+    believe=believe,
     resizable=True,
 )

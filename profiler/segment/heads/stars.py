@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.candidates import peaks, room
 from profiler.segment.decoding.claim import claim, grid
 from profiler.segment.decoding.neighbours import neighbours, survivors
@@ -152,6 +153,12 @@ def decode(prediction: Prediction, settings: Settings) -> Nuclei:
     return number(roots, min_area_px=settings.min_area_px, dropped=found.dropped + crowded)
 
 
+def believe(prediction: Prediction) -> Belief:
+    """Say how sure a prediction is: of middles, which fade towards the edge."""
+    middle = jax.nn.sigmoid(prediction.middle)
+    return Belief(middle, middle)
+
+
 STARS = Head(
     name="stars",
     suits="roundish nuclei in dense fields: an outline is guessed even where nuclei overlap",
@@ -162,5 +169,6 @@ STARS = Head(
     losses=losses,
     decode=decode,
     settings=Settings(),
+    believe=believe,
     context=1,
 )

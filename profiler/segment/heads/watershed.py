@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.nn import sigmoid
 from jaxtyping import Array, Float
 from scipy import ndimage
 
+from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.components import ascend, components
 from profiler.segment.decoding.nuclei import Nuclei, number, rescue, smooth, spread
 from profiler.segment.heads.head import Head, pixelwise
@@ -140,6 +142,11 @@ def decode(prediction: Prediction, settings: Settings) -> Nuclei:
     return number(roots, min_area_px=settings.min_area_px)
 
 
+def believe(prediction: Prediction) -> Belief:
+    """Say how sure a prediction is: of the foreground, and of how deep a pixel lies in it."""
+    return Belief(sigmoid(prediction.foreground), prediction.distance)
+
+
 WATERSHED = Head(
     name="watershed",
     suits="compact nuclei, touching or not; the most accurate here, and the fastest that splits",
@@ -150,5 +157,6 @@ WATERSHED = Head(
     losses=losses,
     decode=decode,
     settings=Settings(),
+    believe=believe,
     resizable=True,
 )

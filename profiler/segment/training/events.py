@@ -55,6 +55,20 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """The network knows how likely its nuclei are right, or why it does not.
+
+    Attributes:
+        note: What that rests on.
+        error: Expected calibration error on images left out of the fit in turn; None where there
+            is no calibration, or one image only.
+    """
+
+    note: str
+    error: float | None
+
+
+@dataclass(frozen=True)
 class Trained:
     """The network is on disk.
 
@@ -71,4 +85,4 @@ class Trained:
     reason: str
 
 
-TrainEvent: TypeAlias = Started | Learnt | Validated | Trained
+TrainEvent: TypeAlias = Started | Learnt | Validated | Calibrated | Trained

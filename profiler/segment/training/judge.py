@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.heads import HEADS
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.normalise import normalise
 from profiler.segment.score import Scores, drop_specks, score
-from profiler.segment.sizes import decode_at, scale_for
+from profiler.segment.segmenter import Examined, examiner
+from profiler.segment.sizes import Seen, scale_for, see_at
 from profiler.segment.tiles import predict
 from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import Labelled
@@ -44,8 +44,7 @@ def make_judge(
 
     def judge(state: TrainState) -> Scores:
         def pair(one: Labelled) -> tuple[np.ndarray, np.ndarray]:
-            known = np.ones(one.labels.shape, bool) if ignore is None else one.labels != ignore
-            truth = np.where(known, one.labels, 0)
+            truth, known = looked_at(one, ignore)
             scale = scale_for(median_diameter(truth), trained_px=trained_px)
             plane = jnp.asarray(one.plane, jnp.float32)
             found = _find(state.average, state.statistics, plane, graph, config, scale)
@@ -57,6 +56,31 @@ def make_judge(
     return judge
 
 
+def make_examiner(
+    model: Network, config: NetworkConfig, *, ignore: int | None, trained_px: float
+) -> Callable[[Labelled], Examined]:
+    """Make a function that weighs what speaks for the nuclei that a network finds in an image.
+
+    The image is brought to the training diameter as for `make_judge`, whose programs serve again.
+    """
+    graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+    is_cpu = jax.default_backend() == "cpu"
+    examine = examiner(None, min_area_px=SMALLEST_PX, is_cpu=is_cpu)
+
+    def one(image: Labelled) -> Examined:
+        scale = scale_for(median_diameter(looked_at(image, ignore)[0]), trained_px=trained_px)
+        plane = jnp.asarray(image.plane, jnp.float32)
+        return examine(_find(params, statistics, plane, graph, config, scale))
+
+    return one
+
+
+def looked_at(one: Labelled, ignore: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of an image, and where somebody has looked; elsewhere they are 0."""
+    known = np.ones(one.labels.shape, bool) if ignore is None else one.labels != ignore
+    return np.where(known, one.labels, 0), known
+
+
 @partial(jax.jit, static_argnames=("graph", "config", "scale"))
 def _find(
     params: Any,
@@ -65,11 +89,11 @@ def _find(
     graph: nnx.GraphDef,
     config: NetworkConfig,
     scale: float,
-) -> Nuclei:
+) -> Seen:
     network = nnx.merge(graph, params, statistics)
     network.eval()
     seen = partial(predict, network, config=config)
-    return decode_at(seen, normalise(plane), HEADS[config.head], scale=scale)
+    return see_at(seen, normalise(plane), HEADS[config.head], scale=scale)
 
 
 def where_known(labels: np.ndarray, known: np.ndarray) -> np.ndarray:

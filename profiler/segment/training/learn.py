@@ -16,15 +16,23 @@ from profiler.segment.heads.instances import in_one_piece
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig, augment
+from profiler.segment.training.calibrate import calibrate, verdicts
 from profiler.segment.training.checkpoint import load_state, save_state
-from profiler.segment.training.events import Learnt, Started, Trained, TrainEvent, Validated
+from profiler.segment.training.events import (
+    Calibrated,
+    Learnt,
+    Started,
+    Trained,
+    TrainEvent,
+    Validated,
+)
 from profiler.segment.training.example import Example, Field
 from profiler.segment.training.history import begin_history, history_path, note
-from profiler.segment.training.judge import Judge, make_judge
+from profiler.segment.training.judge import Judge, make_examiner, make_judge
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.step import Schedule, TrainState, begin, finished
 from profiler.segment.training.windows import cut
-from profiler.segment.weights import save_network
+from profiler.segment.weights import load_network, save_calibration, save_network
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def learn(
             checkpoint are written beside it.
 
     Yields:
-        `Started`, then `Learnt` and `Validated` as it goes, `Trained` at the end.
+        `Started`, then `Learnt` and `Validated` as it goes, `Calibrated` and `Trained` at the end.
 
     Raises:
         BadModel: The checkpoint beside `out` is damaged, or of other data or settings.
@@ -137,6 +145,7 @@ def learn(
             state,
             {"key": key, **standing._asdict(), "scores": dict(standing.scores)},
         )
+    yield _calibrate(out, lesson)
     checkpoint_path(out).unlink()
     yield Trained(out, standing.best_step, standing.best, _why(standing, schedule))
 
@@ -210,6 +219,19 @@ def _save(
         "scores": dict(standing.scores),
     }
     save_network(out, network, config, about=about, diameter_px=lesson.diameter_px)
+
+
+def _calibrate(out: Path, lesson: Lesson) -> Calibrated:
+    """Learn on the images kept apart how far the network that was saved can be trusted."""
+    fitted, note = None, "not calibrated: no image was kept apart"
+    if lesson.apart:
+        model, config, _ = load_network(out)
+        wanted = {"ignore": lesson.ignore, "trained_px": lesson.diameter_px}
+        examine = make_examiner(model, config, **wanted)
+        seen = verdicts(examine, lesson.apart, ignore=lesson.ignore)
+        fitted, note = calibrate(seen, where="the images kept apart, which chose the step, too")
+    save_calibration(out, fitted, note=note)
+    return Calibrated(note, fitted and fitted.error)
 
 
 def _why(standing: Standing, schedule: Schedule) -> str:

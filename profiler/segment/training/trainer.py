@@ -60,7 +60,7 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
     A run that was interrupted goes on where it stopped when asked for again.
 
     Yields:
-        `Started`, then `Learnt` and `Validated` as it goes, `Trained` at the end.
+        `Started`, then `Learnt` and `Validated` as it goes, `Calibrated` and `Trained` at the end.
 
     Raises:
         BadPlate: A folder is missing or empty, or a file has no partner.

@@ -10,6 +10,7 @@ from flax import nnx
 from PIL import Image
 from scipy import ndimage
 
+from profiler.segment.confidence.belief import as_maps
 from profiler.segment.evaluation.field import count
 from profiler.segment.heads import HEADS
 from profiler.segment.network.build import build
@@ -164,3 +165,14 @@ def test_the_truth_loses_less_than_anything_else(name, nuclei, right):
     weak = jax.tree.map(lambda x: 0.3 * x, truth)
     worse = HEADS[name].losses(weak, lesson.target, lesson.weight)
     assert sum(worse) > 1.2 * sum(best)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_belief_is_of_nuclei_and_none_of_the_background(name, nuclei, right):
+    labels = nuclei(0)
+    maps = as_maps(HEADS[name].believe(right(name, labels)), labels.shape)
+    middle = HEADS["watershed"].targets(labels).distance > 0.8
+    for each in (np.asarray(part) / 255 for part in maps):
+        assert each.shape == labels.shape
+        assert each[middle].mean() > 0.7
+        assert each[labels == 0].mean() < 0.2

@@ -14,7 +14,7 @@ from profiler.segment.network.build import Network, build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.checkpoint import load_state, save_state
-from profiler.segment.training.events import Learnt, Started, Trained, Validated
+from profiler.segment.training.events import Calibrated, Learnt, Started, Trained, Validated
 from profiler.segment.training.fields import prepare
 from profiler.segment.training.history import history_path
 from profiler.segment.training.labelled import Labelled
@@ -47,10 +47,15 @@ def tensors(path):
 def test_a_run_tells_what_it_does_and_leaves_weights_card_and_log(lesson, tmp_path):
     out = tmp_path / "mine.safetensors"
     events = list(learn(network(), SMALL, lesson, out=out))
-    assert [type(e) for e in events] == [Started, Learnt, Validated, Learnt, Validated, Trained]
+    assert [type(e) for e in events] == [
+        *(Started, Learnt, Validated, Learnt, Validated, Calibrated, Trained)
+    ]
     assert events[0] == Started(images=1, apart=1, step=0, steps=8)
     assert events[2].is_best
     assert events[-1].out == out
+    assert events[-2].error is None  # one image, and hardly learnt
+    assert events[-2].note.startswith("not calibrated: ")
+    assert events[-2].note.endswith("wrong; 10 right and 10 wrong are needed")
     assert not checkpoint_path(out).exists()
     _, config, card = load_network(out)
     assert (config, card.diameter_px) == (SMALL, 16.0)
@@ -68,7 +73,7 @@ def test_losses_fall_and_the_network_finds_discs_it_has_not_seen(lesson, tmp_pat
     told = [e for e in events if isinstance(e, Learnt)]
     assert told[-1].losses["foreground"] < 0.5 * told[0].losses["foreground"]
     assert told[-1].losses["distance"] < told[0].losses["distance"]
-    assert events[-2].f1 > 0.9
+    assert [e for e in events if isinstance(e, Validated)][-1].f1 > 0.9
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights_and_log(lesson, tmp_path):
@@ -105,7 +110,11 @@ def test_without_images_apart_the_last_weights_are_kept(lesson, tmp_path):
     out = tmp_path / "blind.safetensors"
     events = list(learn(network(), SMALL, replace(lesson, apart=()), out=out))
     assert events[-1] == Trained(out, 8, None, "all 8 steps are done")
-    assert load_network(out)[2].about["steps_done"] == 8
+    card = load_network(out)[2]
+    assert card.about["steps_done"] == 8
+    assert card.calibration is None
+    assert events[-2] == Calibrated("not calibrated: no image was kept apart", None)
+    assert card.about["calibration"] == events[-2].note
 
 
 def test_a_checkpoint_of_other_data_or_settings_is_refused(lesson, discs, tmp_path):

@@ -1,5 +1,6 @@
 """Boxes and masks: a box around each nucleus, and which of its pixels are the nucleus's own."""
 
+from profiler.segment.heads.boxes.belief import believe
 from profiler.segment.heads.boxes.decode import Settings, decode
 from profiler.segment.heads.boxes.layers import BoxLayers, read
 from profiler.segment.heads.boxes.losses import Losses, losses
@@ -16,5 +17,6 @@ BOXES = Head(
     losses=losses,
     decode=decode,
     settings=Settings(),
+    believe=believe,
     context=2,
 )

@@ -1,0 +1,1 @@
+"""Cell crops in; vectors, classes and novelty out."""

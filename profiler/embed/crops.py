@@ -1,0 +1,162 @@
+"""One picture per cell, cut on the device from the field that was just segmented."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.ops import segment_sum
+from jaxtyping import Array, Bool, Float
+
+from plates.errors import BadRecipe
+from profiler.shapes import Image, Labels
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """What a crop shows.
+
+    Attributes:
+        side: Pixels of a crop, each way.
+        pixel_size_um: Size of these pixels, which fields are resampled to; None leaves fields
+            as they are.
+        is_masked: Whether all that is not the cell is set to 0.
+    """
+
+    side: int = 64
+    pixel_size_um: float | None = None
+    is_masked: bool = False
+
+
+class Crops(NamedTuple):
+    """Cells of a field, one crop each; row i is label i + 1.
+
+    Attributes:
+        pixels: [cell, side, side, channel], in the unit of the image; zeros for absent labels.
+        inside: Whether a pixel belongs to the cell, [cell, side, side].
+        present: Whether the label occurs.
+        is_padded: Whether the crop reaches beyond the field; its outermost pixels are repeated
+            there.
+    """
+
+    pixels: Float[Array, "cell side side channel"]
+    inside: Bool[Array, "cell side side"]
+    present: Bool[Array, " cell"]
+    is_padded: Bool[Array, " cell"]
+
+
+def cut_crops(
+    image: Image, labels: Labels, *, config: CropConfig, zoom: float, max_cells: int
+) -> Crops:
+    """Cut the crop of every cell of one field, centred on its centroid.
+
+    Pure and traceable: a driver maps it over a batch. The pixel that holds the centroid becomes
+    pixel `side // 2` of the crop; without resampling, crops are copies of the image's pixels.
+
+    Args:
+        image: Intensities, [height, width, channel].
+        labels: 0 for background, 1 to `max_cells` for cells, [height, width].
+        config: Side, and whether what lies around the cell is shown.
+        zoom: From `zoom_for`: crop pixels for each pixel of the field. Below 1 the field is
+            smoothed first, so that nothing aliases.
+        max_cells: Rows to return; labels above have none.
+
+    Returns:
+        The same crop of a cell whatever else is in the field's batch.
+    """
+    centres, present = _centres(labels, max_cells)
+    image, labels = _resampled(image, labels, zoom)
+    at = jnp.floor((centres + 0.5) * zoom).astype(jnp.int32)  # the pixel that holds the centroid
+    corners = jnp.where(present[:, None], at, 0) - config.side // 2
+    last = jnp.array(labels.shape, jnp.int32) - config.side
+    is_padded = present & ((corners < 0) | (corners > last[None])).any(axis=1)
+
+    cells = jnp.arange(1, max_cells + 1, dtype=jnp.int32)
+    squares = partial(_squares, corners=corners, side=config.side)
+    inside = (squares(labels[..., None])[..., 0] == cells[:, None, None]) & ~_outside(
+        corners, labels.shape, config.side
+    )
+    shown = inside if config.is_masked else present[:, None, None]
+    pixels = jnp.where(shown[..., None], squares(image), 0)
+    return Crops(pixels, inside, present, is_padded)
+
+
+def zoom_for(
+    shape: tuple[int, int], *, config: CropConfig, pixel_size_um: float | None = None
+) -> float:
+    """Crop pixels for each pixel of a field, checked before anything is compiled.
+
+    Args:
+        shape: Height and width of the field, pixels.
+        config: The crops to be cut.
+        pixel_size_um: Of the field.
+
+    Raises:
+        BadRecipe: The field's pixel size is needed and unknown, or crops are larger than the field.
+
+    >>> zoom_for((1080, 1080), config=CropConfig(64, pixel_size_um=0.65), pixel_size_um=0.325)
+    0.5
+    """
+    zoom = 1.0
+    if config.pixel_size_um is not None:
+        if pixel_size_um is None:
+            raise BadRecipe(
+                f"Crops are wanted at {config.pixel_size_um:g} um per pixel, but the field's own "
+                "pixel size is not known. Give it in the recipe, or take crops at the field's "
+                "pixels."
+            )
+        zoom = pixel_size_um / config.pixel_size_um
+    height, width = (int(length * zoom) for length in shape)
+    if config.side > min(height, width):
+        raise BadRecipe(
+            f"Crops of {config.side} x {config.side} pixels are larger than the field, which has "
+            f"{height} x {width} at the crops' pixel size. Choose smaller crops or smaller pixels."
+        )
+    return zoom
+
+
+def _centres(labels: Labels, max_cells: int) -> tuple[Array, Array]:
+    """Centroids in pixels, [cell, 2], and whether the label occurs; integer sums are exact."""
+    rows, columns = (jnp.broadcast_to(i, labels.shape) for i in _grid(labels.shape))
+    owner = labels.ravel()
+    total = partial(segment_sum, segment_ids=owner, num_segments=max_cells + 1)
+    area = total(jnp.ones_like(owner))[1:]
+    sums = jnp.stack([total(rows.ravel())[1:], total(columns.ravel())[1:]], axis=-1)
+    return sums / jnp.maximum(area, 1)[:, None], area > 0
+
+
+def _grid(shape: tuple[int, ...]) -> tuple[Array, Array]:
+    height, width = shape
+    rows, columns = (jnp.arange(length, dtype=jnp.int32) for length in (height, width))
+    return rows[:, None], columns[None, :]
+
+
+def _resampled(image: Image, labels: Labels, zoom: float) -> tuple[Array, Array]:
+    """Bring a field to the crops' pixel size: linear, smoothed where pixels grow."""
+    if zoom == 1.0:
+        return image, labels
+    height, width = (int(length * zoom) for length in labels.shape)
+    shape = (height, width, image.shape[-1])
+    scale, none = jnp.full(2, zoom, jnp.float32), jnp.zeros(2, jnp.float32)
+    image = jax.image.scale_and_translate(image, shape, (0, 1), scale, none, "linear")
+    rows, columns = (((i + 0.5) / zoom).astype(jnp.int32) for i in _grid((height, width)))
+    return image, labels[rows, columns]
+
+
+def _squares(values: Array, *, corners: Array, side: int) -> Array:
+    """Cut [cell, side, side, ...] at the corners; beyond the border, the border is repeated."""
+    steps = jnp.arange(side, dtype=jnp.int32)
+    rows, columns = (
+        jnp.clip(corners[:, axis, None] + steps[None], 0, values.shape[axis] - 1) for axis in (0, 1)
+    )
+    return values[rows[:, :, None], columns[:, None, :]]
+
+
+def _outside(corners: Array, shape: tuple[int, ...], side: int) -> Array:
+    """Which pixels of the crops lie beyond the field, [cell, side, side]."""
+    steps = jnp.arange(side, dtype=jnp.int32)
+    rows, columns = (corners[:, axis, None] + steps[None] for axis in (0, 1))
+    above_below = (rows < 0) | (rows >= shape[0])
+    left_right = (columns < 0) | (columns >= shape[1])
+    return above_below[:, :, None] | left_right[:, None, :]

@@ -1,0 +1,142 @@
+"""From a configuration to its network."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from plates.errors import BadRecipe, lookup
+from profiler.embed.network.config import EncoderConfig, ModelConfig
+from profiler.embed.network.efficientnet import EfficientNet
+from profiler.embed.network.encoder import POOLS, CropBatch, Encoder, Vectors
+from profiler.embed.network.intensity import SCALES
+from profiler.embed.network.norms import NORMS
+from profiler.embed.network.resnet import ResNet
+from profiler.embed.network.vit import PATCH_PX, ViT
+
+BACKBONES: dict[str, Callable[..., nnx.Module]] = {
+    "resnet": ResNet,
+    "efficientnet": EfficientNet,
+    "vit": ViT,
+}
+SIZES = {  # encoders by name, as recipes call them
+    "resnet-small": EncoderConfig(),
+    "resnet": EncoderConfig(widths=(32, 64, 128, 256), blocks=(2, 2, 2, 2)),
+    "efficientnet": EncoderConfig(
+        kind="efficientnet", widths=(24, 40, 80, 160, 384), blocks=(1, 2, 3, 2)
+    ),
+    "vit": EncoderConfig(kind="vit", widths=(192,), blocks=(6,)),
+}
+
+
+class Classifier(nnx.Module):
+    """One linear layer on a cell's vector."""
+
+    def __init__(self, size: int, classes: int, *, dropout: float, rngs: nnx.Rngs):
+        self.dropout = nnx.Dropout(dropout)
+        self.linear = nnx.Linear(size, classes, rngs=rngs)
+
+    def __call__(
+        self, vectors: Vectors, *, rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch class"]:
+        """Turn vectors into logits; `rngs` is for dropout."""
+        return self.linear(self.dropout(vectors, rngs=rngs))
+
+
+class Projector(nnx.Module):
+    """Two dense layers between a vector and what self-supervised objectives compare."""
+
+    def __init__(self, size: int, *, outputs: int, rngs: nnx.Rngs):
+        self.widen = nnx.Linear(size, 2 * size, rngs=rngs)
+        self.project = nnx.Linear(2 * size, outputs, rngs=rngs)
+
+    def __call__(
+        self, vectors: Vectors, *, rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch output"]:
+        """Project vectors."""
+        return self.project(nnx.relu(self.widen(vectors)))
+
+
+class Model(nnx.Module):
+    """An encoder, and what is asked of its vectors."""
+
+    def __init__(self, encoder: Encoder, head: Classifier | Projector | None):
+        self.encoder, self.head = encoder, head
+
+    def __call__(
+        self, crops: CropBatch, *, rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch output"]:
+        """Turn crops into what the head says of them, or into vectors without one."""
+        vectors = self.encoder(crops)
+        return vectors if self.head is None else self.head(vectors, rngs=rngs)
+
+
+def build(config: ModelConfig, *, rngs: nnx.Rngs) -> Model:
+    """Make a model with random weights: a classifier if it has classes.
+
+    Raises:
+        UnknownName: There is no such backbone, norm, scale or pool.
+        BadRecipe: Widths, blocks or the crops' side do not fit the backbone.
+    """
+    check(config)
+    own, classes = config.encoder, len(config.classes)
+    _, planes = SCALES[own.scale]
+    backbone = BACKBONES[own.kind](own, planes=planes, side=config.crops.side, rngs=rngs)
+    made = Encoder(own, backbone)
+    if not classes:
+        return Model(made, None)
+    return Model(made, Classifier(config.size, classes, dropout=own.dropout, rngs=rngs))
+
+
+def with_projector(model: Model, config: ModelConfig, *, outputs: int, rngs: nnx.Rngs) -> Model:
+    """Have a model's vectors projected, for an objective without labels."""
+    return Model(model.encoder, Projector(config.size, outputs=outputs, rngs=rngs))
+
+
+def with_classes(
+    model: Model, config: ModelConfig, *, classes: tuple[str, ...], rngs: nnx.Rngs
+) -> tuple[Model, ModelConfig]:
+    """Give a model new classes to tell apart, untrained; the encoder keeps its weights."""
+    wanted = replace(config, classes=classes)
+    head = Classifier(wanted.size, len(classes), dropout=wanted.encoder.dropout, rngs=rngs)
+    return Model(model.encoder, head), wanted
+
+
+def check(config: ModelConfig) -> None:
+    """Look every word of a configuration up, and see whether its numbers fit.
+
+    Raises:
+        UnknownName: There is no such backbone, norm, scale or pool.
+        BadRecipe: Widths, blocks or the crops' side do not fit the backbone.
+    """
+    own = config.encoder
+    for kind, known, name in (
+        ("encoder", BACKBONES, own.kind),
+        ("norm", NORMS, own.norm),
+        ("intensity scale", SCALES, own.scale),
+        ("pool of stains", POOLS, own.stains),
+    ):
+        lookup(known, kind=kind, name=name)
+    levels = {"vit": 1}.get(own.kind, len(own.blocks))
+    expected = levels + (own.kind == "efficientnet")
+    if len(own.widths) != expected or len(own.blocks) != levels or not levels:
+        raise BadRecipe(
+            f"An encoder {own.kind!r} with blocks {own.blocks} needs {expected} widths; found "
+            f"{own.widths}. Every level has a width and a number of blocks, an efficientnet one "
+            "width more for its last layer, a vit one of each."
+        )
+    step = PATCH_PX if own.kind == "vit" else 2**levels
+    if config.crops.side % step:
+        raise BadRecipe(
+            f"Crops of {config.crops.side} pixels do not divide by {step}, which this encoder "
+            f"needs. Take {max(step, config.crops.side // step * step)}."
+        )
+
+
+def as_unit(crops: Array) -> Float[Array, "*shape"]:
+    """Bring crops of any type to floats, integers divided by their type's maximum."""
+    if jnp.issubdtype(crops.dtype, jnp.integer):
+        return crops.astype(jnp.float32) / jnp.iinfo(crops.dtype).max
+    return crops.astype(jnp.float32)

@@ -1,0 +1,1 @@
+"""How likely each nucleus is right: what the network says of it, calibrated on labelled images."""

@@ -1,0 +1,220 @@
+"""Where a run lives while somebody works on it: a folder here, or the mirror of one in a store.
+
+    with at_home(out) as home:  # nobody else writes there meanwhile
+        ...  # read and write `home.folder`
+        home.push()  # what is done reaches the store; for a folder here, nothing is to be done
+
+`objects.py` moves single files, `mirror.py` keeps a working folder and a store alike, `lease.py`
+keeps others out.
+"""
+
+import fcntl
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from plates.errors import BadRun, ProfilingError
+from profiler.store.lease import leased
+from profiler.store.lock import LEASE, LOCK, PULL, locked
+from profiler.store.mirror import Mirror, local_files, mirror_of, working_folder
+from profiler.store.objects import Objects, run_address
+from profiler.store.run import FACTS, PER_WELL, Run, discard, read_facts
+
+
+def all_but_labels(name: str) -> bool:
+    """What a working folder holds: label images are only written, and large."""
+    return not name.startswith("labels/")
+
+
+def everything(name: str) -> bool:
+    """What it holds where label images are looked at too."""
+    return bool(name)
+
+
+def facts_alone(name: str) -> bool:
+    """What is brought of a run that is about to be replaced."""
+    return name == FACTS
+
+
+@dataclass(frozen=True)
+class Home:
+    """A run that is held.
+
+    Attributes:
+        folder: Where it is read and written.
+        mirror: What ties the folder to a store, if it is a working folder.
+        notes: What a person should know.
+        keeps: Whether wells stay in the folder once the store has them.
+    """
+
+    folder: Path
+    mirror: Mirror | None = None
+    notes: tuple[str, ...] = ()
+    keeps: bool = True
+
+    @property
+    def name(self) -> Path | str:
+        """What a person calls it: the folder, or the address."""
+        return self.mirror.objects.address if self.mirror else self.folder
+
+    def push(self) -> None:
+        """Let the store have all that is done."""
+        if self.mirror:
+            self.mirror.push()
+
+    def pull(self, folder: str = "") -> None:
+        """Have what others have put into the store, or into one folder of it."""
+        if self.mirror:
+            covers = self.mirror.covers
+            with _pulling(self.folder):
+                self.mirror.pull(lambda name: covers(name) and name.startswith(folder))
+
+    def saved(self, plate: str, well: str) -> None:
+        """Let the store have a well that is whole."""
+        if self.mirror:
+            self.mirror.push_well(plate, well)
+            if not self.keeps:
+                self.mirror.drop_well(plate, well)
+
+    def empty(self) -> None:
+        """Let go of all that the folder holds and the store has."""
+        if self.mirror:
+            self.mirror.drop(local_files(self.folder))
+
+    def discard(self) -> None:
+        """Remove the run, for `--replace`; raises as `profiler.store.run.discard`."""
+        if self.mirror:
+            self.mirror.clear()
+        discard(self.folder)
+
+
+@contextmanager
+def at_home(
+    out: Path, *, covers: Callable[[str], bool] = all_but_labels, is_to_go: bool = False
+) -> Iterator[Home]:
+    """Hold a run folder, here or in a store, for the length of a block.
+
+    Args:
+        out: The folder or the address.
+        covers: Of one in a store, which names the working folder is to have.
+        is_to_go: Whether the run is to be replaced, so that little is to be brought.
+
+    Raises:
+        BadRun: Another run is at work there; or the store cannot be reached or written to, or
+            holds something else than a run.
+    """
+    address = run_address(out)
+    if address is None:
+        with locked(out):
+            yield Home(out)
+        return
+    folder = working_folder(address)
+    with _known_as(address, folder), locked(folder), leased(Objects(address), folder=folder) as own:
+        mirror = mirror_of(address, folder, covers=covers, check=own.check)
+        with _pulling(folder):
+            mirror.pull(facts_alone if is_to_go else None)
+        said = f"{address} is worked on in {folder}; what is finished there goes to the store."
+        try:
+            yield Home(folder, mirror, (*own.notes, said))
+        except Exception as error:
+            if not isinstance(error, BadRun):  # the disk or the store itself: asked long enough
+                with suppress(BadRun):
+                    mirror.push()
+            raise
+        mirror.push()
+
+
+def visit(address: str) -> tuple[Path, Callable[[str], None]]:
+    """Look at a run in a store without holding it.
+
+    Args:
+        address: Its address.
+
+    Returns:
+        The working folder, with all that is no folder there, and what brings the tables that are
+        a file for each well, by name. A working folder where a run is at work is taken as it is.
+
+    Raises:
+        BadRun: The store cannot be read, or holds something else than a run.
+    """
+    folder = working_folder(address)
+
+    def bring(wanted: Callable[[str], bool]) -> None:
+        with _known_as(address, folder), _pulling(folder):
+            if not _is_busy(folder):
+                mirror_of(address, folder, covers=all_but_labels).pull(wanted)
+
+    def fetch(table: str) -> None:
+        if table in PER_WELL:
+            folders = (f"{table}/", "cells/")  # whatever is asked, cells say which wells there are
+            bring(lambda name: name.startswith(folders))
+
+    bring(lambda name: "/" not in name)
+    return folder, fetch
+
+
+def open_run(out: Path, name: str) -> Run:
+    """Read what a run says of itself, here or in a store.
+
+    Raises:
+        BadRun: It is none, or the store cannot be read.
+    """
+    address = run_address(out)
+    if address is None:
+        return Run(out, name, read_facts(out))
+    folder, fetch = visit(address)
+    with _known_as(address, folder):
+        return Run(folder, name, read_facts(folder), fetch)
+
+
+def apart(address: str) -> Home:
+    """Make a place for a worker on a machine of its own, which keeps nothing of what it pushes."""
+    folder = Path(tempfile.mkdtemp(prefix="profiler-"))
+    return Home(folder, mirror_of(address, folder, covers=all_but_labels), keeps=False)
+
+
+def holder(out: Path) -> str:
+    """What the lock of a run folder says, or the lease of one in a store; "" where none is."""
+    if address := run_address(out):
+        return (Objects(address).read(LEASE) or b"").decode()
+    with suppress(FileNotFoundError):
+        return (out / LOCK).read_text()
+    return ""
+
+
+@contextmanager
+def _pulling(folder: Path) -> Iterator[None]:
+    """Let only one at a time bring a working folder up to date; others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / PULL).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_busy(folder: Path) -> bool:
+    """Whether a run is at work in a working folder."""
+    try:
+        with (folder / LOCK).open() as file:
+            if not file.read():  # nobody has it: a run that begins now shall not find us here
+                return False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+@contextmanager
+def _known_as(address: str, folder: Path) -> Iterator[None]:
+    """Let errors speak of the address, which people know."""
+    try:
+        yield
+    except ProfilingError as error:
+        error.args = tuple(
+            part.replace(str(folder), address) if isinstance(part, str) else part
+            for part in error.args
+        )
+        raise

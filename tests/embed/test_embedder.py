@@ -1,0 +1,92 @@
+"""A field's cells, embedded where they were segmented: the same as crops cut by hand."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy import ndimage
+
+from plates.errors import BadModel, BadRecipe
+from plates.synthetic import discs
+from profiler.embed.crops import CropConfig
+from profiler.embed.embedder import load_embedder
+from profiler.embed.network.build import build
+from profiler.embed.predict import make_look
+from profiler.embed.weights import save_model
+
+LABELS = discs(96, radius=5, spacing=24)  # 16 cells
+IMAGES = np.random.default_rng(0).random((2, 96, 96, 2), np.float32)
+OPTIONS = {"stains": ("DNA", "ER"), "shape": (96, 96), "pixel_size_um": None, "max_cells": 20}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    from profiler.embed.network.config import EncoderConfig, ModelConfig
+
+    path = tmp_path_factory.mktemp("model") / "two.safetensors"
+    encoder = EncoderConfig(widths=(8, 16), blocks=(1, 1))
+    config = ModelConfig(encoder, CropConfig(16), ("DNA", "ER"), ("a", "b", "c"))
+    model = build(config, rngs=nnx.Rngs(0))
+    save_model(path, model, config, about={})
+    return path, model, config
+
+
+@pytest.fixture(scope="module")
+def embedder(saved):
+    return load_embedder(str(saved[0]), **OPTIONS)
+
+
+def embedded(embedder, labels=LABELS):
+    batch = np.stack([labels, np.zeros_like(labels)])
+    return embedder.embed(jnp.asarray(IMAGES), jnp.asarray(batch))
+
+
+def test_cells_are_what_the_model_says_of_crops_cut_by_hand(embedder, saved):
+    _, model, config = saved
+    centres = np.round(ndimage.center_of_mass(LABELS > 0, LABELS, range(1, 17))).astype(int)
+    crops = np.stack([IMAGES[0][r - 8 : r + 8, c - 8 : c + 8] for r, c in centres])
+    expected = make_look(model, config)(crops)
+    found = embedded(embedder)
+    np.testing.assert_allclose(found.vectors[0, :16], expected.vectors, atol=1e-5)
+    np.testing.assert_allclose(found.logits[0, :16], expected.logits, atol=1e-5)
+
+
+def test_rows_without_a_cell_are_nan(embedder):
+    found = embedded(embedder, np.where(LABELS == 3, 0, LABELS))
+    missing = np.isnan(found.vectors[0]).all(-1)
+    np.testing.assert_array_equal(np.flatnonzero(missing), [2, 16, 17, 18, 19])
+    assert np.isnan(found.vectors[1]).all()
+    assert not found.is_padded.any()
+
+
+def test_a_cell_is_the_same_whatever_else_is_in_its_field_and_batch(embedder):
+    alone = embedded(embedder, np.where(LABELS == 6, 1, 0))
+    np.testing.assert_array_equal(alone.vectors[0, 0], embedded(embedder).vectors[0, 5])
+
+
+def test_columns_are_named_and_numbered(embedder):
+    assert embedder.columns[:2] == ("Embedding_0000", "Embedding_0001")
+    assert len(embedder.columns) == embedded(embedder).vectors.shape[-1] == 32
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"stains": ("ER", "DNA")}, BadModel, "takes the same ones as DNA, ER"),
+        ({"shape": (12, 96)}, BadRecipe, "larger than the field"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_compiled(saved, change, error, message):
+    with pytest.raises(error, match=message):
+        load_embedder(str(saved[0]), **OPTIONS | change)
+
+
+def test_a_pixel_size_that_is_needed_and_not_known(saved, tmp_path):
+    _, model, config = saved
+    path = tmp_path / "sized.safetensors"
+    sized = replace(config, crops=CropConfig(16, pixel_size_um=0.5))
+    save_model(path, model, sized, about={})
+    with pytest.raises(BadRecipe, match="own pixel size is not known"):
+        load_embedder(str(path), **OPTIONS)

@@ -1,0 +1,102 @@
+"""Models on disk: a round trip, and every way a file or its channels can be wrong."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from plates.errors import BadModel, UnknownName
+from profiler.embed.network.build import build
+from profiler.embed.predict import make_look
+from profiler.embed.weights import check_stains, load_model, save_model
+
+
+@pytest.fixture
+def saved(config, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    model = build(config, rngs=nnx.Rngs(1))
+    model.encoder.backbone.stem.norm.mean[...] = jnp.full(8, 0.25)
+    save_model(path, model, config, about={"data": "none"})
+    return path, model, config
+
+
+def test_a_loaded_model_is_the_saved_one(saved, shapes):
+    path, model, config = saved
+    loaded, found, card = load_model(path)
+    crops = shapes(5).crops
+    assert (found, card.name) == (config, "mine")
+    one, other = (make_look(each, config)(crops) for each in (model, loaded))
+    np.testing.assert_array_equal(one.vectors, other.vectors)
+    np.testing.assert_array_equal(one.logits, other.logits)
+
+
+def test_a_missing_file_says_what_a_model_is(tmp_path):
+    with pytest.raises(BadModel, match="A model is two files"):
+        load_model(tmp_path / "none.safetensors")
+
+
+def test_a_missing_card_is_named(saved):
+    saved[0].with_suffix(".json").unlink()
+    with pytest.raises(BadModel, match=r"mine\.json: No such file"):
+        load_model(saved[0])
+
+
+def test_an_unknown_model_says_so():
+    with pytest.raises(UnknownName, match="no embedding model called 'cells'"):
+        load_model("cells")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-10], lambda b: b[:-1] + b"x"])
+def test_truncated_or_edited_weights_do_not_match_their_card(saved, damage):
+    saved[0].write_bytes(damage(saved[0].read_bytes()))
+    with pytest.raises(BadModel, match="changed or cut short"):
+        load_model(saved[0])
+
+
+def edit_card(path, change):
+    card = path.with_suffix(".json")
+    found = json.loads(card.read_text())
+    change(found)
+    card.write_text(json.dumps(found))
+
+
+def test_weights_of_another_network_are_refused(saved):
+    edit_card(saved[0], lambda card: card["model"]["encoder"].update(widths=[8, 32]))
+    with pytest.raises(BadModel, match="does not fit the network on its card"):
+        load_model(saved[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: card["model"].update(rays=32),
+        lambda card: card["model"].pop("encoder"),
+        lambda card: card["model"]["encoder"].update(kind="unet"),
+        lambda card: card["model"]["encoder"].update(widths=[8]),
+    ],
+)
+def test_a_card_of_another_kind_is_refused(saved, change):
+    edit_card(saved[0], change)
+    with pytest.raises(BadModel, match="another kind of network"):
+        load_model(saved[0])
+
+
+def test_a_segmenters_card_is_not_an_encoders(saved):
+    saved[0].with_suffix(".json").write_text('{"name": "nuclei", "architecture": {}}')
+    with pytest.raises(BadModel, match="not the card of an embedding model"):
+        load_model(saved[0])
+
+
+def test_stains_in_another_order_or_of_another_kind_are_refused(config):
+    own = config.__class__(config.encoder, config.crops, ("DNA", "ER", "AGP"))
+    check_stains(own, ("DNA", "ER", "AGP"), name="mine")
+    with pytest.raises(BadModel, match="takes the same ones as DNA, ER, AGP. Order the recipe's"):
+        check_stains(own, ("ER", "DNA", "AGP"), name="mine")
+    with pytest.raises(BadModel, match="channels are DNA, Mito; .*'mine' was trained on DNA, ER"):
+        check_stains(own, ("DNA", "Mito"), name="mine")
+
+
+def test_a_model_without_stains_takes_any(config):
+    check_stains(config.__class__(config.encoder, config.crops), ("a", "b"), name="any")
