@@ -43,12 +43,12 @@ def display_limits(samples: Iterable[np.ndarray]) -> np.ndarray:
 
     Returns:
         [channel, 2] float64: the 10th percentile of the darkest sample (its background), and
-        the 99.7th of the brightest one, so that no well of the plate is burnt out; but of
-        one that is `TOO_BRIGHT` times the usual no more, so that it leaves the others to be seen.
+        the 99.7th of the brightest one, so that no well of the plate is burnt out; but no more
+        than `TOO_BRIGHT` times the second brightest, so that a glaring one leaves others visible.
     """
     levels = np.array([np.percentile(s, (10, 99.7), axis=(0, 1)) for s in _thinned(samples)])
-    low, usual = levels[:, 0].min(0), np.median(levels[:, 1], axis=0)
-    high = np.minimum(levels[:, 1].max(0), low + TOO_BRIGHT * (usual - low))
+    low, bright = levels[:, 0].min(0), np.sort(levels[:, 1], axis=0)[-2:]
+    high = np.minimum(bright[-1], TOO_BRIGHT * bright[0])
     return np.stack([low, np.maximum(high, low + 1)], axis=-1)
 
 

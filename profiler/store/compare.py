@@ -12,6 +12,9 @@ from profiler.store.schema import CELL_SECTIONS
 
 COMMON = 'features="common" (`profiler query --features common`)'
 RANKING = ("readout", "rank_by", "threshold", "toxic_below")
+# Runs from before a setting or a column was there may stand beside newer ones.
+BEFORE = {"settings.segment.min_confidence": 0.0}  # what they did
+LATER = ("Metadata_QC_Confidence", "Metadata_Object_Doubtful", "Metadata_Object_Confidence")  # null
 _MOST_NAMES = 3  # of columns in a message; `Screen.differences` has all
 
 Schemas: TypeAlias = Mapping[str, Mapping[str, Any]]  # run -> column of one table -> type
@@ -74,13 +77,15 @@ def column_differences(schemas: Schemas) -> dict[str, dict[str, str | None]]:
 def check_columns(schemas: Schemas, *, table: str) -> None:
     """Check that a table has the same columns, of the same types, in all runs.
 
+    Those in `LATER` may be absent from older runs.
+
     Raises:
         BadRun: It has not; the message says how many only one of two runs has, and which.
     """
     first, columns = next(iter(schemas.items()))
     for name, schema in schemas.items():
-        only_first = [column for column in columns if column not in schema]
-        only_other = [column for column in schema if column not in columns]
+        only_first = [column for column in columns if column not in (*schema, *LATER)]
+        only_other = [column for column in schema if column not in (*columns, *LATER)]
         retyped = [c for c, kind in columns.items() if schema.get(c, kind) != kind]
         if only_first or only_other or retyped:
             raise BadRun(
@@ -149,7 +154,7 @@ def _odd_one(runs: Sequence[Run], values: Mapping[str, Any]) -> tuple[Run, Run]:
 
 def _made_by(run: Run, sections: Sequence[str]) -> dict[str, Any]:
     settings = {name: run.facts.settings.get(name) for name in sections}
-    return {"weights": run.facts.weights} | _flat(settings, prefix="settings")
+    return BEFORE | {"weights": run.facts.weights} | _flat(settings, prefix="settings")
 
 
 def _flat(table: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:

@@ -392,6 +392,6 @@ def _is_one_of(wells: Sequence[tuple[str, str]]) -> pl.Expr:
 
 def _columns(schemas: compare.Schemas, *, features: str) -> list[str]:
     every = list(dict.fromkeys(name for schema in schemas.values() for name in schema))
-    if features == "all":
+    if features != "common":
         return every
     return [name for name in every if all(name in schema for schema in schemas.values())]

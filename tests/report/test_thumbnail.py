@@ -106,15 +106,22 @@ def test_field_smaller_than_the_picture_is_kept_whole():
 
 def test_limits_are_shared_by_dim_and_bright_wells():
     dim, bright = np.full((30, 30, 1), 10), np.full((60, 30, 1), 10)
-    bright[:30] = 1000
-    assert display_limits([dim, bright]).tolist() == [[10, 1000]]
-    assert display_limits(iter([bright, dim])).tolist() == [[10, 1000]]
+    bright[:30] = 39
+    assert display_limits([dim, bright]).tolist() == [[10, 39]]
+    assert display_limits(iter([bright, dim])).tolist() == [[10, 39]]
 
 
 def test_one_glaring_field_does_not_turn_the_plate_black():
     usual = np.full((30, 30, 1), 10)
     usual[:15] = 110
-    assert display_limits([usual] * 7 + [usual * 40]).tolist() == [[10, 410]]
+    assert display_limits([usual] * 7 + [usual * 40]).tolist() == [[10, 440]]
+
+
+def test_a_few_wells_that_answer_are_not_burnt_out():
+    without = np.full((30, 30, 1), 100)
+    some, most = np.full((30, 30, 1), 100), np.full((30, 30, 1), 100)
+    some[:15], most[:15] = 2000, 4000
+    assert display_limits([without] * 6 + [some, most]).tolist() == [[100, 4000]]
 
 
 def test_limits_of_an_empty_channel_are_apart():

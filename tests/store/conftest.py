@@ -123,10 +123,12 @@ def make_files(tmp_path):
 def make_facts():
     """A function that makes the facts of a run."""
 
-    def make(recipe="translocation", *, min_area=25, weights="w1", plates=("P1",)) -> RunFacts:
+    def make(
+        recipe="translocation", *, min_area=25, weights="w1", plates=("P1",), **segment
+    ) -> RunFacts:
         return RunFacts(
             recipe=recipe,
-            settings={"segment": {"min_area": min_area, "model": "nuclei"}},
+            settings={"segment": {"min_area": min_area, "model": "nuclei"} | segment},
             packages={"numpy": "2.0"},
             device="cpu",
             weights=weights,

@@ -161,6 +161,20 @@ def test_table_of_one_run_only(make_run):
         store.open(runs).hits  # noqa: B018
 
 
+def test_runs_from_before_confidence_open_beside_newer_ones(make_run):
+    """They kept every nucleus, as `min_confidence = 0` does; their column is null."""
+    old = make_run("old")
+    for path in (old / "cells").rglob("*.parquet"):
+        cells = scan_table(path).collect().drop("Metadata_QC_Confidence")
+        write_table(path, cells, level="cells", parameters=read_footer(path).parameters)
+    new = make_run("new", min_confidence=0.0)
+    cells = store.open([old, new]).cells.collect()
+    assert cells.filter(Metadata_Run="old")["Metadata_QC_Confidence"].null_count() == 6
+    strict = make_run("strict", min_confidence=0.7)
+    with pytest.raises(BadRun, match=r"settings\.segment\.min_confidence is 0\.0 in one and 0\.7"):
+        store.open([old, strict])
+
+
 @pytest.mark.parametrize(
     ("name", "values"), [("readout", ("Cells_A", "Cells_B")), ("threshold", (3.0, 4.0))]
 )
