@@ -5,10 +5,11 @@ r"""MitoCheck phenotypes: a network trained on crops, beside logistic regression
 
 2,616 nuclei in 16 expert classes (CC BY 4.0). `random` is the published protocol: 15% of the crops
 of 15 classes (without Folded) are tested on, whatever movie they are of. `movies` is what counts in
-practice: five folds of whole movies. `few` gives only 5, 10, ... labelled cells a class of fold 0's
-training movies, to a network from nothing and to one that has seen those movies' crops without
-labels first (SimCLR). Nothing of the network was chosen on a test fold: its settings are the
-package's defaults but for batch, rate and length, which were set before any fold was tested on.
+practice: five folds of whole movies, parted by scikit-learn as always, so that numbers stay
+comparable (`trust.folds` parts them otherwise). `few` gives only 5, 10, ... labelled cells a class
+of fold 0's training movies, to a network from nothing and to one that has seen those movies' crops
+without labels first (SimCLR). Nothing of the network was chosen on a test fold: its settings are
+the package's defaults but for batch, rate and length, set before any fold was tested on.
 The regression's C was the best of four on the random split, in the regression's favour.
 With --work, trained networks and measured features are kept there and an interrupted run goes on.
 """
@@ -30,12 +31,12 @@ from scipy import ndimage
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, recall_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from profiler.embed.network.build import Model, build, with_classes
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.predict import make_look
-from profiler.embed.training.examples import Examples, check_apart, folds_by_group
+from profiler.embed.training.examples import Examples, check_apart
 from profiler.embed.training.learn import Lesson, learn
 from profiler.embed.training.objectives import ObjectiveConfig
 from profiler.embed.training.step import Schedule
@@ -235,11 +236,18 @@ def random_split(cells: Cells, work: Path, epochs: float) -> Iterator[str]:
         yield f"| {name} | {scored(cells.labels[tested], likely)} |"
 
 
+def movie_folds(cells: Cells) -> list[np.ndarray]:
+    """Rows of five folds of whole movies: the official ones, whatever the package does."""
+    divide = StratifiedGroupKFold(5, shuffle=True, random_state=SEED)
+    nothing = np.zeros(len(cells.labels))
+    return [rows for _, rows in divide.split(nothing, cells.labels, cells.movies)]
+
+
 def by_movie(cells: Cells, work: Path, epochs: float, folds: int) -> Iterator[str]:
     """Lines of the first `folds` of five folds of movies, and of each class."""
     found: dict[str, list[np.ndarray]] = {}
     each: dict[str, list[Scores]] = {}
-    tested = folds_by_group(cells.labels, cells.movies, folds=5, seed=SEED)[:folds]
+    tested = movie_folds(cells)[:folds]
     yield f"\n{len(cells.labels)} crops, 16 classes, {len(np.unique(cells.movies))} movies\n"
     yield "| fold | by | weighted F1 | macro F1 |"
     yield "|---|---|---|---|"
@@ -280,7 +288,7 @@ def _by_class(
 def few_labels(cells: Cells, work: Path, epochs: float, counts: Sequence[int]) -> Iterator[str]:
     """Lines of a learning curve on fold 0: from nothing, and from crops without labels."""
     features = kept(cells, work)
-    rows = folds_by_group(cells.labels, cells.movies, folds=5, seed=SEED)[0]
+    rows = movie_folds(cells)[0]
     taught = np.setdiff1d(np.arange(len(cells.labels)), rows)
     config = ModelConfig(stains=("DNA",), classes=cells.classes)
     simclr = ObjectiveConfig("simclr")

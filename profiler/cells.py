@@ -96,8 +96,8 @@ def _executor(request: Request, home: Home) -> AbstractContextManager[Executor]:
     leave_accelerators()
     out, seen = Path(home.name), tuple(p for p in request.plates if remote_address(p) is None)
     seat = Seat(cores=1, folder=Path.cwd(), out=out, holder=holder(out), seen=seen)
-    begin = partial(_begin_apart, request, str(home.name)) if home.mirror else None
-    begin = begin or partial(_begin, request)
+    far = partial(_begin_apart, request, str(home.name), lease=seat.holder)
+    begin = far if home.mirror else partial(_begin, request)
     return on_cluster(begin, seat=seat, address=cluster.address, workers=cluster.workers)
 
 
@@ -108,17 +108,15 @@ def _begin(request: Request, take: Taken | None = None) -> Started:
     return Started(about, partial(work, request, program, look=Looker(request), take=take))
 
 
-def _begin_apart(request: Request, address: str) -> Started:
+def _begin_apart(request: Request, address: str, *, lease: str) -> Started:
     """What a worker does first that gives its wells to a store, from a folder of its own."""
-    home = apart(address)
+    home = apart(address, lease=lease)
     started = _begin(replace(request, out=home.folder), home.saved)
 
     def work_apart(task: Task) -> Iterator[Event]:
-        home.pull(f"{ILLUMINATION}/{safe_name(task.sets['plate'][0])}/")
-        try:
+        with home.for_a_while():
+            home.pull(f"{ILLUMINATION}/{safe_name(task.sets['plate'][0])}/")
             yield from started.work(task)
-        finally:
-            home.empty()
 
     return started._replace(work=work_apart)
 

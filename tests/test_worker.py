@@ -130,6 +130,20 @@ def test_an_error_of_the_writer_surfaces_and_what_was_written_is_whole(
     assert threading.active_count() == 1 + sum(t.daemon for t in threading.enumerate())
 
 
+def test_no_thread_outlives_a_task_that_takes_its_wells_elsewhere(small_plate, program, tmp_path):
+    request = Request((small_plate,), tmp_path, load_recipe(QUICK))
+    before, taken = threading.active_count(), []
+    events = work(
+        request, program, task_of(small_plate), take=lambda *well: taken.append((well, "taken"))
+    )
+    assert any(isinstance(event, WellSaved) for event in events)  # stops at the first
+    with pytest.raises(ZeroDivisionError) as kept:  # whose traceback holds on to all frames
+        events.throw(ZeroDivisionError)  # type: ignore[attr-defined]
+    assert taken
+    assert kept.tb
+    assert threading.active_count() == before
+
+
 def test_reading_computing_and_writing_go_on_at_once(small_plate, program, tmp_path, monkeypatch):
     read, begun, files = [], threading.Semaphore(0), 3
 

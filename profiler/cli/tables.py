@@ -107,7 +107,7 @@ def report(
 
     with held(run) as home:
         page = write_report(home.folder)
-    typer.echo(page)
+    typer.echo(f"{home.name}/{page.name}")
 
 
 def query(
@@ -115,7 +115,8 @@ def query(
         list[str],
         typer.Argument(
             metavar="RUN... SQL",
-            help="Run folders, or a watcher's folder of runs; then one SELECT, in quotes.",
+            help="Run folders or addresses, or a watcher's folder of runs; then one SELECT, in "
+            "quotes.",
         ),
     ],
     features: Annotated[

@@ -9,7 +9,10 @@ Out = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder or address, as --out of `run`.")
 ]
 Plates = Annotated[
-    list[Path], typer.Argument(metavar="PLATE...", help="Plate folders or LoadData CSVs.")
+    list[Path],
+    typer.Argument(
+        metavar="PLATE...", help="Plate folders, LoadData CSVs or addresses (s3://...)."
+    ),
 ]
 RecipeName = Annotated[
     str, typer.Option("--recipe", "-r", help="Built-in recipe, or a .toml file.")

@@ -126,9 +126,9 @@ def work(
     with (
         closing(_computed(loaded, fitting, clock)) as computed,
         closing(behind(computed, finisher.finish)) as written,
-    ):
         # In a thread of its own: a store answers slowly, and the next wells are to be written.
-        done = behind(written, partial(_taken, take, clock)) if take else written
+        closing(behind(written, partial(_taken, take, clock)) if take else written) as done,
+    ):
         for events in done:
             yield from events
             yield from prospect.after(events, at=clock.elapsed)

@@ -9,10 +9,13 @@ keeps others out.
 """
 
 import fcntl
+import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from plates.errors import BadRun, ProfilingError
@@ -47,12 +50,14 @@ class Home:
         mirror: What ties the folder to a store, if it is a working folder.
         notes: What a person should know.
         keeps: Whether wells stay in the folder once the store has them.
+        check: Raises if a well may not be given to the store any more, asked once for each.
     """
 
     folder: Path
     mirror: Mirror | None = None
     notes: tuple[str, ...] = ()
     keeps: bool = True
+    check: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> Path | str:
@@ -74,14 +79,21 @@ class Home:
     def saved(self, plate: str, well: str) -> None:
         """Let the store have a well that is whole."""
         if self.mirror:
+            self.check()
             self.mirror.push_well(plate, well)
             if not self.keeps:
                 self.mirror.drop_well(plate, well)
 
-    def empty(self) -> None:
-        """Let go of all that the folder holds and the store has."""
-        if self.mirror:
-            self.mirror.drop(local_files(self.folder))
+    @contextmanager
+    def for_a_while(self) -> Iterator[None]:
+        """Have the folder for the length of a block; then it goes, with all that it holds."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            yield
+        finally:  # not when the process ends: Ray kills its workers
+            if self.mirror:
+                self.mirror.drop(local_files(self.folder))
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove the run, for `--replace`; raises as `profiler.store.run.discard`."""
@@ -169,19 +181,37 @@ def open_run(out: Path, name: str) -> Run:
         return Run(folder, name, read_facts(folder), fetch)
 
 
-def apart(address: str) -> Home:
-    """Make a place for a worker on a machine of its own, which keeps nothing of what it pushes."""
-    folder = Path(tempfile.mkdtemp(prefix="profiler-"))
-    return Home(folder, mirror_of(address, folder, covers=all_but_labels), keeps=False)
+def apart(address: str, *, lease: str) -> Home:
+    """Make a place for a worker on a machine of its own, which keeps nothing of what it pushes.
+
+    Args:
+        address: Of the run.
+        lease: What its lease says; a well is given to the store only while it says so.
+    """
+    folder = Path(tempfile.gettempdir(), f"profiler-{uuid.uuid4().hex}")
+    mirror = mirror_of(address, folder, covers=all_but_labels)
+    return Home(folder, mirror, keeps=False, check=partial(_check_lease, mirror.objects, lease))
 
 
 def holder(out: Path) -> str:
     """What the lock of a run folder says, or the lease of one in a store; "" where none is."""
     if address := run_address(out):
-        return (Objects(address).read(LEASE) or b"").decode()
+        return _said(Objects(address))
     with suppress(FileNotFoundError):
         return (out / LOCK).read_text()
     return ""
+
+
+def _said(objects: Objects) -> str:
+    return (objects.read(LEASE) or b"").decode()
+
+
+def _check_lease(objects: Objects, lease: str) -> None:
+    if _said(objects) != lease:
+        raise BadRun(
+            f"The lease of {objects.address} is no longer that of this worker's run, so the well "
+            "was not written. Run the same command again once no other run is at work there."
+        )
 
 
 @contextmanager

@@ -236,7 +236,9 @@ def working_folder(address: str) -> Path:
 
 
 def address_of(folder: Path) -> str | None:
-    """The address whose working folder a folder is, None of any other."""
+    """The address whose working folder a folder is, None of any other, wherever it lies."""
+    if not (folder / LEDGER).is_file():
+        return None
     with suppress(BadRun, ValueError):
         kind, *parts = folder.absolute().relative_to(_root()).parts
         return f"{kind}://{'/'.join(map(unquote, parts))}"

@@ -1,7 +1,7 @@
 """SQL over the tables of a run."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 
@@ -12,6 +12,9 @@ from profiler.store.schema import TABLES
 from profiler.store.screen import Screen, not_made
 
 _READS = ("SELECT", "WITH", "EXPLAIN")
+_TOKEN = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|\w+|[()]""", re.DOTALL)
+_FILTERS, _SETS = ("WHERE", "GROUP", "HAVING"), ("UNION", "INTERSECT", "EXCEPT")
+_ENDS_TABLES = ("SELECT", *_FILTERS, "ORDER", "LIMIT", "OFFSET", *_SETS)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _PATTERN = re.compile(r"\bCOLUMNS\s*\(\s*'((?:[^']|'')*)'", re.IGNORECASE)
 _NO_TABLE = re.compile(r"relation '(.+?)' was not found")
@@ -63,12 +66,27 @@ def query(
 
 def _mentioned(screen: Screen, sql: str) -> dict[str, pl.LazyFrame]:
     """Open only what the query may need: the cells of a large screen are many files."""
-    words = {word: word.lower() for word in re.findall(r"\w+", sql)}  # SQL minds no capitals
+    names = {word: word.lower() for word in _behind_from(sql)}  # SQL minds no capitals
     return {
         word: screen.table(name)
-        for word, name in words.items()
+        for word, name in names.items()
         if name in TABLES and screen.has(name)
     }
+
+
+def _behind_from(sql: str) -> Iterator[str]:
+    """All words from FROM to the end of its clause: tables, and what they are joined on."""
+    is_behind, outer = False, []
+    for token in _TOKEN.findall(sql):
+        word = token.upper()
+        if token == "(":
+            outer.append(is_behind)
+        elif token == ")":
+            is_behind = outer.pop() if outer else False
+        elif word == "FROM" or word in _ENDS_TABLES:
+            is_behind = word == "FROM"
+        elif is_behind and token[0] not in "'-/":
+            yield token.strip('"')
 
 
 def _check_patterns(sql: str, tables: dict[str, pl.LazyFrame]) -> None:

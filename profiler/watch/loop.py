@@ -9,6 +9,7 @@ from typing import Any
 from plates.errors import BadPlate, BadRun
 from profiler.request import Request
 from profiler.store.home import visit
+from profiler.store.mirror import working_folder
 from profiler.store.objects import run_address
 from profiler.store.run import RunFacts, read_facts
 from profiler.watch import status as keep
@@ -96,7 +97,8 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
     try:
         keep.write_status(me.settings.runs, me.status, now=me.clock.now(), about=me.about)
         if isinstance(event, Done | Failed | Skipped):
-            record(me.settings, event, state=me.status.plates[event.plate])
+            state, folder = me.status.plates[event.plate], _folder(me.home / event.plate)
+            record(me.settings, event, state=state, folder=folder)
         me.share()
     except BadRun as error:
         trouble = str(error)
@@ -213,6 +215,12 @@ def _settled(me: Watcher, name: str, found: Look) -> Skipped | None:
         reason = f"it failed {known.tries} times ({known.reason}), and has not changed since"
         return Skipped(name, reason, found.digest())
     return None
+
+
+def _folder(out: Path) -> Path:
+    """Where a run is read on this disk."""
+    address = run_address(out)
+    return working_folder(address) if address else out
 
 
 def _finished(out: Path) -> RunFacts | None:

@@ -49,8 +49,16 @@ SCHEMA = pl.Schema(
 STATISTICS = ("z_prime", "robust_z_prime", "ssmd")
 
 
-def record(settings: Watch, event: Done | Failed | Skipped, *, state: PlateState) -> None:
+def record(
+    settings: Watch, event: Done | Failed | Skipped, *, state: PlateState, folder: Path
+) -> None:
     """Put a plate into the index, in place of what it said of it before.
+
+    Args:
+        settings: What is watched; the index lies in its `runs`.
+        event: What became of the plate.
+        state: What is known of it since.
+        folder: Where its run is read on this disk.
 
     Raises:
         BadRun: The index cannot be written, as on a full disk.
@@ -68,10 +76,8 @@ def record(settings: Watch, event: Done | Failed | Skipped, *, state: PlateState
         "tries": event.attempt if isinstance(event, Failed) else 0,
         "source": str(settings.inbox / event.plate),
     }
-    rows = [
-        about | row for row in _plates(settings.runs / event.plate, is_done=state.state == DONE)
-    ]
-    ours = pl.DataFrame(rows, schema=SCHEMA)
+    plates = _plates(folder, is_done=state.state == DONE) or [{"plate": Path(event.plate).name}]
+    ours = pl.DataFrame([about | row for row in plates], schema=SCHEMA)
     table = pl.concat([earlier.filter(pl.col("run") != event.plate), ours]).sort("finished", "run")
     write_table(settings.runs / FILE, table, level=LEVEL, parameters={})
     with replacing(settings.runs / PAGE) as draft:
@@ -134,12 +140,12 @@ def _index_of(folder: str) -> pl.DataFrame | None:
 
 
 def _plates(out: Path, *, is_done: bool) -> list[dict[str, Any]]:
-    """What a run folder says of each of its plates; a failed one may say nothing."""
+    """What a run folder says of each of its plates; of a failed one there may be none."""
     try:
         facts = read_facts(out)
         fields = scan_table(out / "fields.parquet").collect() if is_done else None
     except BadRun:
-        return [{"plate": out.name}]
+        return []
     if fields is None:
         return [{"plate": plate, "recipe": facts.recipe} for plate in facts.plates]
     by_plate = fields.partition_by("Metadata_Plate", maintain_order=True)

@@ -12,9 +12,25 @@ import pytest
 import plates.remote as remote
 from plates.errors import BadRun
 from profiler.store import lease as leases
-from profiler.store.home import all_but_labels, at_home, everything, open_run, visit
+from profiler.store.home import (
+    all_but_labels,
+    apart,
+    at_home,
+    everything,
+    holder,
+    open_run,
+    visit,
+)
 from profiler.store.lock import LEASE, LEDGER, LOCK, locked
-from profiler.store.mirror import Mirror, address_of, local_files, mirror_of, working_folder
+from profiler.store.mirror import (
+    Known,
+    Ledger,
+    Mirror,
+    address_of,
+    local_files,
+    mirror_of,
+    working_folder,
+)
 from profiler.store.objects import TRIES, Objects, run_address
 from profiler.store.run import FACTS
 
@@ -315,6 +331,25 @@ def test_a_run_that_lost_its_lease_writes_no_more(address):
     assert b"elsewhere" in (Objects(address).read(LEASE) or b"")
 
 
+def test_a_worker_of_a_run_that_lost_its_lease_writes_no_more(address):
+    with hold(address) as run:
+        fill(run.folder, run="r")
+        run.push()
+        worker = apart(address, lease=holder(Path(address)))
+        with worker.for_a_while():
+            fill(worker.folder, cells__P__A01="a", images__P__A01="i", cells__P__A02="b")
+            line = Line(worker.mirror.objects)
+            worker.saved("P", "A01")
+            assert line.asked["put_file"] == 2
+            assert line.asked["cat_file"] == 1
+            Objects(address).write(LEASE, b'{"pid": 7, "host": "elsewhere", "started": "now"}')
+            with pytest.raises(BadRun, match=rf"lease of {address} is no longer that of this"):
+                worker.saved("P", "A02")
+            assert line.asked["put_file"] == 2
+        assert not worker.folder.exists()
+    assert set(Objects(address).find("cells")) == {"cells/P/A01.parquet"}
+
+
 def test_a_lease_that_cannot_be_renewed_ends(address, monkeypatch):
     with hold(address) as home:
         home.mirror.check()
@@ -400,11 +435,21 @@ def test_looking_at_a_run_that_was_killed(address, tmp_path):
 def test_where_working_folders_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("PROFILER_WORK", str(tmp_path))
     assert working_folder("s3://b/runs/a b") == tmp_path / "s3/b/runs/a%20b"
-    assert address_of(tmp_path / "s3/b/runs/a%20b") == "s3://b/runs/a b"
     assert address_of(tmp_path.parent) is None
     monkeypatch.delenv("PROFILER_WORK")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert working_folder("s3://b/x") == tmp_path / "cache/plate-profiler/runs/s3/b/x"
+
+
+def test_a_folder_is_a_mirror_if_it_has_been_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("PROFILER_WORK", str(tmp_path))
+    folder = working_folder("s3://b/runs/a b")
+    folder.mkdir(parents=True)
+    (folder / FACTS).write_text("{}")
+    assert address_of(folder) is None  # a run that somebody keeps below the same folder
+    Ledger(folder / LEDGER).note(FACTS, Known(2, 0, ""))
+    assert address_of(folder) == "s3://b/runs/a b"
+    assert address_of(folder.parent) is None
 
 
 def test_addresses_that_are_none():

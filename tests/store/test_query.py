@@ -6,8 +6,9 @@ import pytest
 
 from plates.errors import BadRun, UnknownName
 from profiler.store import screen as store
-from profiler.store.query import BadQuery, query
+from profiler.store.query import BadQuery, _behind_from, query
 from profiler.store.run import claim
+from profiler.store.schema import TABLES
 from profiler.store.tables import write_table
 from profiler.store.wells import write_well
 
@@ -54,6 +55,31 @@ def test_join_of_two_tables(screen):
 )
 def test_reading_statements_are_answered(screen, sql):
     assert query(screen, sql).rows() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "opened"),
+    [
+        ("SELECT run, cells, wells FROM runs", set()),
+        ("SELECT 1 FROM runs WHERE note = 'from cells' -- FROM wells\n", set()),
+        ("SELECT count(*) FROM fields f, cells", {"fields", "cells"}),
+        (
+            'SELECT 1 FROM fields AS f JOIN "cells" ON f.x = cells.y, wells',
+            {"fields", "cells", "wells"},
+        ),
+        (
+            "SELECT 1 FROM (SELECT cells FROM fields LIMIT 1) t, wells WHERE hits > 1",
+            {"fields", "wells"},
+        ),
+        ("SELECT 1 FROM runs WHERE x IN (SELECT y FROM HITS) AND wells = 1", {"HITS"}),
+        (
+            "WITH t AS (SELECT hits FROM fields) SELECT * FROM t UNION SELECT cells FROM map",
+            {"fields", "map"},
+        ),
+    ],
+)
+def test_tables_are_the_names_behind_from(sql, opened):
+    assert {word for word in _behind_from(sql) if word.lower() in TABLES} == opened
 
 
 def test_only_tables_mentioned_are_opened(out):

@@ -11,6 +11,7 @@ import pytest
 from profiler.events import FieldsDone, Finished, Planned, StageDone
 from profiler.recipe import load_recipe
 from profiler.request import Request
+from profiler.store.home import at_home
 from profiler.store.run import RunFacts, write_facts
 from profiler.store.tables import write_table
 from profiler.watch.loop import watch
@@ -22,17 +23,18 @@ SUMMARY = {"wells": 1, "fields": 2, "fields_ok": 1, "fields_empty": 0, "cells": 
 SUMMARY |= {"fields_failed": {"unreadable": 1}, "profiles": [], "hits": [], "phenotypes": []}
 
 
-def finish(out: Path) -> None:
+def finish(out: Path, plate: str = "") -> None:
     """Leave what a finished run leaves, as far as a watcher looks at it."""
     out.mkdir(parents=True, exist_ok=True)
-    facts = RunFacts("demo", RECIPE.model_dump(mode="json"), {}, "cpu", None, None, (out.name,))
+    plate = plate or out.name
+    facts = RunFacts("demo", RECIPE.model_dump(mode="json"), {}, "cpu", None, None, (plate,))
     readout = {"readout": "Cells_X"}
     write_facts(out, RunFacts(**{**facts.__dict__, "summary": SUMMARY | readout}))
     (out / "report.html").write_text("</html>")
-    keys = {"Metadata_Plate": out.name, "Metadata_Well": "A01", "Metadata_Site": [1, 2]}
+    keys = {"Metadata_Plate": plate, "Metadata_Well": "A01", "Metadata_Site": [1, 2]}
     fields = {"Metadata_QC_Status": ["ok", "unreadable"], "Metadata_Object_Count": [7, 0]}
     write_table(out / "fields.parquet", pl.DataFrame(keys | fields), level="fields", parameters={})
-    statistics = {"Metadata_Plate": out.name, "readout": ["Cells_X"], "z_prime": [0.61]}
+    statistics = {"Metadata_Plate": plate, "readout": ["Cells_X"], "z_prime": [0.61]}
     statistics |= {"robust_z_prime": [0.65], "ssmd": [9.0]}
     table = pl.DataFrame(statistics)
     write_table(out / "statistics.parquet", table, level="statistics", parameters={})
@@ -83,7 +85,8 @@ class Bench:
         yield Planned(2, 1, 0, ("a note",))
         yield FieldsDone(2, 1, 7)
         self.on_run.get(name, lambda: None)()
-        finish(request.out)
+        with at_home(request.out) as home:
+            finish(home.folder, request.out.name)
         yield StageDone("hits", ("Z' 0.61",))
         yield Finished(request.out, SUMMARY)
 

@@ -1,9 +1,13 @@
 """The index of runs: what a row says, what the page shows, and what is asked of it."""
 
+import uuid
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from plates.errors import BadPlate, BadRun
+from profiler.store import lease
 from profiler.store.tables import write_table
 from profiler.watch import nights
 from profiler.watch.page import page
@@ -19,6 +23,23 @@ def test_a_row_says_how_good_a_plate_is(bench: Bench):
     found = {"run": "P1", "plate": "P1", "status": "done", "cells": 7, "z_prime": 0.61, "ssmd": 9.0}
     assert row | counts | found | {"tries": 0, "readout": "Cells_X"} == row
     assert row["source"] == str(bench.inbox / "P1")
+
+
+def test_a_row_of_a_run_in_a_store(bench: Bench, monkeypatch, tmp_path):
+    pytest.importorskip("fsspec")
+    monkeypatch.setenv("PROFILER_WORK", str(tmp_path / "work"))
+    monkeypatch.setattr(lease, "SETTLE_S", 0)
+    runs = f"memory://{uuid.uuid4().hex}/runs"
+    bench.out = Path(runs)
+    bench.add("Plate 1 (a)")
+    bench.once()
+    folders, tables = nights.with_index([runs])
+    (row,) = tables["runs"].collect().rows(named=True)
+    found = {"run": "Plate 1 (a)", "plate": "Plate 1 (a)", "cells": 7, "z_prime": 0.61}
+    assert row | found == row
+    assert folders == [f"{runs}/Plate 1 (a)"]
+    bench.once()  # what was done before is looked up, not run
+    assert bench.runs == ["Plate 1 (a)"]
 
 
 def test_a_failed_plate_has_a_row_until_it_is_done(bench: Bench):

@@ -1,15 +1,17 @@
 """What is learnt from: crops, what they are, and where they come from. Host side, NumPy."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from plates.errors import BadLabels
 
 NAMED = 5  # groups or classes listed in a message
+
+Draws: TypeAlias = Callable[[int], np.ndarray]
 
 
 class Examples(NamedTuple):
@@ -29,27 +31,6 @@ class Examples(NamedTuple):
     def at(self, rows: np.ndarray) -> "Examples":
         """Some of them."""
         return Examples(*(part[rows] for part in self))
-
-
-def folds_by_group(
-    labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: int = 0
-) -> list[np.ndarray]:
-    """Divide cells into folds of whole groups with about the same share of every class.
-
-    Returns:
-        Rows of each fold, sorted; together they are all rows, once.
-
-    Raises:
-        BadLabels: There are fewer groups than folds.
-    """
-    found = len(np.unique(groups))
-    if found < folds:
-        raise BadLabels(
-            f"The cells come from {found} groups (plates or movies), which cannot be divided into "
-            f"{folds} folds. Ask for {max(found, 2)} folds or fewer, or bring more groups."
-        )
-    divide = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return [rows for _, rows in divide.split(np.zeros(len(labels)), labels, groups)]
 
 
 def check_apart(taught: Iterable[str], apart: Iterable[str]) -> None:
@@ -95,26 +76,41 @@ def check_labels(labels: np.ndarray, classes: Sequence[str]) -> None:
         )
 
 
-def draw(labels: np.ndarray, *, step: int, seed: int, batch: int, balance: float) -> np.ndarray:
-    """Rows of one step's batch, by step and seed alone, so that a resumed run sees the same.
+def drawn_by_step(labels: np.ndarray, *, seed: int, batch: int, balance: float) -> Draws:
+    """Rows of each step's batch, by step and seed alone, so that a resumed run sees the same.
 
     Args:
         labels: Of all cells; -1 counts as a class.
-        step: Which step.
         seed: Of the run.
         batch: How many rows.
         balance: 0 goes through all cells before any comes again; 1 draws every class equally
             often, values between lie between.
+
+    Returns:
+        A function from a step to its rows.
     """
-    if balance:
-        _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        share = (counts ** -float(balance))[place]
-        rng = np.random.default_rng([seed, step])
-        return rng.choice(len(labels), batch, p=share / share.sum())
-    places = step * batch + np.arange(batch)
-    epochs, at = np.divmod(places, len(labels))
-    order = {e: np.random.default_rng([seed, int(e)]).permutation(len(labels)) for e in set(epochs)}
-    return np.array([order[e][i] for e, i in zip(epochs, at, strict=True)])
+    if not balance:
+        return partial(_in_turn, cells=len(labels), seed=seed, batch=batch)
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    share = (counts ** -float(balance))[place]
+    reach = np.cumsum(share / share.sum())
+    return partial(_by_share, reach=reach / reach[-1], seed=seed, batch=batch)
+
+
+def _by_share(step: int, *, reach: np.ndarray, seed: int, batch: int) -> np.ndarray:
+    """What `Generator.choice` draws with replacement, its sums over all cells at hand already."""
+    drawn = np.random.default_rng([seed, step]).random(batch)
+    return reach.searchsorted(drawn, side="right")
+
+
+def _in_turn(step: int, *, cells: int, seed: int, batch: int) -> np.ndarray:
+    epochs, at = np.divmod(step * batch + np.arange(batch), cells)
+    return np.array([_order(seed, int(e), cells)[i] for e, i in zip(epochs, at, strict=True)])
+
+
+@lru_cache(maxsize=2)  # a batch may reach into the next epoch
+def _order(seed: int, epoch: int, cells: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(cells)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -18,9 +18,10 @@ from profiler.embed.network.config import ModelConfig
 from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.checkpoint import load_state, save_state
 from profiler.embed.training.events import Learnt, Started, Trained, TrainEvent
-from profiler.embed.training.examples import Examples, check_labels, draw
+from profiler.embed.training.examples import Draws, Examples, check_labels, drawn_by_step
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
 from profiler.embed.training.step import Schedule, Task, TrainState, begin, finished
+from profiler.embed.trust.imbalance import prior_offsets
 from profiler.embed.weights import save_model
 
 
@@ -45,12 +46,13 @@ class Lesson:
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def key(self, config: ModelConfig) -> str:
+    def key(self, model: Model, config: ModelConfig) -> str:
         """Hash of all that the steps depend on: a checkpoint of another lesson is refused."""
         digest = hashlib.blake2b(digest_size=16)
         settings = (config, self.objective, self.schedule, self.augment, self.seed)
         digest.update(repr(settings).encode())
-        for part in (self.examples.crops, self.examples.labels):
+        weights = jax.tree.leaves(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+        for part in (self.examples.crops, self.examples.labels, *weights):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
@@ -79,7 +81,8 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
 
     Raises:
         BadLabels: Labels that nothing can be learnt from.
-        BadModel: The checkpoint beside `out` is damaged, or of other data or settings.
+        BadModel: The checkpoint beside `out` is damaged, or of another model, other data or
+            settings.
         BadRecipe: The crops are not what the model takes.
         UnknownName: There is no such objective.
     """
@@ -89,16 +92,16 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
         config = replace(config, classes=())
         outputs, rngs = lesson.objective.outputs, nnx.Rngs(lesson.seed)
         model = with_projector(model, config, outputs=outputs, rngs=rngs)
-    schedule, key = lesson.schedule, lesson.key(config)
+    schedule, key = lesson.schedule, lesson.key(model, config)
     task = Task(lesson.objective, schedule, lesson.augment, lesson.seed)
-    state, step = begin(model, task, prior=_prior(examples, config))
+    state, step = begin(model, task, offsets=_offsets(examples, config, lesson.objective))
     state = _resume(checkpoint_path(out), state, key)
     out.parent.mkdir(parents=True, exist_ok=True)
     groups = len(np.unique(examples.groups))
-    at, seen = int(state.step), []
+    at, seen, rows_of = int(state.step), [], _draws(examples, lesson)
     yield Started(len(examples.crops), groups, at, schedule.steps)
     while at < schedule.steps:
-        rows = _rows(examples, lesson, at)
+        rows = rows_of(at)
         state, loss = step(state, examples.crops[rows], examples.labels[rows])
         at += 1
         seen.append(loss)
@@ -128,20 +131,17 @@ def _usable(examples: Examples, config: ModelConfig, *, needs_labels: bool) -> E
     return examples.at(np.flatnonzero(examples.labels >= 0))
 
 
-def _prior(examples: Examples, config: ModelConfig) -> Array:
+def _offsets(examples: Examples, config: ModelConfig, objective: ObjectiveConfig) -> Array:
     classes = len(config.classes)
-    counts = np.bincount(examples.labels.clip(0), minlength=classes)[:classes]
-    return jnp.asarray(counts / max(1, counts.sum()), jnp.float32)
+    if not classes:
+        return jnp.zeros(0)
+    found = prior_offsets(examples.labels, classes=classes, strength=objective.prior)
+    return jnp.asarray(found, jnp.float32)
 
 
-def _rows(examples: Examples, lesson: Lesson, step: int) -> np.ndarray:
-    return draw(
-        examples.labels,
-        step=step,
-        seed=lesson.seed,
-        batch=lesson.schedule.batch,
-        balance=lesson.objective.balance,
-    )
+def _draws(examples: Examples, lesson: Lesson) -> Draws:
+    batch, balance = lesson.schedule.batch, lesson.objective.balance
+    return drawn_by_step(examples.labels, seed=lesson.seed, batch=batch, balance=balance)
 
 
 def _resume(path: Path, state: TrainState, key: str) -> TrainState:
@@ -150,8 +150,8 @@ def _resume(path: Path, state: TrainState, key: str) -> TrainState:
     state, about = load_state(path, state)
     if about.get("key") != key:
         raise BadModel(
-            f"{path} is from a run on other cells, labels or settings. Start that run again to go "
-            "on with it, or delete the file to begin anew."
+            f"{path} is from a run on another model, other cells, labels or settings. Start that "
+            "run again to go on with it, or delete the file to begin anew."
         )
     return state
 

@@ -92,34 +92,35 @@ class TrainState(NamedTuple):
 
 
 Step = Callable[[TrainState, Any, Any], tuple[TrainState, Array]]
-Prior = Float[Array, " class"]
+Offsets = Float[Array, " class"]
 
 
-def begin(model: Model, task: Task, *, prior: Prior) -> tuple[TrainState, Step]:
+def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, Step]:
     """Take a model apart into its first state and the compiled step that advances it.
 
     Args:
-        model: The model to begin with.
+        model: The model to begin with; it stays as it is.
         task: What is learnt, and how fast.
-        prior: Share of each class among the cells learnt from; empty without labels.
+        offsets: What the loss adds to the logit of each class; empty without labels.
 
     Returns:
         The state, and a step that takes a state, crops [batch, side, side, channel] of any type
         and their labels [batch], and gives the next state and the loss. The state it was given
         is used up.
     """
-    model.train()
-    graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+    pupil = nnx.clone(model)
+    pupil.train()
+    graph, params, statistics = nnx.split(pupil, nnx.Param, nnx.BatchStat)
     moments = task.schedule.optimiser().init(params)
     state = TrainState(jnp.int32(0), params, statistics, moments, params)
     # Copies, because a step gives its state's memory back.
     state = jax.tree.map(partial(jnp.array, copy=True), state)
-    return state, partial(_advance, prior=prior, graph=graph, task=task)
+    return state, partial(_advance, offsets=offsets, graph=graph, task=task)
 
 
 @partial(jax.jit, static_argnames=("graph", "task"), donate_argnums=0)
 def _advance(
-    state: TrainState, crops: Array, labels: Array, *, prior: Prior, graph: Any, task: Task
+    state: TrainState, crops: Array, labels: Array, *, offsets: Offsets, graph: Any, task: Task
 ) -> tuple[TrainState, Array]:
     schedule = task.schedule
 
@@ -129,7 +130,7 @@ def _advance(
         # A copy, because a network updates its running averages in place.
         network = nnx.merge(graph, weights, state.statistics, copy=True)
         key = random.fold_in(random.key(task.seed), state.step)
-        found = _loss(network, crops, labels, prior=prior, task=task, key=key)
+        found = _loss(network, crops, labels, offsets=offsets, task=task, key=key)
         return found, nnx.state(network, nnx.BatchStat)
 
     (found, statistics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
@@ -142,7 +143,7 @@ def _advance(
 
 
 def _loss(
-    network: Model, crops: Array, labels: Array, *, prior: Prior, task: Task, key: Array
+    network: Model, crops: Array, labels: Array, *, offsets: Offsets, task: Task, key: Array
 ) -> Float[Array, ""]:
     view_key, other_key, mix_key, drop_key = random.split(key, 4)
     config = task.objective
@@ -150,9 +151,9 @@ def _loss(
     units = as_unit(crops)
     view = augment(view_key, units, config=task.augment)
     if objective.needs_labels:
-        view, shares = _mixed(mix_key, view, _shares(labels, prior, config), config.mixup)
+        view, shares = _mixed(mix_key, view, _shares(labels, len(offsets), config), config.mixup)
         logits = _seen(network, view, task, drop_key)
-        return objective.loss(logits + _adjustment(prior, config), shares, config)
+        return objective.loss(logits + offsets[None], shares, config)
     other = augment(other_key, units, config=task.augment)
     both = _seen(network, jnp.concatenate([view, other]), task, drop_key)
     one, two = jnp.split(both, 2)
@@ -164,14 +165,9 @@ def _seen(network: Model, crops: Array, task: Task, key: Array) -> Array:
     return network(crops.astype(kind), rngs=nnx.Rngs(dropout=key)).astype(jnp.float32)
 
 
-def _shares(labels: Array, prior: Prior, config: ObjectiveConfig) -> Array:
-    classes, smoothing = len(prior), config.smoothing
+def _shares(labels: Array, classes: int, config: ObjectiveConfig) -> Array:
+    smoothing = config.smoothing
     return (1 - smoothing) * jax.nn.one_hot(labels, classes) + smoothing / classes
-
-
-def _adjustment(prior: Prior, config: ObjectiveConfig) -> Array:
-    """Logit adjustment in the loss (Menon et al. 2021, arXiv:2007.07314, eq. 10)."""
-    return config.prior * jnp.log(jnp.maximum(prior, 1e-6))[None]
 
 
 def _mixed(key: Array, crops: Array, shares: Array, mixup: float) -> tuple[Array, Array]:

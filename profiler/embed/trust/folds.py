@@ -19,14 +19,22 @@ def group_folds(
 
     Args:
         labels: Classes of the cells.
-        groups: Movie or plate of each; at least as many as parts.
+        groups: Movie or plate of each.
         parts: How many.
         seed: It alone decides which.
 
     Yields:
         Rows of the other parts, and of the one that is apart.
+
+    Raises:
+        ValueError: There are fewer groups than parts.
     """
     names, group_of = np.unique(groups, return_inverse=True)
+    if len(names) < parts:
+        raise ValueError(
+            f"Found {len(names)} movies or plates; expected at least {parts}, one for each part. "
+            "Ask for fewer parts, or bring cells of more of them."
+        )
     counts = np.zeros((len(names), int(labels.max(initial=0)) + 1))
     np.add.at(counts, (group_of, labels), 1)
     part_of = _most_even(counts, parts=parts, random=np.random.default_rng(seed))[group_of]

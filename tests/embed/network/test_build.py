@@ -1,6 +1,7 @@
 """Every encoder: its vectors, whatever the stains and the batch; words and numbers that fit not."""
 
 from dataclasses import replace
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -22,16 +23,21 @@ TINY = {
 CROPS = jnp.asarray(np.random.default_rng(0).random((3, 16, 16, 2)), jnp.float32)
 
 
+@partial(jax.jit, static_argnums=0)
+def called(graph, state, crops):
+    return nnx.merge(graph, state)(crops)
+
+
 class Compiled(NamedTuple):
-    """A model whose calls are one program each."""
+    """A model that is one program, whichever test calls it."""
 
     model: Model
 
     def __call__(self, crops):
-        graph, state = nnx.split(self.model)
-        return jax.jit(lambda state, crops: nnx.merge(graph, state)(crops))(state, crops)
+        return called(*nnx.split(self.model), crops)
 
 
+@cache
 def made(own: EncoderConfig, stains=("DNA", "ER"), classes=()):
     config = ModelConfig(own, CropConfig(16), stains, classes)
     model = build(config, rngs=nnx.Rngs(0))

@@ -1,27 +1,13 @@
-"""Splits by group, labels that nothing can be learnt from, batches by step and seed."""
+"""Groups kept apart, labels that nothing can be learnt from, batches by step and seed."""
 
 import numpy as np
 import pytest
 
 from plates.errors import BadLabels
-from profiler.embed.training.examples import check_apart, check_labels, draw, folds_by_group
+from profiler.embed.training.examples import check_apart, check_labels, drawn_by_step
 
 RNG = np.random.default_rng(0)
-GROUPS = np.repeat([f"movie{i:02d}" for i in range(12)], 10)
 LABELS = RNG.integers(0, 3, 120).astype(np.int32)
-
-
-def test_folds_are_whole_groups_and_every_cell_once():
-    folds = folds_by_group(LABELS, GROUPS, folds=4)
-    np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(120))
-    for rows in folds:
-        check_apart(GROUPS[np.setdiff1d(np.arange(120), rows)], GROUPS[rows])
-        assert len(rows) % 10 == 0
-
-
-def test_more_folds_than_groups_are_refused():
-    with pytest.raises(BadLabels, match="12 groups .* cannot be divided into 20 folds"):
-        folds_by_group(LABELS, GROUPS, folds=20)
 
 
 def test_a_group_on_both_sides_is_named():
@@ -48,7 +34,8 @@ def test_unlabelled_cells_are_no_class():
 
 
 def test_every_cell_is_seen_before_any_comes_again():
-    steps = [draw(LABELS, step=step, seed=0, batch=16, balance=0.0) for step in range(15)]
+    draw = drawn_by_step(LABELS, seed=0, batch=16, balance=0.0)
+    steps = [draw(step) for step in range(15)]
     counts = np.bincount(np.concatenate(steps)[:120], minlength=120)
     np.testing.assert_array_equal(counts, 1)
     assert np.bincount(np.concatenate(steps), minlength=120).max() == 2
@@ -56,15 +43,37 @@ def test_every_cell_is_seen_before_any_comes_again():
 
 def test_a_step_draws_the_same_again():
     for balance in (0.0, 1.0):
-        options = {"step": 7, "batch": 16, "balance": balance}
-        one = draw(LABELS, seed=3, **options)
-        np.testing.assert_array_equal(one, draw(LABELS, seed=3, **options))
-        assert (one != draw(LABELS, seed=4, **options)).any()
+        options = {"batch": 16, "balance": balance}
+        one = drawn_by_step(LABELS, seed=3, **options)(7)  # without the steps before
+        through = drawn_by_step(LABELS, seed=3, **options)
+        np.testing.assert_array_equal(one, [through(step) for step in range(8)][7])
+        assert (one != drawn_by_step(LABELS, seed=4, **options)(7)).any()
+
+
+@pytest.mark.parametrize("step", [0, 6, 7, 8, 40])
+def test_draws_are_numpys_permutation_or_choice(step):
+    share = (np.bincount(LABELS) ** -0.5)[LABELS]
+    chosen = np.random.default_rng([5, step]).choice(120, 16, p=share / share.sum())
+    by_share = drawn_by_step(LABELS, seed=5, batch=16, balance=0.5)
+    np.testing.assert_array_equal(by_share(step), chosen)
+    orders = [np.random.default_rng([5, epoch]).permutation(120) for epoch in range(6)]
+    in_turn = drawn_by_step(LABELS, seed=5, batch=16, balance=0.0)
+    rows = np.concatenate(orders)[16 * step : 16 * step + 16]
+    np.testing.assert_array_equal(in_turn(step), rows)
+
+
+def test_an_epochs_order_is_drawn_once(monkeypatch):
+    made, kept = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: made.append(seed) or kept(seed))
+    draw = drawn_by_step(np.zeros(121, np.int32), seed=6, batch=16, balance=0.0)
+    for step in range(15):  # 240 rows: two epochs, the first of which ends within a batch
+        draw(step)
+    assert made == [[6, 0], [6, 1]]
 
 
 def test_balance_draws_rare_classes_as_often():
     rare = np.array([0] * 190 + [1] * 10)
-    drawn = rare[draw(rare, step=0, seed=0, batch=2000, balance=1.0)]
+    drawn = rare[drawn_by_step(rare, seed=0, batch=2000, balance=1.0)(0)]
     assert drawn.mean() == pytest.approx(0.5, abs=0.05)
-    partly = rare[draw(rare, step=0, seed=0, batch=2000, balance=0.5)]
+    partly = rare[drawn_by_step(rare, seed=0, batch=2000, balance=0.5)(0)]
     assert 0.1 < partly.mean() < 0.3

@@ -15,7 +15,7 @@ from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.events import Learnt, Started, Trained
 from profiler.embed.training.learn import Lesson, checkpoint_path, learn
 from profiler.embed.training.objectives import ObjectiveConfig
-from profiler.embed.training.step import Schedule
+from profiler.embed.training.step import Schedule, begin
 from profiler.embed.weights import load_model
 
 SCHEDULE = Schedule(
@@ -27,6 +27,12 @@ AUGMENT = AugmentConfig(shift_px=1.0)
 @pytest.fixture
 def lesson(shapes):
     return Lesson(shapes(90), schedule=SCHEDULE, augment=AUGMENT, about={"data": "drawn"})
+
+
+@pytest.fixture
+def one_level(config):
+    """As small as networks get, because each objective is a program of its own to compile."""
+    return replace(config, encoder=replace(config.encoder, widths=(8,), blocks=(1,)))
 
 
 def taught(config, lesson, out):
@@ -67,32 +73,61 @@ def test_a_checkpoint_of_another_lesson_is_refused(config, lesson, tmp_path):
     out = tmp_path / "shapes.safetensors"
     model = build(config, rngs=nnx.Rngs(0))
     list(itertools.islice(learn(model, config, lesson, out=out), 3))
-    with pytest.raises(BadModel, match="run on other cells, labels or settings"):
+    with pytest.raises(BadModel, match="run on another model, other cells, labels or settings"):
         taught(config, replace(lesson, seed=1), out)
+    other = build(config, rngs=nnx.Rngs(1))
+    with pytest.raises(BadModel, match="run on another model"):
+        next(learn(other, config, lesson, out=out))
     checkpoint_path(out).write_bytes(b"cut short")
     with pytest.raises(BadModel, match="no checkpoint that training can go on from"):
         taught(config, lesson, out)
 
 
-def test_without_labels_an_encoder_is_learnt(config, lesson, tmp_path):
+def test_rare_and_absent_classes_are_offset_in_the_loss(config, lesson, tmp_path, monkeypatch):
+    seen = []
+
+    def noting(model, task, *, offsets):
+        seen.append(offsets)
+        return begin(model, task, offsets=offsets)
+
+    monkeypatch.setattr("profiler.embed.training.learn.begin", noting)
+    examples = lesson.examples._replace(labels=np.repeat([0, 1, -1], [60, 20, 10]).astype(np.int32))
+    asked = replace(lesson, examples=examples, objective=ObjectiveConfig(prior=0.5))
+    model = build(config, rngs=nnx.Rngs(0))
+    next(learn(model, config, asked, out=tmp_path / "x.safetensors"))
+    expected = 0.5 * np.log(np.array([60, 20, 0.5]) / 80.5)
+    np.testing.assert_allclose(seen[0], expected, rtol=1e-6)
+
+
+def test_a_model_is_left_as_it_was(config, lesson, tmp_path):
+    for objective in ("cross_entropy", "simclr"):
+        model = build(config, rngs=nnx.Rngs(0))
+        model.eval()
+        before = nnx.graphdef(model)
+        asked = replace(lesson, objective=ObjectiveConfig(objective))
+        next(learn(model, config, asked, out=tmp_path / f"{objective}.safetensors"))
+        assert nnx.graphdef(model) == before
+
+
+def test_without_labels_an_encoder_is_learnt(one_level, lesson, tmp_path):
     out = tmp_path / "alone.safetensors"
     unlabelled = lesson.examples._replace(labels=np.full(90, -1, np.int32))
     objective = ObjectiveConfig("simclr", outputs=8)
     short = replace(SCHEDULE, steps=20)
     asked = replace(lesson, examples=unlabelled, objective=objective, schedule=short)
-    losses = [event.loss for event in taught(config, asked, out) if isinstance(event, Learnt)]
+    losses = [event.loss for event in taught(one_level, asked, out) if isinstance(event, Learnt)]
     model, loaded, _ = load_model(out)
     assert np.isfinite(losses).all()
     assert model.head is None
-    assert loaded == replace(config, classes=())
-    assert make_look(model, loaded)(unlabelled.crops).vectors.shape == (90, 16)
+    assert loaded == replace(one_level, classes=())
+    assert make_look(model, loaded)(unlabelled.crops).vectors.shape == (90, 8)
 
 
-def test_a_frozen_encoder_stays_as_it_was_in_half_precision_too(config, lesson, tmp_path):
+def test_a_frozen_encoder_stays_as_it_was_in_half_precision_too(one_level, lesson, tmp_path):
     out = tmp_path / "frozen.safetensors"
     objective = ObjectiveConfig("focal", prior=1.0, balance=0.5, mixup=0.5)
     schedule = replace(SCHEDULE, steps=10, frozen=10, bfloat16=True)
-    own = replace(config, encoder=replace(config.encoder, dropout=0.2))
+    own = replace(one_level, encoder=replace(one_level.encoder, dropout=0.2))
     model = build(own, rngs=nnx.Rngs(0))
     asked = replace(lesson, objective=objective, schedule=schedule)
     losses = [e.loss for e in learn(model, own, asked, out=out) if isinstance(e, Learnt)]
