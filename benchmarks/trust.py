@@ -32,10 +32,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from benchmarks.mitocheck_features import CROPS, features_of
-from profiler.embed.trust import acquire, few, label_errors, novelty, outliers
-from profiler.embed.trust.calibration import at_temperature, calibration, fit_temperature
-from profiler.embed.trust.conformal import coverage_table, fit_conformal, prediction_sets
-from profiler.embed.trust.folds import group_folds
+from profiler.classify.trust import acquire, few, label_errors, novelty, outliers
+from profiler.classify.trust.calibration import at_temperature, calibration, fit_temperature
+from profiler.classify.trust.conformal import coverage_table, fit_conformal, prediction_sets
+from profiler.classify.trust.folds import group_folds
 
 AXES = 200
 PARTS = 3

@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "illuminate", "compute")}
-DEVICE |= {"profiler.embed"}
+DEVICE |= {"profiler.embed", "profiler.nets"}
 DEVICE |= {"profiler.images", "profiler.suggest", "profiler.doctor"}
 LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.phenotype"}
-LAPTOP |= {"profiler.report", "profiler.export", "profiler.quality"}
+LAPTOP |= {"profiler.report", "profiler.export", "profiler.quality", "profiler.classify"}
 MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "plates": set(),
     "profiler.shapes": set(),
@@ -20,10 +20,12 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.events": set(),
     "profiler.interrupt": set(),
     "profiler.request": {"plates", "profiler.profile", "profiler.recipe"},
-    "profiler.segment": {"plates", "profiler.shapes"},
+    "profiler.nets": {"plates"},
+    "profiler.segment": {"plates", "profiler.nets", "profiler.shapes"},
     "profiler.measure": {"plates", "profiler.shapes"},
-    "profiler.embed": {"plates", "profiler.shapes", "profiler.embed.trust"},
-    "profiler.embed.trust": {"plates"},
+    "profiler.embed": {"plates", "profiler.classify.trust", "profiler.nets", "profiler.shapes"},
+    "profiler.classify": {"plates", "profiler.classify.trust", "profiler.store"},
+    "profiler.classify.trust": {"plates"},
     "profiler.store": {"plates"},
     "profiler.profile": {"plates"},
     "profiler.hits": {"plates", "profiler.profile"},

@@ -1,23 +1,18 @@
 """Models on disk: safetensors for the numbers, a JSON card for what they are."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from plates.errors import BadModel, BadRecipe, UnknownName, lookup
 from profiler.embed.catalogue import MODELS
 from profiler.embed.crops import CropConfig
 from profiler.embed.network.build import Model, build, check
 from profiler.embed.network.config import EncoderConfig, ModelConfig
+from profiler.nets.files import fill, read_weights, write_card, write_weights
 
 
 @dataclass(frozen=True)
@@ -39,11 +34,8 @@ class Card:
 
 def save_model(path: Path, model: Model, config: ModelConfig, *, about: Mapping) -> Card:
     """Write weights (`path`, .safetensors) and their card (`path` with .json)."""
-    blob = save({_name(key): np.asarray(leaf[...]) for key, leaf in _flat(model)})
-    card = Card(path.stem, asdict(config), hashlib.sha256(blob).hexdigest(), about)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(blob)
-    path.with_suffix(".json").write_text(json.dumps(asdict(card), indent=2) + "\n")
+    card = Card(path.stem, asdict(config), write_weights(path, model), about)
+    write_card(path, card)
     return card
 
 
@@ -59,11 +51,11 @@ def load_model(name: str | Path) -> tuple[Model, ModelConfig, Card]:
     """
     path = Path(name) if str(name).endswith(".safetensors") else None
     path = path or lookup(MODELS, kind="embedding model", name=str(name))
-    card, tensors = _read(path)
+    card, tensors = read_weights(path, Card, what="the card of an embedding model")
     config = _config(card, path)
     # Abstract first: drawing random weights only to replace them would cost a second.
     model = nnx.eval_shape(lambda: build(config, rngs=nnx.Rngs(0)))
-    _fill(model, tensors, path)
+    fill(model, tensors, path=path, what="network")
     model.eval()
     return model, config, card
 
@@ -95,31 +87,6 @@ def check_stains(config: ModelConfig, stains: Sequence[str], *, name: str) -> No
     )
 
 
-def _read(path: Path) -> tuple[Card, Mapping[str, np.ndarray]]:
-    try:
-        blob = path.read_bytes()
-        card = Card(**json.loads(path.with_suffix(".json").read_text()))
-    except OSError as error:
-        raise BadModel(
-            f"Cannot read {error.filename}: {error.strerror}. A model is two files, "
-            "NAME.safetensors and its card NAME.json; keep them side by side."
-        ) from None
-    except (ValueError, TypeError) as error:
-        raise BadModel(
-            f"{path.with_suffix('.json')} is not the card of an embedding model: {error}."
-        ) from None
-    found = hashlib.sha256(blob).hexdigest()
-    if found != card.sha256:
-        raise BadModel(
-            f"{path} was changed or cut short: its sha256 starts {found[:12]}, its card says "
-            f"{card.sha256[:12]}. Copy both files again from where they came."
-        )
-    try:
-        return card, load(blob)
-    except SafetensorError as error:
-        raise BadModel(f"{path} is not a safetensors file: {error}.") from None
-
-
 def _config(card: Card, path: Path) -> ModelConfig:
     try:
         parts = dict(card.model)
@@ -138,22 +105,3 @@ def _config(card: Card, path: Path) -> ModelConfig:
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _fill(model: Model, tensors: Mapping[str, np.ndarray], path: Path) -> None:
-    state = _flat(model)
-    wanted = {_name(key): leaf.shape for key, leaf in state}
-    if wanted != {name: value.shape for name, value in tensors.items()}:
-        odd = sorted(set(wanted) ^ set(tensors)) or ["shapes differ"]
-        raise BadModel(f"{path} does not fit the network on its card ({odd[0]}).")
-    filled = [(key, leaf.replace(jnp.asarray(tensors[_name(key)]))) for key, leaf in state]
-    nnx.update(model, nnx.from_flat_state(filled))
-
-
-def _flat(model: Model) -> Any:
-    """Parameters and running averages; random-number state is left out."""
-    return nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-
-
-def _name(key: tuple) -> str:
-    return "/".join(str(part) for part in key)

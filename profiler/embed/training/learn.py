@@ -13,16 +13,17 @@ from flax import nnx
 from jaxtyping import Array
 
 from plates.errors import BadModel, BadRecipe, lookup
+from profiler.classify.trust.imbalance import prior_offsets
 from profiler.embed.network.build import Model, with_projector
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.training.augment import AugmentConfig
-from profiler.embed.training.checkpoint import load_state, save_state
 from profiler.embed.training.events import Learnt, Started, Trained, TrainEvent
 from profiler.embed.training.examples import Draws, Examples, check_labels, drawn_by_step
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
-from profiler.embed.training.step import Schedule, Task, TrainState, begin, finished
-from profiler.embed.trust.imbalance import prior_offsets
+from profiler.embed.training.step import Schedule, Task, begin
 from profiler.embed.weights import save_model
+from profiler.nets.checkpoint import load_state, save_state
+from profiler.nets.state import TrainState, finished
 
 
 @dataclass(frozen=True)

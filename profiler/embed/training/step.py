@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import random
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from profiler.embed.network.build import Model, as_unit
 from profiler.embed.training.augment import AugmentConfig, augment
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
+from profiler.nets.state import TrainState, adamw, running_average, unless_frozen
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Schedule:
 
     def optimiser(self) -> optax.GradientTransformation:
         """AdamW with warm-up, cosine decay and clipping."""
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0, self.learning_rate, self.warmup, max(self.steps, self.warmup + 1), end_value=1e-6
-        )
-        return optax.chain(
-            optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=self.weight_decay)
+        return adamw(
+            steps=self.steps,
+            warmup=self.warmup,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
         )
 
 
@@ -71,24 +72,6 @@ class Task:
     schedule: Schedule
     augment: AugmentConfig
     seed: int
-
-
-class TrainState(NamedTuple):
-    """All that a step changes.
-
-    Attributes:
-        step: Steps done.
-        params: Weights.
-        statistics: Running means and variances of the BatchNorms.
-        moments: The optimiser's.
-        average: Running average of `params`.
-    """
-
-    step: Int[Array, ""]
-    params: Any
-    statistics: Any
-    moments: Any
-    average: Any
 
 
 Step = Callable[[TrainState, Any, Any], tuple[TrainState, Array]]
@@ -136,9 +119,11 @@ def _advance(
     (found, statistics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
     updates, moments = schedule.optimiser().update(grads, state.moments, state.params)
     thawed = state.step >= schedule.frozen
-    params = _unless_frozen(optax.apply_updates(state.params, updates), state.params, thawed)
+    params = unless_frozen(
+        optax.apply_updates(state.params, updates), state.params, thawed, is_frozen=_is_encoder
+    )
     statistics = jax.tree.map(partial(jnp.where, thawed), statistics, state.statistics)
-    average = _average(state.average, params, schedule.average, state.step)
+    average = running_average(state.average, params, schedule.average, state.step)
     return TrainState(state.step + 1, params, statistics, moments, average), found
 
 
@@ -182,23 +167,5 @@ def _mixed(key: Array, crops: Array, shares: Array, mixup: float) -> tuple[Array
     return crops, (1 - part) * shares + part * jnp.roll(shares, 1, axis=0)
 
 
-def finished(model: Model, state: TrainState) -> Model:
-    """Put a state's averaged weights into a copy of its model, ready for inference."""
-    graph, _, _ = nnx.split(model, nnx.Param, nnx.BatchStat)
-    done = nnx.merge(graph, state.average, state.statistics, copy=True)
-    done.eval()
-    return done
-
-
-def _unless_frozen(new: Any, old: Any, thawed: Array) -> Any:
-    def choose(path, after, before):
-        is_head = str(getattr(path[0], "key", path[0])) == "head"
-        return after if is_head else jnp.where(thawed, after, before)
-
-    return jax.tree_util.tree_map_with_path(choose, new, old)
-
-
-def _average(average: Any, params: Any, keep: float, step: Array) -> Any:
-    """Running average that starts as a plain mean, so that it never lags the first steps."""
-    share = jnp.minimum(keep, (step + 1.0) / (step + 10.0))
-    return jax.tree.map(lambda a, p: share * a + (1 - share) * p, average, params)
+def _is_encoder(part: str) -> bool:
+    return part != "head"

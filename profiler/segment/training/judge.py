@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from profiler.nets.state import TrainState
 from profiler.segment.heads import HEADS
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
@@ -19,7 +20,6 @@ from profiler.segment.sizes import Seen, scale_for, see_at
 from profiler.segment.tiles import predict
 from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import Labelled
-from profiler.segment.training.step import TrainState
 from profiler.shapes import Plane
 
 SMALLEST_PX = 25  # smaller objects are specks, in truth and found

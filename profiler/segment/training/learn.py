@@ -11,13 +11,14 @@ import jax
 import numpy as np
 
 from plates.errors import BadModel
+from profiler.nets.checkpoint import load_state, save_state
+from profiler.nets.state import TrainState, finished
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.instances import in_one_piece
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig, augment
 from profiler.segment.training.calibrate import calibrate, verdicts
-from profiler.segment.training.checkpoint import load_state, save_state
 from profiler.segment.training.events import (
     Calibrated,
     Learnt,
@@ -30,7 +31,7 @@ from profiler.segment.training.example import Example, Field
 from profiler.segment.training.history import begin_history, history_path, note
 from profiler.segment.training.judge import Judge, make_examiner, make_judge
 from profiler.segment.training.labelled import Labelled
-from profiler.segment.training.step import Schedule, TrainState, begin, finished
+from profiler.segment.training.step import Schedule, begin
 from profiler.segment.training.windows import cut
 from profiler.segment.weights import load_network, save_calibration, save_network
 

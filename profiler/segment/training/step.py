@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
+from profiler.nets.state import TrainState, adamw, running_average, unless_frozen
 from profiler.segment.heads import HEADS
 from profiler.segment.network.build import Network
 from profiler.segment.training.example import Example
@@ -51,30 +52,12 @@ class Schedule:
 
     def optimiser(self) -> optax.GradientTransformation:
         """AdamW with warm-up, cosine decay and clipping."""
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0, self.learning_rate, self.warmup, max(self.steps, self.warmup + 1), end_value=1e-6
+        return adamw(
+            steps=self.steps,
+            warmup=self.warmup,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
         )
-        return optax.chain(
-            optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=self.weight_decay)
-        )
-
-
-class TrainState(NamedTuple):
-    """All that a step changes.
-
-    Attributes:
-        step: Steps done.
-        params: Weights.
-        statistics: Running means and variances of the BatchNorms.
-        moments: The optimiser's.
-        average: Running average of `params`.
-    """
-
-    step: Int[Array, ""]
-    params: Any
-    statistics: Any
-    moments: Any
-    average: Any
 
 
 Step = Callable[[TrainState, Example], tuple[TrainState, Any]]
@@ -97,9 +80,10 @@ def _advance(
     grads, (parts, statistics) = jax.grad(objective, has_aux=True)(state.params)
     updates, moments = schedule.optimiser().update(grads, state.moments, state.params)
     thawed = state.step >= schedule.frozen
-    params = _unless_frozen(optax.apply_updates(state.params, updates), state.params, thawed)
-    statistics = _unless_frozen(statistics, state.statistics, thawed)
-    average = _average(state.average, params, schedule.average, state.step)
+    kept = partial(unless_frozen, thawed=thawed, is_frozen=ENCODER.__contains__)
+    params = kept(optax.apply_updates(state.params, updates), state.params)
+    statistics = kept(statistics, state.statistics)
+    average = running_average(state.average, params, schedule.average, state.step)
     return TrainState(state.step + 1, params, statistics, moments, average), parts
 
 
@@ -115,26 +99,3 @@ def _objective(
     predicted = jax.tree.map(lambda x: x.astype(jnp.float32), predicted)
     parts = HEADS[network.kind].losses(predicted, example.target, example.weight)
     return jnp.stack(parts).sum(), (parts, nnx.state(network, nnx.BatchStat))
-
-
-def finished(model: Network, state: TrainState) -> Network:
-    """Put a state's averaged weights into a copy of its network, ready for inference."""
-    graph, _, _ = nnx.split(model, nnx.Param, nnx.BatchStat)
-    network = nnx.merge(graph, state.average, state.statistics)
-    network.eval()
-    return network
-
-
-def _unless_frozen(new: Any, old: Any, thawed: Array) -> Any:
-    def choose(path, after, before):
-        if str(getattr(path[0], "key", path[0])) not in ENCODER:
-            return after
-        return jnp.where(thawed, after, before)
-
-    return jax.tree_util.tree_map_with_path(choose, new, old)
-
-
-def _average(average: Any, params: Any, keep: float, step: Array) -> Any:
-    """Running average that starts as a plain mean, so that it never lags the first steps."""
-    share = jnp.minimum(keep, (step + 1.0) / (step + 10.0))
-    return jax.tree.map(lambda a, p: share * a + (1 - share) * p, average, params)

@@ -10,16 +10,17 @@ import pytest
 from flax import nnx
 
 from plates.errors import BadModel
+from profiler.nets.checkpoint import load_state, save_state
+from profiler.nets.state import finished
 from profiler.segment.network.build import Network, build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
-from profiler.segment.training.checkpoint import load_state, save_state
 from profiler.segment.training.events import Calibrated, Learnt, Started, Trained, Validated
 from profiler.segment.training.fields import prepare
 from profiler.segment.training.history import history_path
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.learn import Lesson, checkpoint_path, example, learn
-from profiler.segment.training.step import Schedule, begin, finished
+from profiler.segment.training.step import Schedule, begin
 from profiler.segment.weights import load_network
 
 SMALL = NetworkConfig(widths=(8, 16))

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from plates.errors import BadModel
-from profiler.embed.training.step import TrainState
+from profiler.nets.state import TrainState
 
 
 def save_state(path: Path, state: TrainState, about: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from profiler.embed.trust.label_errors import (
+from profiler.classify.trust.label_errors import (
     confident_joint,
     estimated_joint,
     find_label_errors,

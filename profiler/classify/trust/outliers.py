@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from profiler.embed.trust.shapes import Classes, Logits, PerCell, Vectors
+from profiler.classify.trust.shapes import Classes, Logits, PerCell, Vectors
 
 MOST_AXES = 80  # main axes that are kept: more hold noise, fewer lose phenotypes
 CLIP = 5.0  # standard deviations: one absurd feature must not make a cell new

@@ -6,7 +6,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 
-from profiler.embed.trust.imbalance import adjusted, balanced_weights, prior_offsets
+from profiler.classify.trust.imbalance import adjusted, balanced_weights, prior_offsets
 
 LABELS = np.repeat([0, 1, 2], [90, 9, 1])
 

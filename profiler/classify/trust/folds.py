@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from profiler.embed.trust.shapes import Classes
+from profiler.classify.trust.shapes import Classes
 
 WAYS = 100  # to part the groups that are compared
 

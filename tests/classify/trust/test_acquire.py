@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from plates.errors import UnknownName
-from profiler.embed.trust.acquire import STRATEGIES, Pool, choose, closeness, entropy, farthest
+from profiler.classify.trust.acquire import STRATEGIES, Pool, choose, closeness, entropy, farthest
 
 CHANCE = np.array([[0.98, 0.01, 0.01], [0.48, 0.48, 0.04], [0.4, 0.3, 0.3], [0.8, 0.1, 0.1]])
 LINE = np.array([[0.0], [1.0], [4.0], [10.0]])

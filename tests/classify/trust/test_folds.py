@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from profiler.classify.trust.folds import group_folds
 from profiler.embed.training.examples import check_apart
-from profiler.embed.trust.folds import group_folds
 
 GROUPS = np.repeat([f"movie{i:02d}" for i in range(12)], 10)
 LABELS = np.random.default_rng(0).integers(0, 3, 120)

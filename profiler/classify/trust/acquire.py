@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
 from plates.errors import lookup
-from profiler.embed.trust.shapes import PerCell, Probabilities, Vectors
+from profiler.classify.trust.shapes import PerCell, Probabilities, Vectors
 
 SHORTLIST = 5  # of how many times as many doubtful cells the mixed strategy takes the most diverse
 

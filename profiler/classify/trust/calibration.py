@@ -7,7 +7,7 @@ import polars as pl
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from profiler.embed.trust.shapes import Classes, Logits, Probabilities, check_classes
+from profiler.classify.trust.shapes import Classes, Logits, Probabilities, check_classes
 
 BINS = 15  # as Guo et al. report
 LIMIT = 100.0  # beyond it all classes are as likely, whatever the logits

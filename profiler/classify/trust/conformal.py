@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from profiler.embed.trust.shapes import (
+from profiler.classify.trust.shapes import (
     Classes,
     PerCell,
     PerClass,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from profiler.embed.trust.conformal import (
+from profiler.classify.trust.conformal import (
     coverage_table,
     fit_conformal,
     needed,

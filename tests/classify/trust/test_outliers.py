@@ -9,8 +9,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from profiler.embed.trust import outliers
-from profiler.embed.trust.outliers import learn_known, place
+from profiler.classify.trust import outliers
+from profiler.classify.trust.outliers import learn_known, place
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from jaxtyping import Int
 from numpy.typing import ArrayLike
 
 from plates.errors import ProfilingError
-from profiler.embed.trust.folds import Groups, group_folds
-from profiler.embed.trust.label_errors import Classifier
-from profiler.embed.trust.shapes import Classes, Vectors
+from profiler.classify.trust.folds import Groups, group_folds
+from profiler.classify.trust.label_errors import Classifier
+from profiler.classify.trust.shapes import Classes, Vectors
 
 Rows = Int[np.ndarray, " row"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int, Shaped
 
-from profiler.embed.trust.outliers import Known, angle, energy, mahalanobis, place
-from profiler.embed.trust.shapes import Logits, PerCell, Vectors
+from profiler.classify.trust.outliers import Known, angle, energy, mahalanobis, place
+from profiler.classify.trust.shapes import Logits, PerCell, Vectors
 
 LEVEL = 0.05  # a cell with a p-value below it counts as new in `Novelty_Share`
 LEAST_WELLS = 10  # known wells; fewer give no test worth the name

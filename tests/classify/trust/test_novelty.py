@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from profiler.embed.trust.novelty import (
+from profiler.classify.trust.novelty import (
     Novelty,
     cell_novelty,
     novelty_scores,
@@ -13,7 +13,7 @@ from profiler.embed.trust.novelty import (
     reference_score,
     well_novelty,
 )
-from profiler.embed.trust.outliers import learn_known
+from profiler.classify.trust.outliers import learn_known
 
 
 def test_p_values_by_hand():

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from profiler.embed.trust.few import (
+from profiler.classify.trust.few import (
     SharedGroups,
     Split,
     check_groups,

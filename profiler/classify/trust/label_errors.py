@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from profiler.embed.trust.folds import Groups, group_folds
-from profiler.embed.trust.shapes import (
+from profiler.classify.trust.folds import Groups, group_folds
+from profiler.classify.trust.shapes import (
     Classes,
     PerCell,
     PerClass,

@@ -7,7 +7,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
-from profiler.embed.trust.calibration import (
+from profiler.classify.trust.calibration import (
     at_temperature,
     calibration,
     fit_temperature,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from profiler.embed.trust.shapes import Classes, Logits, PerClass, counts_of
+from profiler.classify.trust.shapes import Classes, Logits, PerClass, counts_of
 
 
 def prior_offsets(labels: Classes, *, classes: int, strength: float = 1.0) -> PerClass:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from plates.errors import UnknownName
-from profiler.embed.labels import BadLabelTable, read_labels, rows_of
+from profiler.classify.labels import BadLabelTable, read_labels, rows_of
 
 HEADER = "Metadata_Plate,Metadata_Well,Metadata_Site,Metadata_ObjectNumber,Phenotype\n"
 ROWS = "P1,A01,1,1,round\nP1,A01,1,2,flat\nP1,B02,2,1,round\nP1,B02,2,3,flat\n"

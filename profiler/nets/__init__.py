@@ -1,0 +1,1 @@
+"""What networks of several stages share: a state that training advances, and files that keep it."""
