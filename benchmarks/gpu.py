@@ -1,7 +1,7 @@
-"""What a field costs on an accelerator: segmentation, measurement, and the whole field pass.
+"""What a field costs on an accelerator: segmentation, measurement, embedding, the whole pass.
 
     python -m benchmarks.gpu [--size 1080] [--cells 200] [--batch 4] [--repeats 5]
-                             [--stages nuclei segmentation measurement pass families]
+        [--stages nuclei segmentation measurement embedding encoder pass families]
                              [--out TABLE.md]
 
 Draws synthetic five-channel fields and checks that the device gives the CPU's answer: its count of
@@ -9,7 +9,9 @@ nuclei, and on the same masks at least 95% of the features within one part in a 
 the cells. Then it times the stages, in this order, and adds each row to the table as soon as it is
 known, so that a run that is cut short has told the most important. `families`, each alone, compiles
 a dozen more programs: give it a run of its own. The share of the floor is how near a stage comes to
-the time of the network alone. Works on a CPU too (small sizes), to rehearse it.
+the time of the network alone. `encoder` is the shipped encoder on crops at hand: its line says
+crops a second, and the share of the device's peak where that is known. Works on a CPU too (small
+sizes), to rehearse it.
 """
 
 import argparse
@@ -22,12 +24,15 @@ from typing import NamedTuple
 import flax
 import jax
 import numpy as np
+from flax import nnx
 
 from benchmarks.feature_parity import MOST, TOLERANCE, compare
 from benchmarks.fields import STAINS, Case, drawn, five_stains
 from plates.synthetic import Phenotype
 from profiler.compute.devices import available_cores, keep_compiled_programs
 from profiler.compute.field import compile_recipe, to_unit
+from profiler.embed.embedder import BATCH_CPU, load_embedder
+from profiler.embed.weights import load_model
 from profiler.measure import CellLabels, Plan, measure, measure_batch, plan_measurement
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 
@@ -35,7 +40,11 @@ AGREE = 0.95  # of the features
 COUNTS = 0.01  # of the nuclei may differ
 MAX_CELLS = 512
 FAMILIES = five_stains("gpu").measure.families
-STAGES = ("nuclei", "segmentation", "measurement", "pass", "families")
+STAGES = ("nuclei", "segmentation", "measurement", "embedding", "encoder", "pass", "families")
+ENCODER = "cells"  # the one that ships
+CROPS = 4096  # of 64 x 64 x 5, through the encoder at a time on an accelerator
+PEAK = {"NVIDIA H200": 67e12, "NVIDIA H100 80GB HBM3": 67e12, "NVIDIA A100-SXM4-80GB": 19.5e12}
+# floating-point operations a second in float32, by the makers' data sheets
 
 
 class Fields(NamedTuple):
@@ -115,11 +124,35 @@ def stages(
         plan = plan_for(families)
         count = len(plan.columns) + len(plan.image_columns)
         yield f"measurement: {count} features", measuring(*families)
+    if "embedding" in wanted:
+        embedder = load_embedder(ENCODER, stains=STAINS, max_cells=MAX_CELLS)
+        yield "embedding: crops and encoder", lambda: embedder.embed(scaled, fields.masks.nuclei)
     if "pass" in wanted:
         program = compile_recipe(five_stains("gpu", max_cells=MAX_CELLS))
         yield "whole pass, from and to the host", lambda: program.run(fields.raw)[0].features
+        recipe = five_stains("gpu", max_cells=MAX_CELLS)
+        embed = recipe.embed.model_copy(update={"model": ENCODER})
+        both = compile_recipe(recipe.model_copy(update={"embed": embed}))
+        yield "the same with embedding", lambda: both.run(fields.raw)[0].features
     if "families" in wanted:
         yield from ((f"family alone: {name}", measuring(name)) for name in families)
+
+
+def encoder_rate(*, crops: int, repeats: int) -> str:
+    """Crops a second through the encoder alone, and the share of the device's peak."""
+    model, _, _ = load_model(ENCODER)
+    graph, state = nnx.split(model.encoder)
+    shown = jax.device_put(np.random.default_rng(0).random((crops, 64, 64, 5), np.float32))
+    run = jax.jit(lambda state, seen: nnx.merge(graph, state)(seen))
+    cost = run.lower(state, shown).compile().cost_analysis()
+    _, best = timed(lambda: run(state, shown), repeats)
+    rate = (cost or {}).get("flops", float("nan")) / best
+    peak = PEAK.get(jax.devices()[0].device_kind)
+    share = f", {rate / peak:.1%} of its peak in float32" if peak else ""
+    return (
+        f"Encoder alone: {crops / best:,.0f} crops of 64 x 64 x 5 a second, "
+        f"{rate / 1e9:,.0f} GFLOP/s{share}."
+    )
 
 
 def timed(run: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -172,6 +205,9 @@ def main() -> None:
         share = f"{floor / each:.0%}" if floor else "-"
         tell(f"| {name} | {1 / each:.2f} | {1000 * each:.1f} | {peak_gb()} | {share} "
              f"| {first - best:.0f} |")  # fmt: skip
+    if "encoder" in wanted:
+        crops = CROPS if jax.default_backend() != "cpu" else BATCH_CPU
+        tell("\n" + encoder_rate(crops=crops, repeats=args.repeats))
     tell(f"\n{time.perf_counter() - start:.0f} s in all, with the checks and what they compiled.")
 
 

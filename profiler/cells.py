@@ -104,7 +104,8 @@ def _executor(request: Request, home: Home) -> AbstractContextManager[Executor]:
 def _begin(request: Request, take: Taken | None = None) -> Started:
     """What a worker does first, wherever it is."""
     program = compile_recipe(request.recipe)
-    about = About(program.columns, program.weights, program.computed_by, device_name())
+    keys = program.weights, program.computed_by
+    about = About(program.columns, *keys, device_name(), program.embedder)
     return Started(about, partial(work, request, program, look=Looker(request), take=take))
 
 
@@ -135,7 +136,7 @@ def _compute(
     notes = (*plates.notes, *told, *_stray_notes(request, wanted), *executor.notes)
     yield Planned(todo.height, len(wanted), len(done), notes)
     tasks = (
-        Task(plates.sets.filter(pl.col("plate") == plate), fields)
+        Task(plates.sets.filter(pl.col("plate") == plate), fields, plates.pixel_sizes.get(plate))
         for (plate,), fields in todo.group_by("plate", maintain_order=True)
     )
     yield from traced(executor.run(tasks), out=request.out if request.profile else None)
@@ -209,6 +210,7 @@ def _facts(
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
         device=about.device,
         weights=about.weights,
+        embedder=about.embedder,
         layout=None if layout is None else _digest(layout.write_csv().encode()),
         plates=tuple(sets["plate"].unique().sort()),
     )

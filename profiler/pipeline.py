@@ -17,7 +17,16 @@ from profiler.events import BatchHalved, Event, Finished, Incident, StageDone
 from profiler.hits import HitRule, call_hits
 from profiler.hits.scores.scale import on_scale
 from profiler.phenotype import Clustering, Settings, find_phenotypes
-from profiler.profile import aggregate, consensus, feature_columns, process
+from profiler.profile import consensus, feature_columns, is_role, process
+from profiler.profile.blocks import weigh_blocks
+from profiler.profile.wells.cell_scale import cell_scales
+from profiler.profile.wells.sets import check_cells, load_aggregator
+from profiler.profile.wells.summarise import (
+    Learned,
+    learned_summaries,
+    plain_summaries,
+    summarise,
+)
 from profiler.profile.wells.timepoints import (
     annotate_times,
     at_time,
@@ -39,6 +48,7 @@ from profiler.quality.judge import KEYS
 from profiler.recipe import Recipe, parse_recipe
 from profiler.report import write_report
 from profiler.request import Request, check_recipe, find_fields, find_layout, measured_readouts
+from profiler.store.columns import matching
 from profiler.store.home import all_but_labels, at_home, everything
 from profiler.store.run import check, read_facts, write_facts
 from profiler.store.schema import TABLES
@@ -191,12 +201,16 @@ def make_profiles(out: Path, recipe: Recipe | None = None) -> StageDone:
     fields, layout = _fields(out, recipe), _layout(out)
 
     keys = well_keys(fields)
-    parts = [aggregate(part, by=keys, how=settings.aggregate) for part in _parts(out, recipe)]
-    wells, lacks = annotate_times(pl.concat(parts).sort(keys), fields=fields, layout=layout)
+    learned, features = _learned(out, recipe, layout=layout), _features(out, recipe)
+    how = plain_summaries(settings.aggregate)
+    summaries = {"by": keys, "how": how, "features": features, "learned": learned}
+    made = summarise(_parts(out, recipe), **summaries)
+    wells, lacks = annotate_times(made, fields=fields, layout=layout)
     wells = flag_few(wells, min_cells=recipe.quality.min_cells)
     how = settings.model_dump(mode="json")
-    counted = ("aggregate", "exclude_border", "exclude_bad_fields")
+    counted = ("aggregate", "features", "exclude_border", "exclude_bad_fields")
     summarised = {name: how[name] for name in counted}
+    summarised |= {"aggregator": learned and learned.aggregator.card.sha256}
     write_table(out / "wells.parquet", wells, level="wells", parameters=summarised)
     few = tell_few(wells, min_cells=recipe.quality.min_cells)
     notes = (*lacks, *_border_notes(out, recipe), *few)
@@ -205,16 +219,42 @@ def make_profiles(out: Path, recipe: Recipe | None = None) -> StageDone:
 
     steps = steps_in_time(how["steps"], wells)
     made = process(wells, features=feature_columns(wells), steps=steps)
+    even = weigh_blocks(made.selected, features=made.features, blocks=settings.blocks)
     by = treatment_keys(wells)
-    agreed = consensus(made.selected, features=made.features, by=by, how=settings.consensus)
+    agreed = consensus(even.table, features=made.features, by=by, how=settings.consensus)
+    done = {"steps": steps, "factors": even.factors}
     for name, table, parameters in (
         ("profiles", made.profiles, {"steps": steps[: made.n_profile_steps]}),
-        ("selected", made.selected, {"steps": steps}),
-        ("consensus", agreed, {"steps": steps, "consensus": settings.consensus}),
+        ("selected", even.table, done),
+        ("consensus", agreed, done | {"consensus": settings.consensus}),
     ):
         parameters = summarised | parameters
         write_table(out / f"{name}.parquet", table, level=name, parameters=parameters)
-    return StageDone("profiles", (*notes, *made.notes))
+    told = (*notes, *made.notes, *even.sentences())
+    return StageDone("profiles", told, {"aggregator": summarised["aggregator"]})
+
+
+def _features(out: Path, recipe: Recipe) -> list[str]:
+    """The cells' columns that profiles are made of."""
+    every, patterns = feature_columns(open_screen(out).cells), recipe.profile.features
+    if not patterns:
+        return every
+    chosen = set(matching(every, patterns, table="cells"))
+    return [name for name in every if name in chosen]
+
+
+def _learned(out: Path, recipe: Recipe, *, layout: pl.DataFrame | None) -> Learned | None:
+    """The learned aggregator that the recipe names, and the scale of every plate."""
+    for path in learned_summaries(recipe.profile.aggregate):
+        aggregator, cells = load_aggregator(path), _that_count(open_screen(out).cells, recipe)
+        columns = cells.collect_schema().names()
+        check_cells(aggregator.card, columns, embedder=read_facts(out).embedder)
+        controls = None
+        if layout is not None and "Metadata_Role" in layout.columns:
+            controls = layout.filter(is_role("negative"))
+        scales = cell_scales(cells, features=aggregator.card.features, controls=controls)
+        return Learned(aggregator, scales)
+    return None
 
 
 def make_hits(out: Path, recipe: Recipe | None = None) -> StageDone:

@@ -7,7 +7,6 @@ What a recipe leaves out takes the defaults below, and `run.json` keeps the whol
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from plates.errors import BadRecipe, lookup, suggestion
 RECIPES = {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
 
 ILLUMINATION = ("none", "mean", "basic", "vendor")  # methods; any other is a folder
+WEIGHTS = ".safetensors"  # how the names of networks' files end
 
 
 class _Model(BaseModel):
@@ -139,6 +139,21 @@ class Measure(_Model):
     options: dict[str, dict[str, Any]] = {}
 
 
+class Embed(_Model):
+    """Whether cells get vectors besides features.
+
+    Attributes:
+        model: Shipped encoder, or the path of a .safetensors file; none by default.
+        channels: Stains that it sees, in this order; all by default.
+        pixel_size_um: Of the images, for encoders whose crops are of a stated one; by default what
+            the microscope says.
+    """
+
+    model: str | None = None
+    channels: tuple[str, ...] = ()
+    pixel_size_um: float | None = Field(default=None, gt=0)
+
+
 class Quality(_Model):
     """Which fields are not to be believed, and which wells have too few cells.
 
@@ -163,7 +178,13 @@ class Profile(_Model):
 
     Attributes:
         aggregate: What stands for a well's cells: a summary of `profiler.profile.aggregate`, or
-            several, whose features end with its name, as Cells_AreaShape_Area_mad.
+            several, whose features end with its name, as Cells_AreaShape_Area_mad. One of them may
+            be the .safetensors file of a learned aggregator, which gives `Embedding_Set_0000` and
+            so on.
+        features: Which columns of cells make profiles: names or patterns, as "Embedding_*"; all by
+            default. A learned aggregator takes its own.
+        blocks: What features and embeddings together count for where profiles are compared:
+            "equal", each block as a whole the same; or "as_is", every column the same.
         exclude_border: Leave out cells whose nucleus touches the field's border.
         exclude_bad_fields: Leave out cells of fields that [quality] does not believe.
         steps: What is done to the wells, in order, as `profiler.profile.process` reads it:
@@ -174,6 +195,8 @@ class Profile(_Model):
     """
 
     aggregate: str | tuple[str, ...] = "median"
+    features: tuple[str, ...] = ()
+    blocks: Literal["equal", "as_is"] = "equal"
     exclude_border: bool = False
     exclude_bad_fields: bool = True
     steps: tuple[dict[str, Any], ...] = (
@@ -235,6 +258,7 @@ class Recipe(_Model):
     illumination: Illumination = Illumination()
     segment: Segment = Segment()
     measure: Measure = Measure()
+    embed: Embed = Embed()
     quality: Quality = Quality()
     profile: Profile = Profile()
     hits: Hits = Hits()
@@ -244,6 +268,8 @@ class Recipe(_Model):
         """Hash of every setting that the cells depend on, hexadecimal."""
         parts = self.model_dump(mode="json", include=set(CELL_SECTIONS))
         del parts["segment"]["model"]  # its weights count, by their own hash, not its name
+        if parts["embed"].pop("model") is None:
+            del parts["embed"]
         if self.illumination.method not in ILLUMINATION:
             parts["illumination"]["method"] = "folder"  # likewise: its functions count
         return hashlib.blake2b(
@@ -251,62 +277,8 @@ class Recipe(_Model):
         ).hexdigest()
 
 
-CELL_SECTIONS = ("images", "illumination", "segment", "measure")
+CELL_SECTIONS = ("images", "illumination", "segment", "measure", "embed")
 AFTER_CELLS = ("quality", "profile", "hits", "phenotype")
-
-
-def amend(
-    recipe: Recipe,
-    name: str | Path = "",
-    *,
-    sections: Sequence[str] = AFTER_CELLS,
-    changes: Mapping[str, Mapping[str, Any]] = {},
-) -> Recipe:
-    """Give the recipe of a run other settings for what comes after its cells.
-
-    Args:
-        recipe: What the cells were made with.
-        name: Another recipe, built-in or a .toml file, which may leave out [images], [segment]
-            and [measure]; or none.
-        sections: Those to take from it; one that it leaves out stays as it was.
-        changes: Section -> settings that come before both.
-
-    Raises:
-        UnknownName: As `load_recipe`.
-        BadRecipe: As `load_recipe`; or the other recipe would give other cells.
-    """
-    path, table = (Path(), {}) if not name else _read(name)
-    own = recipe.model_dump(mode="json")
-    other = parse_recipe({**own, **table}, where=str(path))
-    _check_cells(recipe, other, where=str(path))
-    taken = {key: table[key] for key in sections if key in table}
-    merged = own | taken
-    merged |= {key: {**merged[key], **more} for key, more in changes.items()}
-    return parse_recipe(merged, where=str(path) if name else "settings")
-
-
-def _check_cells(recipe: Recipe, other: Recipe, *, where: str) -> None:
-    """Refuse a recipe that would find or measure other cells than those that are there."""
-    for section in CELL_SECTIONS:
-        ours, theirs = (getattr(each, section).model_dump() for each in (recipe, other))
-        for key, value in ours.items():
-            if not _is_same(key, value, theirs[key]):
-                raise BadRecipe(
-                    f"{where} would give other cells: its [{section}] {key} is "
-                    f"{_short(theirs[key])}, and the run's is {_short(value)}. Leave "
-                    f"[{'], ['.join(CELL_SECTIONS)}] out of the recipe to keep the cells, or make "
-                    "them anew with `profiler run`."
-                )
-
-
-def _is_same(key: str, ours: Any, theirs: Any) -> bool:
-    """Weights are known by the name of their file, wherever it lies."""
-    return Path(ours).name == Path(theirs).name if key == "model" else ours == theirs
-
-
-def _short(value: Any, *, most: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def load_recipe(name: str | Path) -> Recipe:
@@ -319,29 +291,53 @@ def load_recipe(name: str | Path) -> Recipe:
         UnknownName: No built-in recipe is called that, or a stain or setting is unknown.
         BadRecipe: The file is missing, not TOML, or a value is out of range.
     """
-    path, table = _read(name)
+    path, table = read_table(name)
     recipe = parse_recipe({"name": path.stem} | table, where=str(path))
-    return _with_own_functions(_with_own_model(recipe, path.parent), path.parent)
+    return _with_own_functions(_with_own_models(recipe, path.parent), path.parent)
 
 
-def _read(name: str | Path) -> tuple[Path, dict[str, Any]]:
+def read_table(name: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Read a recipe's file as it is written, with the place that it was found at.
+
+    Raises:
+        UnknownName: No built-in recipe is called that.
+        BadRecipe: The file is missing or not TOML.
+    """
     path = Path(name)
     if path.suffix != ".toml":
         path = lookup(RECIPES, kind="recipe", name=str(name))
     try:
-        return path, tomllib.loads(path.read_text())
+        return path, _with_own_aggregator(tomllib.loads(path.read_text()), path.parent)
     except OSError as error:
         raise BadRecipe(f"Cannot read the recipe {path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path} is not TOML: {error}.") from None
 
 
-def _with_own_model(recipe: Recipe, home: Path) -> Recipe:
+def _with_own_models(recipe: Recipe, home: Path) -> Recipe:
     """Look for a recipe's own weights beside the recipe, wherever it is run from."""
-    if not recipe.segment.model.endswith(".safetensors"):
-        return recipe
-    segment = recipe.segment.model_copy(update={"model": str(home / recipe.segment.model)})
-    return recipe.model_copy(update={"segment": segment})
+    sections = {"segment": recipe.segment, "embed": recipe.embed}
+    found = {
+        name: section.model_copy(update={"model": str(home / section.model)})
+        for name, section in sections.items()
+        if section.model and section.model.endswith(".safetensors")
+    }
+    return recipe.model_copy(update=found)
+
+
+def _with_own_aggregator(table: dict[str, Any], home: Path) -> dict[str, Any]:
+    """Look for a learned aggregator beside the recipe that names it."""
+
+    def beside(name: Any) -> Any:
+        return str(home / name) if isinstance(name, str) and name.endswith(WEIGHTS) else name
+
+    profile = table.get("profile", {})
+    match profile:
+        case {"aggregate": list(names)}:
+            return table | {"profile": profile | {"aggregate": [beside(name) for name in names]}}
+        case {"aggregate": name}:
+            return table | {"profile": profile | {"aggregate": beside(name)}}
+    return table
 
 
 def _with_own_functions(recipe: Recipe, home: Path) -> Recipe:
@@ -363,7 +359,8 @@ def parse_recipe(table: dict[str, Any], *, where: str = "recipe") -> Recipe:
         recipe = Recipe(**table)
     except ValidationError as error:
         raise BadRecipe(f"{where}: " + "; ".join(map(_explain, error.errors()))) from None
-    wanted = (recipe.segment.nuclei, recipe.segment.cells, *recipe.measure.channels)
+    wanted = (recipe.segment.nuclei, recipe.segment.cells)
+    wanted += (*recipe.measure.channels, *recipe.embed.channels)
     for stain in filter(None, wanted):
         lookup(recipe.images.channels, kind=f"stain in [images] channels of {where}", name=stain)
     if recipe.segment.ring_px[0] >= recipe.segment.ring_px[1]:

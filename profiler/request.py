@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,11 +18,14 @@ from plates.irregular import irregularities
 from plates.layout import read_layout
 from plates.readers import scan, unused_images
 from plates.well import parse_well
+from profiler.profile.features import PREFIXES
 from profiler.profile.steps import check_steps
 from profiler.profile.wells.aggregate import SUMMARIES
 from profiler.profile.wells.compounds import check_compounds
 from profiler.profile.wells.describe import describe, read_compounds
 from profiler.profile.wells.doses import merge_doses
+from profiler.profile.wells.sets import load_aggregator
+from profiler.profile.wells.summarise import learned_summaries, plain_summaries
 from profiler.recipe import Recipe
 
 
@@ -86,12 +90,14 @@ class PlateFields(NamedTuple):
         asked: Those of them to compute.
         notes: What a person should know.
         flat_fields: (plate, stain) -> where the microscope says how it lit the channel.
+        pixel_sizes: Plate -> micrometres per pixel, where the microscope says.
     """
 
     sets: pl.DataFrame
     asked: pl.DataFrame
     notes: tuple[str, ...]
     flat_fields: Mapping[tuple[str, str], str] = MappingProxyType({})
+    pixel_sizes: Mapping[str, float] = MappingProxyType({})
 
 
 def find_fields(request: Request) -> PlateFields:
@@ -113,11 +119,18 @@ def find_fields(request: Request) -> PlateFields:
     notes = (*unused, *irregularities(sets, every, channels=images.channels))
     lit = [vendor_addresses(t, sets, stains=tuple(images.channels)) for t in planes.values()]
     flat_fields = {key: address for some in lit for key, address in some.items()}
+    sizes = _pixel_sizes(every)
     if not request.wells:
-        return PlateFields(sets, sets, notes, flat_fields)
+        return PlateFields(sets, sets, notes, flat_fields, sizes)
     found = {well: well for well in sets["well"]}
     asked = [lookup(found, kind="well on the plate", name=parse_well(w)) for w in request.wells]
-    return PlateFields(sets, sets.filter(pl.col("well").is_in(asked)), notes, flat_fields)
+    return PlateFields(sets, sets.filter(pl.col("well").is_in(asked)), notes, flat_fields, sizes)
+
+
+def _pixel_sizes(planes: pl.DataFrame) -> dict[str, float]:
+    """Plate -> micrometres per pixel; readers have seen to it that a plate has one."""
+    sized = planes.filter(pl.col("pixel_size_um") > 0)
+    return dict(sized.group_by("plate").agg(pl.col("pixel_size_um").median()).iter_rows())
 
 
 def _check_time(timepoint: int | None, sets: pl.DataFrame) -> None:
@@ -191,17 +204,49 @@ def check_recipe(recipe: Recipe, *, layout: pl.DataFrame | None = None) -> None:
 
     Raises:
         UnknownName: A step, its method, its role, a summary or a column does not exist.
-        BadRecipe: A step or method has no such option, lacks one, or cannot take its value; or
-            there are several summaries, and a readout does not say which it is.
+        BadRecipe: A step or method has no such option, lacks one, or cannot take its value; there
+            are several summaries, and a readout does not say which it is; or [profile] features
+            leaves a readout out.
+        BadModel: A learned aggregator cannot be read.
     """
-    summaries = _listed(recipe.profile.aggregate)
-    for name in summaries:
-        lookup(SUMMARIES, kind="summary ([profile] aggregate)", name=name)
-    if not summaries or len(set(summaries)) < len(summaries):
-        raise BadRecipe("[profile] aggregate needs one summary or more, each of them once.")
+    _check_summaries(_listed(recipe.profile.aggregate))
+    _check_patterns(recipe)
     measured_readouts(recipe)
     metadata = None if layout is None else [*layout.columns, *WELL_COLUMNS]
     check_steps(recipe.profile.steps, metadata=metadata)
+
+
+def _check_summaries(summaries: tuple[str, ...]) -> None:
+    learned = learned_summaries(summaries)
+    for name in summaries:
+        if name not in learned:
+            lookup(SUMMARIES, kind="summary ([profile] aggregate)", name=name)
+    if not summaries or len(set(summaries)) < len(summaries):
+        raise BadRecipe("[profile] aggregate needs one summary or more, each of them once.")
+    if len(learned) > 1:
+        raise BadRecipe(
+            f"[profile] aggregate names {len(learned)} learned aggregators, {', '.join(learned)}: "
+            "their columns would have the same names. Take one of them."
+        )
+    for path in learned:
+        load_aggregator(path)
+
+
+def _check_patterns(recipe: Recipe) -> None:
+    """Refuse patterns that can match no feature, and readouts that they leave out."""
+    patterns = recipe.profile.features
+    for pattern in patterns:
+        if not pattern.startswith(("*", *PREFIXES)):
+            raise BadRecipe(
+                f"[profile] features has {pattern!r}, and features start with "
+                f"{', '.join(PREFIXES)}. Give a name or a pattern such as Embedding_* or Nuclei_*."
+            )
+    for readout in measured_readouts(recipe) if patterns else ():
+        if not any(fnmatchcase(readout, pattern) for pattern in patterns):
+            raise BadRecipe(
+                f"[hits] readout {readout!r} is not among [profile] features = {list(patterns)}. "
+                "Add it to them, or leave the readout out: hits are then ranked by profile."
+            )
 
 
 def measured_readouts(recipe: Recipe) -> tuple[str, ...]:
@@ -210,7 +255,14 @@ def measured_readouts(recipe: Recipe) -> tuple[str, ...]:
     Raises:
         BadRecipe: As `check_recipe`.
     """
-    readouts, how = _listed(recipe.hits.readout or ()), recipe.profile.aggregate
+    readouts = _listed(recipe.hits.readout or ())
+    how = plain_summaries(recipe.profile.aggregate)
+    if readouts and not how:
+        raise BadRecipe(
+            f"[hits] readout is {readouts[0]!r}, and [profile] aggregate names a learned "
+            'aggregator alone, which makes no such feature. Give aggregate = ["median", '
+            '"YOURS.safetensors"], or leave the readout out.'
+        )
     if isinstance(how, str):
         return readouts
     parts = [readout.rpartition("_") for readout in readouts]

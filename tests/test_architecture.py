@@ -10,24 +10,29 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "illuminate", "compute")}
 DEVICE |= {"profiler.embed", "profiler.nets"}
-DEVICE |= {"profiler.images", "profiler.suggest", "profiler.doctor"}
+DEVICE |= {"profiler.images", "profiler.suggest", "profiler.explain", "profiler.doctor"}
+DEVICE |= {"profiler.aggregator"}
 LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.phenotype"}
 LAPTOP |= {"profiler.report", "profiler.export", "profiler.quality", "profiler.classify"}
 MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "plates": set(),
     "profiler.shapes": set(),
     "profiler.recipe": {"plates"},
+    "profiler.amend": {"plates", "profiler.recipe"},
     "profiler.events": set(),
     "profiler.interrupt": set(),
     "profiler.request": {"plates", "profiler.profile", "profiler.recipe"},
-    "profiler.nets": {"plates"},
+    "profiler.nets": {"plates", "profiler.nets.cards"},
+    "profiler.nets.cards": {"plates"},
     "profiler.segment": {"plates", "profiler.nets", "profiler.shapes"},
     "profiler.measure": {"plates", "profiler.shapes"},
     "profiler.embed": {"plates", "profiler.classify.trust", "profiler.nets", "profiler.shapes"},
-    "profiler.classify": {"plates", "profiler.classify.trust", "profiler.store"},
+    "profiler.classify": {"plates", "profiler.classify.trust", "profiler.nets.cards"}
+    | {"profiler.phenotype", "profiler.profile", "profiler.quality", "profiler.report"}
+    | {"profiler.store"},
     "profiler.classify.trust": {"plates"},
     "profiler.store": {"plates"},
-    "profiler.profile": {"plates"},
+    "profiler.profile": {"plates", "profiler.nets.cards"},
     "profiler.hits": {"plates", "profiler.profile"},
     "profiler.phenotype": {"plates", "profiler.profile"},
     "profiler.quality": {"plates", "profiler.store"},
@@ -36,9 +41,9 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.summary": {"profiler.hits"},
     "profiler.throughput": {"profiler.events", "profiler.store"},
     "profiler.illuminate": {"plates", "profiler.recipe", "profiler.shapes", "profiler.store"},
-    "profiler.compute": {"plates", "profiler.events", "profiler.illuminate", "profiler.measure"}
-    | {"profiler.recipe", "profiler.report", "profiler.request", "profiler.segment"}
-    | {"profiler.shapes", "profiler.store", "profiler.throughput"},
+    "profiler.compute": {"plates", "profiler.embed", "profiler.events", "profiler.illuminate"}
+    | {"profiler.measure", "profiler.recipe", "profiler.report", "profiler.request"}
+    | {"profiler.segment", "profiler.shapes", "profiler.store", "profiler.throughput"},
     "profiler.execute": {"plates", "profiler.compute", "profiler.events", "profiler.store"},
     "profiler.cells": {"plates", "profiler.compute", "profiler.events", "profiler.execute"}
     | {"profiler.illuminate", "profiler.recipe", "profiler.request", "profiler.store"}
@@ -46,9 +51,14 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.images": {"plates", "profiler.compute", "profiler.segment"},
     "profiler.suggest": {"plates", "profiler.compute", "profiler.images", "profiler.recipe"}
     | {"profiler.segment", "profiler.store"},
+    "profiler.explain": {"plates", "profiler.compute", "profiler.embed", "profiler.illuminate"}
+    | {"profiler.phenotype", "profiler.profile", "profiler.recipe", "profiler.report"}
+    | {"profiler.segment", "profiler.store"},
+    "profiler.aggregator": {"plates", "profiler.embed", "profiler.hits", "profiler.nets.cards"}
+    | {"profiler.profile", "profiler.quality", "profiler.store"},
     "profiler.progress": {"profiler.events", "profiler.segment"},
     "profiler.overview": {"plates", "profiler.recipe"},
-    "profiler.models": {"profiler.segment"},
+    "profiler.models": {"profiler.embed", "profiler.segment"},
     "profiler.doctor": {"plates", "profiler.compute", "profiler.segment"},
     "profiler.demo": {"plates", "profiler.events", "profiler.pipeline", "profiler.recipe"}
     | {"profiler.request", "profiler.store"},

@@ -57,7 +57,11 @@ def test_every_command_is_in_the_help():
     text = call("--help").output
     for name in [
         "demo",
+        "classify",
+        "explain",
+        "imagenet",
         "scan",
+        "suggest-cells",
         "run",
         "watch",
         "segment",
@@ -147,7 +151,9 @@ def test_segment_writes_one_label_image_for_each_image(small_plate, tmp_path):
 def test_what_ships_can_be_listed():
     assert "pattern" in call("readers").stdout
     assert "translocation" in call("recipes").stdout
-    assert "nuclei" in call("models").stdout
+    said = call("models").stdout
+    assert "nuclei  sha256" in said
+    assert "cells  sha256" in said
 
 
 def test_doctor_finds_this_machine_well():

@@ -61,26 +61,26 @@ def read_labels(path: Path, *, column: str | None = None) -> Labels:
             message names the cells.
         UnknownName: The table has no column of that name.
     """
-    table = _read(path)
-    missing = [key for key in KEYS if key != TIMEPOINT and key not in table.columns]
-    if missing:
-        raise BadLabelTable(
-            f"{path} has no column {', '.join(missing)}; found {', '.join(table.columns)}. "
-            f"Expected the keys of the cell table ({', '.join(KEYS)}; the time point only where "
-            "there are several) and a label."
-        )
-    keys = [key for key in KEYS if key in table.columns]
-    name = _label_column(path, table, column)
-    label = pl.col(name).cast(pl.String).str.strip_chars().alias("Label")
-    row = pl.int_range(1, pl.len() + 1).alias("Row")
-    labelled = table.select(row, *keys, label).filter(pl.col("Label") != "")  # null neither
-    cells = _checked_keys(path, labelled, keys).with_columns(labelled["Label"])
+    cells, unlabelled = _labelled(path, column)
     cells = cells.unique(maintain_order=True)
-    _check_twice(path, cells, keys)
+    _check_twice(path, cells, [key for key in KEYS if key in cells.columns])
     _check_classes(path, cells)
     classes = tuple(cells["Label"].unique().sort())
     codes = np.searchsorted(classes, cells["Label"].to_numpy().astype(str))
-    return Labels(cells.drop("Label"), codes, classes, table.height - labelled.height)
+    return Labels(cells.drop("Label"), codes, classes, unlabelled)
+
+
+def read_labelled(path: Path, *, column: str | None = None) -> pl.DataFrame:
+    """Read which cells have a label, whatever it is: a table that somebody is still at work on.
+
+    Returns:
+        The keys of these cells, each once; perhaps none.
+
+    Raises:
+        BadLabelTable: The file cannot be read, lacks a column, or a key is no key.
+        UnknownName: As `read_labels`.
+    """
+    return _labelled(path, column)[0].drop("Label").unique(maintain_order=True)
 
 
 def rows_of(labels: Labels, cells: pl.DataFrame | pl.LazyFrame) -> Int[np.ndarray, " cell"]:
@@ -132,6 +132,25 @@ def _read(path: Path) -> pl.DataFrame:
         )  # a label "1" and a plate "007" stay as they are
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadLabelTable(f"The label table {path} cannot be read: {error}") from error
+
+
+def _labelled(path: Path, column: str | None) -> tuple[pl.DataFrame, int]:
+    """Keys and label of the rows that have one, and how many have none."""
+    table = _read(path)
+    missing = [key for key in KEYS if key != TIMEPOINT and key not in table.columns]
+    if missing:
+        raise BadLabelTable(
+            f"{path} has no column {', '.join(missing)}; found {', '.join(table.columns)}. "
+            f"Expected the keys of the cell table ({', '.join(KEYS)}; the time point only where "
+            "there are several) and a label."
+        )
+    keys = [key for key in KEYS if key in table.columns]
+    name = _label_column(path, table, column)
+    label = pl.col(name).cast(pl.String).str.strip_chars().alias("Label")
+    row = pl.int_range(1, pl.len() + 1).alias("Row")
+    labelled = table.select(row, *keys, label).filter(pl.col("Label") != "")  # null neither
+    cells = _checked_keys(path, labelled, keys).with_columns(labelled["Label"])
+    return cells, table.height - labelled.height
 
 
 def _label_column(path: Path, table: pl.DataFrame, column: str | None) -> str:

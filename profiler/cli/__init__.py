@@ -8,6 +8,10 @@ import sys
 import typer
 
 from plates.errors import ProfilingError
+from profiler.cli.aggregators import aggregator
+from profiler.cli.classes import classifier, classify, suggest_cells
+from profiler.cli.embedders import imagenet
+from profiler.cli.explain import explain
 from profiler.cli.folders import convert, readers, scan
 from profiler.cli.machine import doctor, recipes
 from profiler.cli.networks import evaluate, models, segment, segmenter, suggest
@@ -17,7 +21,8 @@ from profiler.cli.unattended import watch
 
 NIGHT = (demo, scan, run, watch)
 TABLES = (profile, hits, phenotype, report, query)
-NETWORKS = (segment, evaluate, suggest)
+NETWORKS = (segment, evaluate, suggest, imagenet)
+CLASSES = (classify, suggest_cells, explain)
 ABOUT = (convert, readers, recipes, models, doctor)
 
 app = typer.Typer(
@@ -26,10 +31,12 @@ app = typer.Typer(
     add_completion=False,
     help="From a night's screening plates to ranked hits.",
 )
-train = typer.Typer(no_args_is_help=True, help="Train networks on your own labels.")
-for command in (*NIGHT, *TABLES, *NETWORKS, *ABOUT):
+train = typer.Typer(no_args_is_help=True, help="Train networks and classifiers on your own labels.")
+for command in (*NIGHT, *TABLES, *CLASSES, *NETWORKS, *ABOUT):
     app.command()(command)
 train.command()(segmenter)
+train.command()(classifier)
+train.command()(aggregator)
 app.add_typer(train, name="train")
 
 

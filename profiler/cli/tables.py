@@ -35,9 +35,9 @@ class Features(StrEnum):
 
 def profile(run: Out, recipe: Sections = "") -> None:
     """Make profiles again from the cells of a RUN, and hits, phenotypes and report from them."""
+    from profiler.amend import amend
     from profiler.pipeline import analyse, recipe_of
     from profiler.progress import draw
-    from profiler.recipe import amend
     from profiler.store.run import read_facts
 
     with held(run) as home:
@@ -57,8 +57,8 @@ def hits(
     recipe: Sections = "",
 ) -> None:
     """Rank the wells and compounds of a RUN again, and print the compounds."""
+    from profiler.amend import amend
     from profiler.pipeline import make_hits, recipe_of, redo
-    from profiler.recipe import amend
     from profiler.store.screen import open as open_screen
 
     asked = {"readout": readout, "rank_by": rank_by and rank_by.value, "threshold": threshold}
@@ -73,8 +73,8 @@ def hits(
 
 def phenotype(run: Out, recipe: Sections = "") -> None:
     """Find clusters, a map, nearest phenotypes and mechanisms among the profiles of a RUN again."""
+    from profiler.amend import amend
     from profiler.pipeline import make_phenotypes, recipe_of, redo
-    from profiler.recipe import amend
 
     with held(run) as home:
         used = amend(recipe_of(home.folder), recipe, sections=("phenotype",))

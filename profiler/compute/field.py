@@ -27,6 +27,7 @@ from profiler.compute.devices import (
     shards,
     telling_out_of_memory,
 )
+from profiler.compute.vectors import Vectors, load_vectors
 from profiler.illuminate.exposure import Light, correct, expose, exposure_columns
 from profiler.measure import Plan, measure_batch, plan_measurement
 from profiler.measure.plan import Backend
@@ -77,15 +78,18 @@ class FieldProgram:
         columns: Names of the cells' features, in the order of `FieldResult.features`.
         image_columns: Names of the fields' own, in the order of `FieldResult.image`.
         weights: Hash of the network's weights.
+        embedder: Hash of the encoder's, if the recipe names one.
         computed_by: Hash of all that the cells depend on besides the images.
         compute: Raw images [batch, height, width, channel], on the host or placed on the devices,
-            to what `fetch` brings back; it waits for the numbers. `span` times the two stages.
-            Raises `OutOfMemory` where the batch is too large.
+            to what `fetch` brings back; it waits for the numbers. `span` times the stages.
+            Raises `OutOfMemory` where the batch is too large, and `BadRecipe` where the encoder's
+            crops cannot be cut.
     """
 
     columns: tuple[str, ...]
     image_columns: tuple[str, ...]
     weights: str
+    embedder: str | None
     computed_by: str
     compute: Callable[..., list["Share"]]
 
@@ -96,6 +100,10 @@ class FieldProgram:
     def lit(self, light: Light) -> "FieldProgram":
         """The same program for a plate that was lit so: its fields are corrected first."""
         return replace(self, compute=partial(self.compute, light=light))
+
+    def sized(self, pixel_size_um: float | None) -> "FieldProgram":
+        """The same program for a plate whose pixels are so large."""
+        return replace(self, compute=partial(self.compute, pixel_size_um=pixel_size_um))
 
 
 class Share(NamedTuple):
@@ -108,6 +116,14 @@ class Share(NamedTuple):
 
     parts: tuple[Any, ...]
     measure_seconds: float
+
+
+class _Stages(NamedTuple):
+    """What is done with a batch, one after the other."""
+
+    segment: Callable[[Float[Array, "batch height width channel"]], Compartments]
+    plan: Plan
+    vectors: Vectors | None
 
 
 def compile_recipe(recipe: Recipe, *, backend: Backend | None = None) -> FieldProgram:
@@ -124,6 +140,7 @@ def compile_recipe(recipe: Recipe, *, backend: Backend | None = None) -> FieldPr
     keep_compiled_programs()
     kernels = {"cpu": "cpu", "jax": "accelerator"}
     segmenter = load_segmenter(segment_config(recipe), backend=kernels.get(backend or ""))
+    vectors = load_vectors(recipe)
     stains = tuple(recipe.images.channels)
     plan = plan_measurement(
         families=recipe.measure.families,
@@ -134,12 +151,19 @@ def compile_recipe(recipe: Recipe, *, backend: Backend | None = None) -> FieldPr
         backend=backend or "auto",
         threads=available_cores(),
     )
+    embedder = vectors.embedder.card.sha256 if vectors else None
     return FieldProgram(
-        columns=plan.columns,
+        columns=(*plan.columns, *(vectors.columns if vectors else ())),
         image_columns=(*plan.image_columns, *exposure_columns(stains)),
         weights=segmenter.card.sha256,
-        computed_by=_key(recipe.cells_key(), *_network_key(segmenter.card), CELLS_VERSION),
-        compute=partial(_compute, segmenter.segment, plan),
+        embedder=embedder,
+        computed_by=_key(
+            recipe.cells_key(),
+            *_network_key(segmenter.card),
+            CELLS_VERSION,
+            *filter(None, [embedder]),
+        ),
+        compute=partial(_compute, _Stages(segmenter.segment, plan, vectors)),
     )
 
 
@@ -163,17 +187,18 @@ _to_unit = jax.jit(to_unit)
 
 
 def _compute(
-    segment: Callable[[Float[Array, "batch height width channel"]], Compartments],
-    plan: Plan,
+    stages: _Stages,
     images: Shaped[Array | np.ndarray, "batch height width channel"],
     *,
     light: Light | None = None,
+    pixel_size_um: float | None = None,
     span: Span = nullcontext,
 ) -> list[Share]:
     """Compute a batch, each device its share of the fields by the same program."""
     with telling_out_of_memory(len(images)):
         placed = images if isinstance(images, jax.Array) else place(images)
-        one, parts = partial(_share, segment, plan, light, span=span), shards(placed)
+        parts = shards(placed)
+        one = partial(_share, stages, light=light, pixel_size_um=pixel_size_um, span=span)
         if len(parts) == 1:
             return [one(parts[0])]
         with ThreadPoolExecutor(len(parts), thread_name_prefix="profiler-device") as pool:
@@ -181,11 +206,11 @@ def _compute(
 
 
 def _share(
-    segment: Callable[[Float[Array, "batch height width channel"]], Compartments],
-    plan: Plan,
-    light: Light | None,
+    stages: _Stages,
     images: Shaped[Array, "batch height width channel"],
     *,
+    light: Light | None,
+    pixel_size_um: float | None,
     span: Span,
 ) -> Share:
     with span("segment"):
@@ -194,14 +219,19 @@ def _share(
             has_levels = bool(jnp.issubdtype(images.dtype, jnp.integer))
             scaled = correct(raw, light, has_levels=has_levels)
         exposure = expose(raw, scaled)
-        found = jax.block_until_ready(segment(scaled))
+        found = jax.block_until_ready(stages.segment(scaled))
     start = time.perf_counter()
     with span("measure"):
-        table = jax.block_until_ready(measure_batch(scaled, found, plan=plan))
+        table = jax.block_until_ready(measure_batch(scaled, found, plan=stages.plan))
     each = (time.perf_counter() - start) / len(images)
+    features = table.features
+    if stages.vectors is not None:
+        with span("embed"):
+            seen = stages.vectors(scaled, found, pixel_size_um=pixel_size_um)
+            features = _side_by_side(features, jax.block_until_ready(seen))
     trust = (found.touches_border, found.confidence, found.doubtful)
     image = _side_by_side(table.image, exposure)
-    return Share((table.features, found.count, *trust, found.nuclei, found.cells, image), each)
+    return Share((features, found.count, *trust, found.nuclei, found.cells, image), each)
 
 
 def _side_by_side(one: Any, other: Array) -> Any:

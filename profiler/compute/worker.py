@@ -40,10 +40,12 @@ class Task:
     Attributes:
         sets: Image sets of the whole plate: its format and its grey levels are judged by all.
         todo: Those to compute, all fields of their wells.
+        pixel_size_um: Of its images, as far as the microscope says.
     """
 
     sets: pl.DataFrame
     todo: pl.DataFrame
+    pixel_size_um: float | None = None
 
 
 class _Computed(NamedTuple):
@@ -117,6 +119,7 @@ def work(
         projection=images.projection,
         span=clock,
     )
+    program = program.sized(request.recipe.embed.pixel_size_um or task.pixel_size_um)
     if request.recipe.illumination.method != "none":
         program, loaded = _lit(task, request, program, loaded, pixel_format)
     fitting = Fitting(program, most=size, span=clock)
@@ -195,7 +198,8 @@ class _Finisher:
             whole = list(self.gatherer.add(rows, done.batch.inputs))
         for well in whole:
             with self.clock("write"):
-                write_well(self.request.out, well, computed_by=self.program.computed_by)
+                made = {"computed_by": self.program.computed_by, "embedder": self.program.embedder}
+                write_well(self.request.out, well, **made)
             events.append(WellSaved(well.plate, well.well))
         return events
 

@@ -103,8 +103,8 @@ def zoom_for(
         if pixel_size_um is None:
             raise BadRecipe(
                 f"Crops are wanted at {config.pixel_size_um:g} um per pixel, but the field's own "
-                "pixel size is not known. Give it in the recipe, or take crops at the field's "
-                "pixels."
+                "pixel size is not known. Give it in the recipe ([embed] pixel_size_um), or take "
+                "crops at the field's pixels."
             )
         zoom = pixel_size_um / config.pixel_size_um
     height, width = (int(length * zoom) for length in shape)

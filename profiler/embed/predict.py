@@ -56,24 +56,20 @@ def make_look(
     Raises:
         BadRecipe: `views` is not 1 to 8.
     """
-    if not 1 <= views <= VIEWS:
-        raise BadRecipe(f"Found {views} views of a crop; expected 1 to {VIEWS}.")
+    check_views(views)
     model.eval()
     graph, state = nnx.split(model)
-    run = partial(jax.jit(partial(_see, graph, views)), state)
+    run = partial(jax.jit(partial(see, graph, views)), state)
 
     def look(crops: np.ndarray) -> Seen:
-        _check(crops, config, name)
-        parts = [_padded(run, crops[i : i + batch], batch) for i in range(0, len(crops), batch)]
-        if not parts:
-            size, classes = config.size, len(config.classes)
-            return Seen(np.empty((0, size), np.float32), np.empty((0, classes), np.float32))
-        return Seen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        check_crops(crops, config, name)
+        return Seen(*in_batches(run, crops, batch=batch))
 
     return look
 
 
-def _see(graph: Any, views: int, state: Any, crops: jax.Array) -> tuple[jax.Array, jax.Array]:
+def see(graph: Any, views: int, state: Any, crops: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Vectors and logits of one batch, means over its views; no logits without classes."""
     model, units = nnx.merge(graph, state), as_unit(crops)
     vectors = [model.encoder(_view(units, number)) for number in range(views)]
     head = model.head or (lambda each: each[:, :0])
@@ -81,19 +77,35 @@ def _see(graph: Any, views: int, state: Any, crops: jax.Array) -> tuple[jax.Arra
     return jnp.stack(vectors).mean(0), jnp.stack(logits).mean(0)
 
 
-def _view(crops: jax.Array, number: int) -> jax.Array:
-    mirrored = crops[:, :, ::-1] if number >= VIEWS // 2 else crops
-    return jnp.rot90(mirrored, number % (VIEWS // 2), axes=(1, 2))
+def in_batches(run: Callable, crops: np.ndarray, *, batch: int) -> tuple[np.ndarray, ...]:
+    """Outputs for any number of crops, by one program: the last batch is padded.
+
+    Args:
+        run: From `batch` crops to arrays with a row for each.
+        crops: [cell, ...]; without any, outputs have no rows.
+        batch: Crops at a time.
+    """
+    starts = range(0, max(1, len(crops)), batch)
+    parts = [_padded(run, crops[start : start + batch], batch) for start in starts]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
-def _padded(run: Callable, crops: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    count = len(crops)
-    crops = np.pad(crops, ((0, batch - count), (0, 0), (0, 0), (0, 0)))
-    vectors, logits = run(crops)
-    return np.asarray(vectors)[:count], np.asarray(logits)[:count]
+def check_views(views: int) -> None:
+    """Refuse more views than there are turns and mirrors.
+
+    Raises:
+        BadRecipe: `views` is not 1 to 8.
+    """
+    if not 1 <= views <= VIEWS:
+        raise BadRecipe(f"Found {views} views of a crop; expected 1 to {VIEWS}.")
 
 
-def _check(crops: np.ndarray, config: ModelConfig, name: str) -> None:
+def check_crops(crops: np.ndarray, config: ModelConfig, name: str) -> None:
+    """Refuse crops of another size or of other stains.
+
+    Raises:
+        BadModel: Says what the model takes.
+    """
     side, stains = config.crops.side, config.stains
     is_square = crops.ndim == 4 and crops.shape[1:3] == (side, side)
     if not is_square or (stains and crops.shape[-1] != len(stains)):
@@ -102,3 +114,14 @@ def _check(crops: np.ndarray, config: ModelConfig, name: str) -> None:
             f"{len(stains) or 'channel'}]{': ' + ', '.join(stains) if stains else ''}. Cut the "
             "crops at its size and with its stains."
         )
+
+
+def _view(crops: jax.Array, number: int) -> jax.Array:
+    mirrored = crops[:, :, ::-1] if number >= VIEWS // 2 else crops
+    return jnp.rot90(mirrored, number % (VIEWS // 2), axes=(1, 2))
+
+
+def _padded(run: Callable, crops: np.ndarray, batch: int) -> list[np.ndarray]:
+    count = len(crops)
+    crops = np.pad(crops, ((0, batch - count), (0, 0), (0, 0), (0, 0)))
+    return [np.asarray(found)[:count] for found in run(crops)]

@@ -24,12 +24,14 @@ class About(NamedTuple):
         weights: Hash of the network's weights.
         computed_by: Hash of all that the cells depend on besides the images.
         device: What computes.
+        embedder: Hash of the encoder's weights, if the recipe names one.
     """
 
     columns: tuple[str, ...]
     weights: str
     computed_by: str
     device: str
+    embedder: str | None = None
 
 
 class Started(NamedTuple):

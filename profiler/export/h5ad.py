@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from profiler.export.source import Exported, MissingPackage, Source
+from profiler.profile.features import EMBEDDING
 
 if TYPE_CHECKING:
     import pandas
@@ -114,8 +115,10 @@ def _parts(name: str, stains: tuple[str, ...]) -> tuple[str, str, str, str]:
 
     >>> _parts("Cells_Texture_Entropy_DNA_3_00_256", ("DNA", "ER"))
     ('Cells', 'Texture', 'Entropy', 'DNA')
+    >>> _parts("Embedding_0007", ("DNA", "ER"))
+    ('', 'Embedding', '0007', '')
     """
-    words = [*name.split("_"), "", ""]
+    words = [*(name if not name.startswith(EMBEDDING) else f"_{name}").split("_"), "", ""]
     channels = [word for word in words[2:] if word in stains]
     feature = "" if words[2] in stains else words[2]
     return words[0], words[1], feature, " ".join(channels)

@@ -23,7 +23,7 @@ from profiler.hits.scores.distance import mahalanobis, n_left_out
 from profiler.hits.scores.readout import second_scores
 from profiler.hits.scores.score import LEAST_NEGATIVE, score_wells
 from profiler.profile.controls import has_controls, is_role, require_controls
-from profiler.profile.features import feature_columns, phenotype_features
+from profiler.profile.features import EMBEDDING, feature_columns, phenotype_features
 from profiler.profile.labels import COMPOUND as OF_COMPOUND
 from profiler.profile.labels import find_labels
 from profiler.profile.wells.compounds import check_compounds, check_wells
@@ -92,7 +92,8 @@ def call_hits(
             what drives a hit. `profiles` if not given.
         readout: Feature to rank by, or several: the first ranks, and all get curves, as
             does the one with the best Z', which ranks if none is named. Without
-            positive controls there is no best, and wells are ranked by profile.
+            positive controls, or with embeddings alone, there is no best, and wells are ranked
+            by profile.
         labels: Kind of label -> its column, as `{"MOA": "Metadata_Mechanism"}`, for
             consistency; by default the usual names of mechanisms and targets.
         rule: What to rank by, and when a well is a hit or toxic.
@@ -114,7 +115,7 @@ def call_hits(
     _check(wells, named, rank_by=rule.rank_by)
     kinds = find_labels(wells, labels)
     whole = profiles if selected is None else selected
-    statistics = _statistics(wells)
+    statistics = _statistics(wells, named)
     best = best_readout(statistics)
     chosen = [*named, best][0]
     rule = rule if chosen else replace(rule, rank_by="profile")
@@ -151,9 +152,13 @@ def _check(wells: pl.DataFrame, readouts: list[str], *, rank_by: str) -> None:
         lookup(features, kind="readout", name=name)
 
 
-def _statistics(wells: pl.DataFrame) -> pl.DataFrame:
-    """How well controls are told apart, and what position does, for every feature."""
-    features, role = feature_columns(wells), position_reference(wells)
+def _statistics(wells: pl.DataFrame, readouts: list[str]) -> pl.DataFrame:
+    """How well controls are told apart, and what position does, for every possible readout.
+
+    A number of an embedding is none, unless someone names it.
+    """
+    role, every = position_reference(wells), feature_columns(wells)
+    features = [name for name in every if not name.startswith(EMBEDDING) or name in readouts]
     statistics = plate_statistics(wells, readouts=features)
     effects = position_effects(wells, readouts=features, reference=is_role(role))
     effects = effects.rename({"n_wells": "n_positions"})

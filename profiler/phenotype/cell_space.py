@@ -1,7 +1,8 @@
 """Cells as points, from a sample of them, in bounded memory.
 
 Every cell is expressed in robust standard deviations of its plate's control cells, compressed, and
-projected on the principal axes of the sample. The sample takes as many cells of every well, those
+projected on the principal axes of the sample, where features and embeddings weigh the same as
+blocks. The sample takes as many cells of every well, those
 whose hashed name comes first: neither the order of the table nor other wells change which.
 """
 
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from plates.errors import lookup
 from profiler.phenotype.space import Axes, Points, Values, fit_axes
+from profiler.profile.blocks import block_weights
 from profiler.profile.features import feature_matrix
 from profiler.profile.scaling.scale import FLOAT_NOISE, MAD_TO_SD
 from profiler.profile.wells.aggregate import WELL
@@ -76,8 +78,8 @@ def fit_cell_space(
     is_fitted = sample["is_fitted"].to_numpy() & np.isin(plate, list(scales))
     scaled = rescale(values[is_fitted][:, kept], plate[is_fitted], scales)
     scaled = scaled[has_profile(scaled)]
-    axes = fit_axes(scaled)
     names = [features[i] for i in kept.tolist()]
+    axes = fit_axes(scaled, weights=block_weights(names))
     return CellSpace(names, scales, axes, scaled, axes(scaled))
 
 

@@ -15,7 +15,7 @@ from profiler.phenotype.graph import Labels, Number
 from profiler.phenotype.methods import METHODS, NOISE
 from profiler.phenotype.space import Points, Space, Values, profile_space
 from profiler.phenotype.structure import structure_p_value
-from profiler.profile.features import feature_matrix
+from profiler.profile.features import EMBEDDING, feature_matrix
 
 MOST_ROWS = 10_000  # that are clustered; the rest joins its nearest
 N_FEATURES = 10  # that describe a cluster
@@ -173,9 +173,11 @@ def most_deviating(values: Values, features: Sequence[str]) -> tuple[list[str], 
 
     Args:
         values: Rows of a cluster; NaN where there is no value.
-        features: The names of its columns.
+        features: The names of its columns; embeddings among them, which say nothing to a reader,
+            are passed over.
     """
-    known = np.atleast_1d(np.isfinite(values).any(axis=0))
+    means_something = np.array([not name.startswith(EMBEDDING) for name in features], dtype=bool)
+    known = means_something & np.atleast_1d(np.isfinite(values).any(axis=0))
     medians = np.nanmedian(values[:, known], axis=0)
     names = [name for name, is_known in zip(features, known, strict=True) if is_known]
     order = np.argsort(-np.abs(medians), kind="stable")[:N_FEATURES]

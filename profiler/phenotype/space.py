@@ -57,25 +57,27 @@ def has_profile(values: Values) -> Bool[np.ndarray, " row"]:
     return (2 * known.sum(axis=1) >= n_used) & (n_used > 0)
 
 
-def fit_axes(values: Values) -> Axes:
+def fit_axes(values: Values, *, weights: Float[np.ndarray, " feature"] | None = None) -> Axes:
     """Find the principal axes of the compressed values.
 
     Args:
         values: At least one row.
+        weights: What a feature's square counts for; 1 by default.
 
     Returns:
         As many axes as hold 99% of the variance, 50 at most; none where nothing varies.
     """
     shape = compressed(values)
     centre = shape.mean(axis=0) if len(shape) else np.zeros(shape.shape[1])
-    spread, axes = _principal(shape - centre)
+    root = np.ones(shape.shape[1]) if weights is None else np.sqrt(weights)
+    spread, axes = _principal((shape - centre) * root)
     if not len(spread) or spread[0] <= FLOAT_NOISE * np.abs(shape).max():
         return Axes(centre, np.zeros((shape.shape[1], 0)))
     held = np.cumsum(spread**2) / (spread**2).sum()
     n_axes = min(int(np.searchsorted(held, SHARE)) + 1, len(held), MOST_AXES)
     axes = axes[:n_axes]
     largest = np.abs(axes).argmax(axis=1)  # an axis has no sign of its own: make this positive
-    return Axes(centre, axes.T * np.sign(axes[np.arange(n_axes), largest]))
+    return Axes(centre, root[:, None] * axes.T * np.sign(axes[np.arange(n_axes), largest]))
 
 
 def _principal(centred: Values) -> tuple[Float[np.ndarray, " axis"], Float[np.ndarray, "axis f"]]:

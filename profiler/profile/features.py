@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-PREFIXES = ("Cells_", "Nuclei_", "Cytoplasm_")
+EMBEDDING = "Embedding_"
+PREFIXES = ("Cells_", "Nuclei_", "Cytoplasm_", EMBEDDING)
 
 # Where an object lies and what it is called say nothing of how it looks. The box's area does.
 POSITION = re.compile(
@@ -22,7 +23,7 @@ def feature_columns(frame: pl.DataFrame | pl.LazyFrame) -> list[str]:
         frame: A table of cells or wells.
 
     Returns:
-        Numeric columns that start with `Cells_`, `Nuclei_` or `Cytoplasm_`.
+        Numeric columns that start with `Cells_`, `Nuclei_`, `Cytoplasm_` or `Embedding_`.
 
     Source:
         pycytominer's `infer_cp_features`, for these compartments.
@@ -49,6 +50,20 @@ def phenotype_features(features: Iterable[str]) -> list[str]:
     ['Nuclei_AreaShape_BoundingBoxArea']
     """
     return [name for name in features if not POSITION.search(name)]
+
+
+def named_features(features: Iterable[str]) -> list[str]:
+    """Leave out of `phenotype_features` what has no meaning by itself: a network's numbers.
+
+    They make a profile as features do, but no readout, and nothing that a hit is explained by.
+
+    Args:
+        features: Feature names.
+
+    >>> named_features(["Nuclei_AreaShape_Area", "Embedding_0000", "Nuclei_Location_Center_X"])
+    ['Nuclei_AreaShape_Area']
+    """
+    return [name for name in phenotype_features(features) if not name.startswith(EMBEDDING)]
 
 
 def finite(features: Iterable[str]) -> pl.Expr:

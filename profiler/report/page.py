@@ -18,6 +18,7 @@ from profiler.report.sections.consensus import consensus_figure
 from profiler.report.sections.doses import Series, all_series, curve_section
 from profiler.report.sections.drift import drift_section
 from profiler.report.sections.embedding import embedding, is_mapped
+from profiler.report.sections.explained import explained_section
 from profiler.report.sections.facts import fact_groups
 from profiler.report.sections.fields import field_section
 from profiler.report.sections.gallery import gallery
@@ -112,6 +113,7 @@ def _context(run: Run) -> Mapping[str, Any]:
     return about | {
         **_tables(run, series, cards),
         "cards": card_section(run, wells, series),
+        "explained": explained_section(run),
         "maps": map_section(wells, columns, montages=sheets),
         "drift": drift_section(run, wells),
         "replicates": replicate_figures(run, wells),

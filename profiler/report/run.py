@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from plates.errors import BadRun
-from profiler.profile.features import PREFIXES
+from profiler.profile.features import EMBEDDING, PREFIXES, named_features
 from profiler.report.numbers import defined
 from profiler.report.thumbnail import thumbnail_path
 from profiler.store.mirror import address_of
@@ -80,6 +80,12 @@ class Run:
         lists = summary.values() if isinstance(summary, dict) else ()
         notes = [note for some in lists if isinstance(some, list) for note in some]
         return next((str(note) for note in notes if _explains(str(note), name)), "")
+
+    def vectors(self) -> list[str]:
+        """The numbers of a network in the selected profiles, by which cells can be compared."""
+        path = self.folder / table_file("selected")
+        names = scan_table(path).collect_schema().names() if path.is_file() else []
+        return [name for name in names if name.startswith(EMBEDDING)]
 
     def effects(self, features: Sequence[str]) -> pl.DataFrame:
         """Read some features of the profiles, as robust z, with the keys of wells.
@@ -191,5 +197,6 @@ def _best(path: Path | None) -> str | None:
     if path is None:
         return None
     rows = scan_table(path).select("readout", "z_prime").collect()
-    known = [(z, name) for name, z in rows.iter_rows() if defined(z)]
+    named = set(named_features(rows["readout"]))
+    known = [(z, name) for name, z in rows.iter_rows() if defined(z) and name in named]
     return max(known)[1] if known else None

@@ -1,19 +1,24 @@
 """Whether runs that are opened together may be one screen, and how they differ."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import polars as pl
 
 from plates.errors import BadRun
-from profiler.store.run import Run
+from profiler.store.run import Run, RunFacts
 from profiler.store.schema import CELL_SECTIONS
 
 COMMON = 'features="common" (`profiler query --features common`)'
 RANKING = ("readout", "rank_by", "threshold", "toxic_below")
 # Runs from before a setting or a column was there may stand beside newer ones.
-BEFORE = {"settings.segment.min_confidence": 0.0}  # what they did
+BEFORE = {  # what they did
+    "settings.segment.min_confidence": 0.0,
+    "settings.embed.channels": [],
+    "settings.profile.features": [],
+    "settings.profile.blocks": "equal",
+}
 LATER = ("Metadata_QC_Confidence", "Metadata_Object_Doubtful", "Metadata_Object_Confidence")  # null
 _MOST_NAMES = 3  # of columns in a message; `Screen.differences` has all
 
@@ -136,6 +141,53 @@ def check_types(schemas: Schemas, *, table: str) -> None:
             )
 
 
+def of_one_network(
+    frames: Mapping[str, pl.LazyFrame], runs: Sequence[Run], *, features: str
+) -> Mapping[str, pl.LazyFrame]:
+    """Keep the numbers of different networks apart, which have the same names.
+
+    Args:
+        frames: Run -> its table.
+        runs: The same ones.
+        features: As for `open`.
+
+    Returns:
+        The tables; for "common" without the vectors that are not of one network in all runs.
+
+    Raises:
+        BadRun: Vectors are of several networks, and "common" was not asked for.
+    """
+    for kind, (is_one, network_of) in VECTORS.items() if len(frames) > 1 else ():
+        columns = {run: list(filter(is_one, f.collect_schema())) for run, f in frames.items()}
+        networks = {run.name: network_of(run.facts) for run in runs if columns[run.name]}
+        if _is_one(networks.values()) or not networks:
+            continue
+        if features != "common":
+            (first, one), *others = networks.items()
+            odd, other = next(each for each in others if each[1] != one)
+            raise BadRun(
+                f"{columns[first][0]} is another number in run {first} than in {odd}: the {kind} "
+                f"are of the networks {str(one)[:12]} and {str(other)[:12]}. Open the runs apart, "
+                f"run one again with the other's network, or leave them out with {COMMON}."
+            )
+        frames = {run: frame.drop(columns[run]) for run, frame in frames.items()}
+    return frames
+
+
+def _is_of_sets(column: str) -> bool:
+    return column.startswith("Embedding_Set_")
+
+
+def _is_of_cells(column: str) -> bool:
+    return column.startswith("Embedding_") and not _is_of_sets(column)
+
+
+VECTORS: Mapping[str, tuple[Callable[[str], bool], Callable[[RunFacts], Any]]] = {
+    "vectors of cells": (_is_of_cells, lambda facts: facts.embedder),
+    "vectors of wells": (_is_of_sets, lambda facts: facts.summary.get("aggregator")),
+}
+
+
 def as_table(kind: str, differences: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
     """Lay differences out, one row per name and run."""
     rows = [
@@ -154,7 +206,8 @@ def _odd_one(runs: Sequence[Run], values: Mapping[str, Any]) -> tuple[Run, Run]:
 
 def _made_by(run: Run, sections: Sequence[str]) -> dict[str, Any]:
     settings = {name: run.facts.settings.get(name) for name in sections}
-    return BEFORE | {"weights": run.facts.weights} | _flat(settings, prefix="settings")
+    networks = {"weights": run.facts.weights, "embedder": run.facts.embedder}
+    return BEFORE | networks | _flat(settings, prefix="settings")
 
 
 def _flat(table: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:

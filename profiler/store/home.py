@@ -24,6 +24,7 @@ from profiler.store.lock import LEASE, LOCK, PULL, locked
 from profiler.store.mirror import Mirror, local_files, mirror_of, working_folder
 from profiler.store.objects import Objects, run_address
 from profiler.store.run import FACTS, PER_WELL, Run, discard, read_facts
+from profiler.store.schema import TABLES
 
 
 def all_but_labels(name: str) -> bool:
@@ -160,7 +161,8 @@ def visit(address: str) -> tuple[Path, Callable[[str], None]]:
 
     def fetch(table: str) -> None:
         if table in PER_WELL:
-            folders = (f"{table}/", "cells/")  # whatever is asked, cells say which wells there are
+            folder = TABLES[table].file.split("/")[0]
+            folders = (f"{folder}/", "cells/")  # cells say which wells there are
             bring(lambda name: name.startswith(folders))
 
     bring(lambda name: "/" not in name)

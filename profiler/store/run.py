@@ -14,8 +14,10 @@ from profiler.store.lock import NO_RESULTS
 from profiler.store.schema import TABLES, VERSION
 
 FACTS = "run.json"
-PER_WELL = ("cells", "images")
-_FOLDERS = (*PER_WELL, "thumbnails", "labels", "illumination", "timing")
+BEFORE = {"embedder": None}  # what runs from before a fact was noted would have said
+PER_WELL = ("cells", "images", "cell_classes")
+_FOLDERS = ("cells", "images", "classes", "explain", "thumbnails", "labels", "illumination")
+_FOLDERS += ("timing",)
 _BESIDE = ("layout.parquet", "index.parquet")
 _FILES = (*(t.file for name, t in TABLES.items() if name not in PER_WELL), *_BESIDE)
 _OURS = {FACTS, *NO_RESULTS, "report.html", *_FOLDERS, *_FILES}
@@ -31,6 +33,7 @@ class RunFacts:
         packages: Versions of the packages that numbers depend on.
         device: What computed the cells.
         weights: Hash of the network's weights, or null where none was used.
+        embedder: Hash of the encoder's weights, or null where cells have no vectors.
         layout: Hash of the plate map, or null where there is none.
         plates: Names of the plates.
         summary: What came out; empty until the run has ended.
@@ -46,6 +49,7 @@ class RunFacts:
     weights: str | None
     layout: str | None
     plates: tuple[str, ...]
+    embedder: str | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     updated: str = ""
@@ -186,8 +190,9 @@ def _facts(path: Path, raw: Any) -> RunFacts:
             "the program that wrote it, or choose another --out."
         )
     names = {column.name for column in fields(RunFacts)}
-    if not isinstance(raw, dict) or raw.keys() != names:
-        odd = sorted(names.symmetric_difference(raw if isinstance(raw, dict) else ()))
+    raw = BEFORE | (raw if isinstance(raw, dict) else {})
+    if raw.keys() != names:
+        odd = sorted(names.symmetric_difference(raw))
         raise BadRun(
             f"{path} was edited or is of another program: {_listed(odd)} missing or unknown. "
             "Restore it, or use --replace."

@@ -79,7 +79,13 @@ class Table(NamedTuple):
     optional: bool = False
 
 
-CELL_SECTIONS = ("images", "illumination", "segment", "measure")  # all numbers come from cells
+CELL_SECTIONS = (
+    "images",
+    "illumination",
+    "segment",
+    "measure",
+    "embed",
+)  # all numbers come from cells
 _PROFILED = (*CELL_SECTIONS, "quality", "profile")
 
 _cells = partial(
@@ -96,6 +102,12 @@ _phenotype = partial(
     optional=True,
 )
 _hits = partial(Table, command="profiler hits {out}", sections=(*_PROFILED, "hits"))
+_classes = partial(
+    Table,
+    command="profiler classify {out} --model MODEL.safetensors",
+    sections=CELL_SECTIONS,
+    needs_layout=False,
+)
 
 TABLES = {
     "cells": _cells("cells/<plate>/<well>.parquet", "one cell"),
@@ -145,6 +157,16 @@ TABLES = {
     "curves": _hits("curves.parquet", "one compound and readout: dose-response"),
     "hits": _hits("hits.parquet", "one well, ranked"),
     "compounds": _hits("compounds.parquet", "one compound, ranked"),
+    "cell_classes": _classes(
+        "classes/<plate>/<well>.parquet", "one cell: its class, how sure, and how new it is"
+    ),
+    "classes": _classes("classes.parquet", "one well and class: its share, enriched or not"),
+    "class_hits": _classes(
+        "class_hits.parquet",
+        "one compound, concentration and class: enriched or not",
+        sections=_PROFILED,
+        needs_layout=True,
+    ),
 }
 
 FOOTER = {
@@ -153,8 +175,10 @@ FOOTER = {
     "profiler:parameters": (
         "How it was made, as JSON. For cells: `computed_by` (hash of all that the cells depend "
         "on), `inputs` (site, time point, and path, bytes, mtime and digest of each file read), "
-        "`fields` (the well's rows of the field table) and `has_images` (whether there is a file "
-        "of images beside it)"
+        "`fields` (the well's rows of the field table), `has_images` (whether there is a file "
+        "of images beside it) and `embedder` (sha256 of the encoder's weights, null without one). "
+        "For cell_classes: `model` (sha256 of the classifier), `coverage` of the sets, `cells` and "
+        "`plate` (hashes of the footers of the well's and of the plate's cell files)"
     ),
 }
 
@@ -197,6 +221,10 @@ def describe() -> str:
         _columns(CELL_KEYS),
         "\nThen features as `{Nuclei|Cells|Cytoplasm}_{Group}_{Feature}[_{Channel}...]`: float32,",
         "null where undefined. Sorted by site, time point and object number.",
+        "\nWhere the recipe has an `[embed] model`, there follow `Metadata_QC_CropPadded` (1 where",
+        "the cell's crop reaches beyond its field, else 0) and the cell's vector, `Embedding_0000`",
+        "and so on, float32: one block of equal length for each stain, in the recipe's order,",
+        "unless the encoder takes their mean. Of which network, `embedder` in the footer says.",
         "\n`screen.cells` adds `Metadata_QC_Field`, the verdict of `quality.parquet` on the cell's",
         "field (`ok` or a code), once there is one. The files do not hold it: verdicts depend on",
         "the whole plate: who reads them raw joins `quality.parquet` on the keys of fields.",

@@ -9,6 +9,8 @@ import polars as pl
 
 from plates.errors import BadRun, lookup
 from profiler.store import compare
+from profiler.store.align import aligned, schemas_of
+from profiler.store.classes import has_classes, scan_classes
 from profiler.store.columns import matching
 from profiler.store.home import open_run
 from profiler.store.mark import mark_cells
@@ -176,6 +178,21 @@ class Screen:
         """One row per compound, ranked."""
         return self.table("compounds")
 
+    @property
+    def cell_classes(self) -> pl.LazyFrame:
+        """One row per cell: its class, the classes it may have, and how new it is."""
+        return self.table("cell_classes")
+
+    @property
+    def classes(self) -> pl.LazyFrame:
+        """One row per well and class: its share, and whether that is more than the controls'."""
+        return self.table("classes")
+
+    @property
+    def class_hits(self) -> pl.LazyFrame:
+        """One row per compound, concentration and class: whether the class is enriched."""
+        return self.table("class_hits")
+
     def has(self, name: str) -> bool:
         """Whether every run has made a table; reads nothing but folder listings."""
         return all(_has(run, name) for run in self.runs)
@@ -259,7 +276,7 @@ class Screen:
         """
         sections = lookup(TABLES, kind="table", name=table).sections
         settings = compare.setting_differences(self.runs, sections=sections)
-        columns = compare.column_differences(_schemas(self._frames(table)))
+        columns = compare.column_differences(schemas_of(self._frames(table)))
         found = (("setting", settings), ("column", columns))
         return pl.concat([compare.as_table(kind, values) for kind, values in found])
 
@@ -270,7 +287,8 @@ class Screen:
             compare.check_settings(self.runs, sections=sections)
             if name in _RANKED and len(self.runs) > 1 and self.has(name):
                 compare.check_ranking(_made_by(self.runs, name), table=name)
-        return _aligned(self._frames(name), table=name, features=self.features)
+        frames = compare.of_one_network(self._frames(name), self.runs, features=self.features)
+        return aligned(frames, table=name, features=self.features)
 
     def _frames(self, table: str) -> dict[str, pl.LazyFrame]:
         return {run.name: _scan(run, table) for run in self.runs}
@@ -336,6 +354,8 @@ def _has(run: Run, name: str) -> bool:
             return bool(stored(run.folder))
         case "images":
             return has_images(run.folder)
+        case "cell_classes":
+            return has_classes(run.folder)
         case _:
             return _file(run, name).is_file()
 
@@ -346,6 +366,8 @@ def _scan(run: Run, name: str) -> pl.LazyFrame:
         return mark_cells(run.folder, scan_cells(run.folder))
     if name == "images":
         return scan_images(run.folder)
+    if name == "cell_classes" and has_classes(run.folder):
+        return mark_cells(run.folder, scan_classes(run.folder))
     if not _has(run, name):
         raise not_made(run.folder, name)
     return scan_table(_file(run, name))
@@ -359,39 +381,7 @@ def _made_by(runs: Sequence[Run], name: str) -> dict[str, Mapping[str, Any]]:
     return {run.name: read_footer(_file(run, name)).parameters for run in runs}
 
 
-def _schemas(frames: Mapping[str, pl.LazyFrame]) -> compare.Schemas:
-    return {name: frame.collect_schema() for name, frame in frames.items()}
-
-
-def _aligned(
-    frames: Mapping[str, pl.LazyFrame], *, table: str, features: str
-) -> list[pl.LazyFrame]:
-    """Give the tables of several runs the same columns, and the name of their run."""
-    if len(frames) == 1:
-        return list(frames.values())
-    schemas = _schemas(frames)
-    if features == "same":
-        compare.check_columns(schemas, table=table)
-    compare.check_types(schemas, table=table)
-    columns = _columns(schemas, features=features)
-    absent = {name: pl.lit(None).alias(name) for name in columns}
-    return [
-        frame.select(
-            pl.lit(run).alias("Metadata_Run"),
-            *(name if name in schemas[run] else absent[name] for name in columns),
-        )
-        for run, frame in frames.items()
-    ]
-
-
 def _is_one_of(wells: Sequence[tuple[str, str]]) -> pl.Expr:
     keys = ("Metadata_Plate", "Metadata_Well")
     places = pl.Series([dict(zip(keys, well, strict=True)) for well in wells], dtype=_PLACE)
     return pl.struct(keys).is_in(places.implode())
-
-
-def _columns(schemas: compare.Schemas, *, features: str) -> list[str]:
-    every = list(dict.fromkeys(name for schema in schemas.values() for name in schema))
-    if features != "common":
-        return every
-    return [name for name in every if all(name in schema for schema in schemas.values())]

@@ -47,13 +47,16 @@ class WellTables:
     inputs: Mapping[FieldKey, tuple[FileStamp, ...]]
 
 
-def write_well(out: Path, tables: WellTables, *, computed_by: str) -> Path:
+def write_well(
+    out: Path, tables: WellTables, *, computed_by: str, embedder: str | None = None
+) -> Path:
     """Write a finished well, whole or not at all: with its cell file it is there.
 
     Args:
         out: The run folder.
         tables: The well. Without cells it is finished all the same.
         computed_by: Hash of all that the cells depend on besides the files.
+        embedder: Hash of the network that their vectors are of.
 
     Returns:
         The cell file, sorted by site, time point and object number.
@@ -72,6 +75,7 @@ def write_well(out: Path, tables: WellTables, *, computed_by: str) -> Path:
         "inputs": inputs.to_json(tables.inputs),
         "fields": _field_rows(tables.fields),
         "has_images": has_images,
+        "embedder": embedder,
     }
     is_ready = isinstance(tables.cells, pa.Table)
     cells = tables.cells if is_ready else _cells(tables.cells)

@@ -111,6 +111,15 @@ def test_strange_facts_are_refused(tmp_path, content, more):
         read_facts(tmp_path)
 
 
+def test_a_run_from_before_encoders_is_read_as_one_without(tmp_path, make_facts):
+    claim(tmp_path, facts=make_facts())
+    path = tmp_path / FACTS
+    said = json.loads(path.read_text())
+    assert said.pop("embedder", "absent") is None
+    path.write_text(json.dumps(said))
+    assert read_facts(tmp_path).embedder is None
+
+
 def test_discard_leaves_an_empty_folder(tmp_path, make_facts, make_well):
     claim(tmp_path, facts=make_facts())
     write_well(tmp_path, make_well(), computed_by="c1")

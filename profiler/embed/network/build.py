@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -9,23 +10,45 @@ from jaxtyping import Array, Float
 
 from plates.errors import BadRecipe, lookup
 from profiler.embed.network.config import EncoderConfig, ModelConfig
-from profiler.embed.network.efficientnet import EfficientNet
+from profiler.embed.network.efficientnet import LEVELS, EfficientNet, shrink
 from profiler.embed.network.encoder import POOLS, CropBatch, Encoder, Vectors
 from profiler.embed.network.intensity import SCALES
 from profiler.embed.network.norms import NORMS
 from profiler.embed.network.resnet import ResNet
 from profiler.embed.network.vit import PATCH_PX, ViT
 
-BACKBONES: dict[str, Callable[..., nnx.Module]] = {
-    "resnet": ResNet,
-    "efficientnet": EfficientNet,
-    "vit": ViT,
+
+class Backbone(NamedTuple):
+    """A kind of backbone, and the numbers it takes.
+
+    Attributes:
+        make: Its class.
+        shrink: Pixels of a crop, each way, for one of its last map, from the number of levels.
+        beside: Widths it needs besides one for each level.
+        most: Levels it may have.
+    """
+
+    make: Callable[..., nnx.Module]
+    shrink: Callable[[int], int]
+    beside: int = 0
+    most: int = 8
+
+
+BACKBONES = {
+    "resnet": Backbone(ResNet, lambda levels: 2**levels),
+    "efficientnet": Backbone(EfficientNet, shrink, beside=2, most=len(LEVELS)),
+    "vit": Backbone(ViT, lambda _: PATCH_PX, most=1),
 }
 SIZES = {  # encoders by name, as recipes call them
     "resnet-small": EncoderConfig(),
     "resnet": EncoderConfig(widths=(32, 64, 128, 256), blocks=(2, 2, 2, 2)),
-    "efficientnet": EncoderConfig(
-        kind="efficientnet", widths=(24, 40, 80, 160, 384), blocks=(1, 2, 3, 2)
+    "efficientnet-lite0": EncoderConfig(
+        kind="efficientnet",
+        widths=(32, 16, 24, 40, 80, 112, 192, 320, 1280),
+        blocks=(1, 2, 2, 3, 3, 4, 1),
+        norm="batch-keras",
+        dropout=0.2,
+        scale="pattern",
     ),
     "vit": EncoderConfig(kind="vit", widths=(192,), blocks=(6,)),
 }
@@ -62,7 +85,7 @@ class Projector(nnx.Module):
 class Model(nnx.Module):
     """An encoder, and what is asked of its vectors."""
 
-    def __init__(self, encoder: Encoder, head: Classifier | Projector | None):
+    def __init__(self, encoder: Encoder, head: Callable[..., Float[Array, "batch _"]] | None):
         self.encoder, self.head = encoder, head
 
     def __call__(
@@ -83,7 +106,7 @@ def build(config: ModelConfig, *, rngs: nnx.Rngs) -> Model:
     check(config)
     own, classes = config.encoder, len(config.classes)
     _, planes = SCALES[own.scale]
-    backbone = BACKBONES[own.kind](own, planes=planes, side=config.crops.side, rngs=rngs)
+    backbone = BACKBONES[own.kind].make(own, planes=planes, side=config.crops.side, rngs=rngs)
     made = Encoder(own, backbone)
     if not classes:
         return Model(made, None)
@@ -119,15 +142,16 @@ def check(config: ModelConfig) -> None:
         ("pool of stains", POOLS, own.stains),
     ):
         lookup(known, kind=kind, name=name)
-    levels = {"vit": 1}.get(own.kind, len(own.blocks))
-    expected = levels + (own.kind == "efficientnet")
+    kind = BACKBONES[own.kind]
+    levels = min(len(own.blocks), kind.most)
+    expected = levels + kind.beside
     if len(own.widths) != expected or len(own.blocks) != levels or not levels:
         raise BadRecipe(
             f"An encoder {own.kind!r} with blocks {own.blocks} needs {expected} widths; found "
-            f"{own.widths}. Every level has a width and a number of blocks, an efficientnet one "
-            "width more for its last layer, a vit one of each."
+            f"{own.widths}. Each of its 1 to {kind.most} levels has a width and a number of "
+            "blocks; an efficientnet has two widths more, its stem's and its last layer's."
         )
-    step = PATCH_PX if own.kind == "vit" else 2**levels
+    step = kind.shrink(levels)
     if config.crops.side % step:
         raise BadRecipe(
             f"Crops of {config.crops.side} pixels do not divide by {step}, which this encoder "

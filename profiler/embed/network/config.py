@@ -11,8 +11,8 @@ class EncoderConfig:
 
     Attributes:
         kind: The backbone, of `build.BACKBONES`.
-        widths: Features at each level; every level of a convolutional backbone halves the
-            resolution. A ViT has one.
+        widths: Features at each level; every level of a ResNet halves the resolution, a ViT has
+            one. An EfficientNet has a width more before the levels, its stem's, and one after.
         blocks: Blocks at each level.
         norm: How activations are kept in range, of `norms.NORMS`. A ViT has layer norms.
         dropout: Share of the pooled features that a training step leaves out.

@@ -14,15 +14,26 @@ Map = Float[Array, "batch _ _ _"]  # sides and features are each layer's own
 class Layer(nnx.Module):
     """A convolution, a normalisation, and a rectifier unless it is left to the block."""
 
-    def __init__(self, inputs: int, outputs: int, side: int, *, norm: str, rngs, **options):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        side: int,
+        *,
+        norm: str,
+        rectifier=nnx.relu,
+        rngs,
+        **options,
+    ):
         options = {"use_bias": False, "rngs": rngs} | options
         self.conv = nnx.Conv(inputs, outputs, (side, side), **options)
         self.norm = NORMS[norm](outputs, rngs=rngs)
+        self.rectifier = rectifier
 
     def __call__(self, x: Map, *, rectify: bool = True) -> Map:
         """Convolve and normalise."""
         x = self.norm(self.conv(x))
-        return nnx.relu(x) if rectify else x
+        return self.rectifier(x) if rectify else x
 
 
 class Depthwise(nnx.Module):

@@ -15,5 +15,7 @@ def group_norm(features: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm:
 NORMS = {
     # Running averages at inference: it costs nothing there.
     "batch": partial(nnx.BatchNorm, momentum=0.95),
+    # Keras' own numbers, with which EfficientNet's published weights were trained.
+    "batch-keras": partial(nnx.BatchNorm, momentum=0.99, epsilon=1e-3),
     "group": group_norm,
 }

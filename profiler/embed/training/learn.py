@@ -1,7 +1,7 @@
 """The training loop: crops in, ever better weights out, whatever interrupts it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from jaxtyping import Array
 
 from plates.errors import BadModel, BadRecipe, lookup
 from profiler.classify.trust.imbalance import prior_offsets
-from profiler.embed.network.build import Model, with_projector
+from profiler.embed.network.build import Model, with_classes
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.events import Learnt, Started, Trained, TrainEvent
-from profiler.embed.training.examples import Draws, Examples, check_labels, drawn_by_step
-from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
+from profiler.embed.training.examples import Examples, check_labels, check_weights, drawn_by_step
+from profiler.embed.training.objectives import OBJECTIVES, Objective, ObjectiveConfig
+from profiler.embed.training.objectives.objective import Batch
+from profiler.embed.training.pair import begin_pair, first
 from profiler.embed.training.step import Schedule, Task, begin
+from profiler.embed.training.thaw import check_thaw
 from profiler.embed.weights import save_model
 from profiler.nets.checkpoint import load_state, save_state
 from profiler.nets.state import TrainState, finished
@@ -32,7 +35,7 @@ class Lesson:
 
     Attributes:
         examples: Crops with labels and groups; those without a label serve only objectives that
-            need none.
+            need none on every cell.
         objective: What is asked of the network.
         schedule: How far and how fast.
         augment: How crops are varied.
@@ -53,7 +56,9 @@ class Lesson:
         settings = (config, self.objective, self.schedule, self.augment, self.seed)
         digest.update(repr(settings).encode())
         weights = jax.tree.leaves(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-        for part in (self.examples.crops, self.examples.labels, *weights):
+        own = self.examples
+        trusted = () if own.weights is None else (own.weights,)
+        for part in (own.crops, own.labels, own.sources, *trusted, *weights):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
@@ -70,7 +75,8 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
     such data can judge.
 
     Args:
-        model: The model to begin with; its weights are not changed in place.
+        model: The model to begin with; its weights are not changed in place. Where two networks
+            learn side by side, the other begins with its encoder, and it is this one that is saved.
         config: What it is.
         lesson: What is learnt from, and how. An objective without labels leaves an encoder
             without classes.
@@ -81,29 +87,35 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
         `Started`, then `Learnt` as it goes, `Trained` at the end.
 
     Raises:
-        BadLabels: Labels that nothing can be learnt from.
+        BadLabels: Labels or weights that nothing can be learnt from.
         BadModel: The checkpoint beside `out` is damaged, or of another model, other data or
             settings.
-        BadRecipe: The crops are not what the model takes.
+        BadRecipe: The crops are not what the model takes, or settings contradict each other.
         UnknownName: There is no such objective.
     """
-    needs_labels = lookup(OBJECTIVES, kind="objective", name=lesson.objective.name).needs_labels
-    examples = _usable(lesson.examples, config, needs_labels=needs_labels)
-    if not needs_labels:
+    objective = lookup(OBJECTIVES, kind="objective", name=lesson.objective.name)
+    check_settings(lesson, objective)
+    examples = _usable(lesson.examples, config, objective)
+    if objective.prepare:
         config = replace(config, classes=())
-        outputs, rngs = lesson.objective.outputs, nnx.Rngs(lesson.seed)
-        model = with_projector(model, config, outputs=outputs, rngs=rngs)
+        model = objective.prepare(model, config, lesson.objective, nnx.Rngs(lesson.seed))
     schedule, key = lesson.schedule, lesson.key(model, config)
+    check_thaw(schedule.thaw, nnx.state(model, nnx.Param), frozen=schedule.frozen)
     task = Task(lesson.objective, schedule, lesson.augment, lesson.seed)
-    state, step = begin(model, task, offsets=_offsets(examples, config, lesson.objective))
+    offsets = _offsets(examples, config, lesson.objective)
+    is_pair = lesson.objective.forget > 0
+    if is_pair:
+        other = with_classes(model, config, classes=config.classes, rngs=nnx.Rngs(lesson.seed + 1))
+        state, step = begin_pair(model, other[0], task, offsets=offsets)
+    else:
+        state, step = begin(model, task, offsets=offsets)
     state = _resume(checkpoint_path(out), state, key)
     out.parent.mkdir(parents=True, exist_ok=True)
     groups = len(np.unique(examples.groups))
-    at, seen, rows_of = int(state.step), [], _draws(examples, lesson)
+    at, seen, batch_of = int(state.step), [], _batches(examples, lesson)
     yield Started(len(examples.crops), groups, at, schedule.steps)
     while at < schedule.steps:
-        rows = rows_of(at)
-        state, loss = step(state, examples.crops[rows], examples.labels[rows])
+        state, loss = step(state, batch_of(at))
         at += 1
         seen.append(loss)
         if at % schedule.report_every == 0 or at == schedule.steps:
@@ -111,22 +123,49 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
             seen.clear()
         if at % schedule.save_every == 0 and at < schedule.steps:
             save_state(checkpoint_path(out), state, {"key": key})
-    done = finished(model, state)
-    if not needs_labels:
+    done = finished(model, first(state) if is_pair else state)
+    if objective.prepare:
         done.head = None
     save_model(out, done, config, about=_about(lesson, examples))
     checkpoint_path(out).unlink(missing_ok=True)
     yield Trained(out, at)
 
 
-def _usable(examples: Examples, config: ModelConfig, *, needs_labels: bool) -> Examples:
+def check_settings(lesson: Lesson, objective: Objective) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        BadRecipe: Says which.
+    """
+    asked = lesson.objective
+    odd = {
+        "weights of labels": lesson.examples.weights is not None and not objective.uses_labels,
+        "forget (co-teaching)": asked.forget > 0 and not objective.needs_labels,
+    }
+    for what in (name for name, is_odd in odd.items() if is_odd):
+        raise BadRecipe(f"The objective {asked.name!r} learns no labels, and {what} are for those.")
+    if not 0 <= asked.forget < 1 or asked.forget_over < 1:
+        raise BadRecipe(
+            f"Found forget = {asked.forget}, reached over {asked.forget_over} steps; expected 0 to "
+            "below 1, a share of crops, and one step at least."
+        )
+    if asked.forget and asked.mixup:
+        raise BadRecipe(
+            "Co-teaching (forget) finds wrong labels by the loss of single crops, which mixup "
+            "mixes. Ask for one of the two."
+        )
+
+
+def _usable(examples: Examples, config: ModelConfig, objective: Objective) -> Examples:
     side, channels = config.crops.side, max(1, len(config.stains))
     if examples.crops.shape[1:] != (side, side, channels):
         raise BadRecipe(
             f"Found crops of shape {examples.crops.shape}; the model takes [cell, {side}, {side}, "
             f"{channels}] with the stains {', '.join(config.stains) or 'of any one channel'}."
         )
-    if not needs_labels:
+    if examples.weights is not None:
+        check_weights(examples.weights, cells=len(examples.crops))
+    if not objective.needs_labels:
         return examples
     check_labels(examples.labels, config.classes)
     return examples.at(np.flatnonzero(examples.labels >= 0))
@@ -140,9 +179,26 @@ def _offsets(examples: Examples, config: ModelConfig, objective: ObjectiveConfig
     return jnp.asarray(found, jnp.float32)
 
 
-def _draws(examples: Examples, lesson: Lesson) -> Draws:
-    batch, balance = lesson.schedule.batch, lesson.objective.balance
-    return drawn_by_step(examples.labels, seed=lesson.seed, batch=batch, balance=balance)
+def _batches(examples: Examples, lesson: Lesson) -> Callable[[int], Batch]:
+    """From a step to what it learns from."""
+    asked, sources = lesson.objective, examples.sources
+    draw = drawn_by_step(
+        examples.labels,
+        seed=lesson.seed,
+        batch=lesson.schedule.batch,
+        balance=asked.balance,
+        sources=sources,
+        balance_sources=asked.balance_sources,
+    )
+
+    def batch(step: int) -> Batch:
+        rows = draw(step)
+        own = examples.at(rows)
+        crops, labels, origin = map(jnp.asarray, (own.crops, own.labels, sources[rows]))
+        weights = None if own.weights is None else jnp.asarray(own.weights, jnp.float32)
+        return Batch(crops, labels, origin, weights)
+
+    return batch
 
 
 def _resume(path: Path, state: TrainState, key: str) -> TrainState:

@@ -1,6 +1,5 @@
 """One update of a model, as a pure function of its state."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax import random
 from jaxtyping import Array, Float
 
-from profiler.embed.network.build import Model, as_unit
-from profiler.embed.training.augment import AugmentConfig, augment
+from profiler.embed.network.build import Model
+from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
-from profiler.nets.state import TrainState, adamw, running_average, unless_frozen
+from profiler.embed.training.objectives.objective import Batch, Keys, Scene, keys_of
+from profiler.embed.training.thaw import keep_frozen
+from profiler.nets.state import TrainState, adamw, running_average
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Schedule:
         average: Share of the running average of the weights that a step keeps; the average
             is what is validated and saved.
         frozen: Steps in which the encoder stays as it was and only the head learns.
+        thaw: For fine-tuning in stages, instead of `frozen`: the step from which the head learns,
+            then the outermost level of the encoder, and so on inwards; the last holds for all
+            that is further in. (0, 500) is `frozen=500`.
         bfloat16: Compute in half precision: faster on GPUs, slower on CPUs.
         report_every: Steps between two lines of the log.
         save_every: Steps between two checkpoints.
@@ -46,6 +49,12 @@ class Schedule:
     bfloat16: bool = False
     report_every: int = 50
     save_every: int = 200
+    thaw: tuple[int, ...] = ()
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The step from which each level learns, from the head inwards."""
+        return self.thaw or (0, self.frozen)
 
     def optimiser(self) -> optax.GradientTransformation:
         """AdamW with warm-up, cosine decay and clipping."""
@@ -74,7 +83,7 @@ class Task:
     seed: int
 
 
-Step = Callable[[TrainState, Any, Any], tuple[TrainState, Array]]
+Step = partial[tuple[TrainState, Array]]  # of a state and a batch
 Offsets = Float[Array, " class"]
 
 
@@ -87,9 +96,8 @@ def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, St
         offsets: What the loss adds to the logit of each class; empty without labels.
 
     Returns:
-        The state, and a step that takes a state, crops [batch, side, side, channel] of any type
-        and their labels [batch], and gives the next state and the loss. The state it was given
-        is used up.
+        The state, and a step that takes a state and a batch, and gives the next state and the
+        loss. The state it was given is used up.
     """
     pupil = nnx.clone(model)
     pupil.train()
@@ -103,69 +111,58 @@ def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, St
 
 @partial(jax.jit, static_argnames=("graph", "task"), donate_argnums=0)
 def _advance(
-    state: TrainState, crops: Array, labels: Array, *, offsets: Offsets, graph: Any, task: Task
+    state: TrainState, batch: Batch, *, offsets: Offsets, graph: Any, task: Task
 ) -> tuple[TrainState, Array]:
-    schedule = task.schedule
+    keys = keys_of(task.seed, state.step)
+    see = partial(judge, batch=batch, offsets=offsets, graph=graph, task=task)
 
     def loss(params: Any) -> tuple[Array, Any]:
-        kind = jnp.bfloat16 if schedule.bfloat16 else jnp.float32
-        weights = jax.tree.map(lambda x: x.astype(kind), params)
-        # A copy, because a network updates its running averages in place.
-        network = nnx.merge(graph, weights, state.statistics, copy=True)
-        key = random.fold_in(random.key(task.seed), state.step)
-        found = _loss(network, crops, labels, offsets=offsets, task=task, key=key)
-        return found, nnx.state(network, nnx.BatchStat)
+        found, statistics = see(state._replace(params=params), keys)
+        found = found if batch.weights is None else found * batch.weights
+        return found.mean(), statistics
 
     (found, statistics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+    return moved(state, grads, statistics, task=task), found
+
+
+def judge(
+    state: TrainState, keys: Keys, *, batch: Batch, offsets: Offsets, graph: Any, task: Task
+) -> tuple[Array, Any]:
+    """How far a network is from what is asked.
+
+    Args:
+        state: Of the network.
+        keys: What is random.
+        batch: What it is to learn from.
+        offsets: What the loss adds to the logit of each class.
+        graph: The network without its numbers.
+        task: What is asked.
+
+    Returns:
+        The loss of each crop, or of the batch; and the running averages, the batch included.
+    """
+    kind = jnp.dtype(jnp.bfloat16 if task.schedule.bfloat16 else jnp.float32)
+
+    def network(weights: Any) -> Model:
+        weights = jax.tree.map(lambda x: x.astype(kind), weights)
+        # A copy, because a network updates its running averages in place.
+        return nnx.merge(graph, weights, state.statistics, copy=True)
+
+    pupil, teacher = network(state.params), network(state.average)
+    own = (task.objective, task.augment, kind, keys)
+    found = OBJECTIVES[task.objective.name].loss(Scene(pupil, teacher, batch, offsets, *own))
+    return found, nnx.state(pupil, nnx.BatchStat)
+
+
+def moved(state: TrainState, grads: Any, statistics: Any, *, task: Task) -> TrainState:
+    """The next state, with what is frozen as it was."""
+    schedule = task.schedule
     updates, moments = schedule.optimiser().update(grads, state.moments, state.params)
-    thawed = state.step >= schedule.frozen
-    params = unless_frozen(
-        optax.apply_updates(state.params, updates), state.params, thawed, is_frozen=_is_encoder
-    )
-    statistics = jax.tree.map(partial(jnp.where, thawed), statistics, state.statistics)
-    average = running_average(state.average, params, schedule.average, state.step)
-    return TrainState(state.step + 1, params, statistics, moments, average), found
-
-
-def _loss(
-    network: Model, crops: Array, labels: Array, *, offsets: Offsets, task: Task, key: Array
-) -> Float[Array, ""]:
-    view_key, other_key, mix_key, drop_key = random.split(key, 4)
-    config = task.objective
-    objective = OBJECTIVES[config.name]
-    units = as_unit(crops)
-    view = augment(view_key, units, config=task.augment)
-    if objective.needs_labels:
-        view, shares = _mixed(mix_key, view, _shares(labels, len(offsets), config), config.mixup)
-        logits = _seen(network, view, task, drop_key)
-        return objective.loss(logits + offsets[None], shares, config)
-    other = augment(other_key, units, config=task.augment)
-    both = _seen(network, jnp.concatenate([view, other]), task, drop_key)
-    one, two = jnp.split(both, 2)
-    return objective.loss(one, two, config)
-
-
-def _seen(network: Model, crops: Array, task: Task, key: Array) -> Array:
-    kind = jnp.bfloat16 if task.schedule.bfloat16 else jnp.float32
-    return network(crops.astype(kind), rngs=nnx.Rngs(dropout=key)).astype(jnp.float32)
-
-
-def _shares(labels: Array, classes: int, config: ObjectiveConfig) -> Array:
-    smoothing = config.smoothing
-    return (1 - smoothing) * jax.nn.one_hot(labels, classes) + smoothing / classes
-
-
-def _mixed(key: Array, crops: Array, shares: Array, mixup: float) -> tuple[Array, Array]:
-    """Mix a share of the crops with others of the batch (Zhang et al. 2018, arXiv:1710.09412)."""
-    if not mixup:
-        return crops, shares
-    which_key, part_key = random.split(key)
-    part = random.uniform(part_key, (len(crops), 1), maxval=0.5)
-    part = part * (random.uniform(which_key, (len(crops), 1)) < mixup)
-    image_part = part[:, :, None, None]
-    crops = (1 - image_part) * crops + image_part * jnp.roll(crops, 1, axis=0)
-    return crops, (1 - part) * shares + part * jnp.roll(shares, 1, axis=0)
-
-
-def _is_encoder(part: str) -> bool:
-    return part != "head"
+    keep = partial(keep_frozen, step=state.step, starts=schedule.starts)
+    params = keep(optax.apply_updates(state.params, updates), state.params)
+    if OBJECTIVES[task.objective.name].has_teacher:
+        average = optax.incremental_update(params, state.average, 1 - schedule.average)
+    else:
+        average = running_average(state.average, params, schedule.average, state.step)
+    statistics = keep(statistics, state.statistics)
+    return TrainState(state.step + 1, params, statistics, moments, average)

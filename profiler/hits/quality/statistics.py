@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import Float
 
 from profiler.profile.controls import is_role
-from profiler.profile.features import feature_matrix, finite, phenotype_features
+from profiler.profile.features import feature_matrix, finite, named_features
 from profiler.profile.scaling.normalise import FLOAT_NOISE, MAD_TO_SD
 
 PerReadout: TypeAlias = Float[np.ndarray, " readout"]
@@ -68,9 +68,9 @@ def best_readout(statistics: pl.DataFrame) -> str | None:
     Returns:
         The readout with the highest Z', by its worst plate among those with both
         controls, then by its median, then by name; or none if no readout has one.
-        Positions and identities (`phenotype_features`), readouts with an infinite
-        value, and readouts without a robust Z' on one of these plates, which lack
-        the spread that scores need, are not considered.
+        Positions, identities and embeddings (all but `named_features`), readouts with
+        an infinite value, and readouts without a robust Z' on one of these plates, which
+        lack the spread that scores need, are not considered.
     """
     has_both = (pl.col("n_negative") >= LEAST_WELLS) & (pl.col("n_positive") >= LEAST_WELLS)
     plates = statistics.filter(has_both)["Metadata_Plate"].unique()
@@ -81,7 +81,7 @@ def best_readout(statistics: pl.DataFrame) -> str | None:
         & (pl.col("n_infinite") == 0).all()
     )
     ranked = (
-        rows.filter(pl.col("readout").is_in(phenotype_features(rows["readout"].unique())))
+        rows.filter(pl.col("readout").is_in(named_features(rows["readout"].unique())))
         .group_by("readout")
         .agg(usable.alias("usable"), worst=pl.min("z_prime"), middle=pl.median("z_prime"))
         .filter(pl.col("usable"))

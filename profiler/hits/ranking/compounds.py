@@ -11,7 +11,7 @@ from profiler.profile.features import (
     feature_columns,
     feature_matrix,
     finite,
-    phenotype_features,
+    named_features,
 )
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
@@ -103,7 +103,8 @@ def rank_compounds(
         cells too; of all doses where none could be ranked), threshold (the raised one),
         is_hit, is_toxic, the
         EC50 of the ranked readout with interval and curve_status, top_features (the
-        five with the largest median |robust z| at that dose) and top_z (these medians),
+        five with the largest median |robust z| at that dose, embeddings not among them: their
+        numbers explain nothing) and top_z (these medians),
         and rank (ties by name), null if no well could be ranked.
     """
     wells = _at_best_dose(_prepared(hits, rule), rule)
@@ -231,7 +232,7 @@ def _run_limit(rule: HitRule, run: int, doses: int, controls: int) -> float:
 
 def _top_features(wells: pl.DataFrame, profiles: pl.DataFrame) -> pl.DataFrame:
     """The features that moved most at the best dose."""
-    features = phenotype_features(feature_columns(profiles))
+    features = named_features(feature_columns(profiles))
     best = wells.filter("is_best").select(*PER, *KEY)
     moved = best.join(profiles.select(*KEY, finite(features)), on=KEY).group_by(PER)
     table = moved.agg(pl.col(features).median())

@@ -7,6 +7,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from plates.errors import ProfilingError
+from profiler.profile.blocks import Weights, block_weights
 from profiler.profile.controls import has_controls, is_role
 from profiler.profile.features import (
     feature_columns,
@@ -83,7 +84,8 @@ def profile_score(profiles: pl.DataFrame) -> pl.Series:
     to ±10 so that no single one decides, to the power 2/3, which makes it nearly
     normal (Wilson & Hilferty 1931), as robust z against the negative controls'.
     These are scored by the other controls alone: a well that had set the scale
-    it is measured by would look too close. Positions and identities do not count.
+    it is measured by would look too close. Positions and identities do not count; where there
+    are features and embeddings, each block as a whole counts as much as the other.
 
     Args:
         profiles: Wells with features as robust z, `Metadata_Plate`, `Metadata_Role`.
@@ -93,25 +95,28 @@ def profile_score(profiles: pl.DataFrame) -> pl.Series:
         and for wells in which over half of their plate's features are undefined.
     """
     features = phenotype_features(feature_columns(profiles))
-    values = feature_matrix(profiles, features)
+    values, weights = feature_matrix(profiles, features), block_weights(features)
     is_control = profiles.select(is_role("negative")).to_series().to_numpy()
     plate = profiles["Metadata_Plate"].rank("dense").fill_null(0).to_numpy()
     score = np.full(profiles.height, np.nan)
     for each in np.unique(plate):
         rows = plate == each
-        score[rows] = _of_plate(values[rows], is_control[rows])
+        score[rows] = _of_plate(values[rows], is_control[rows], weights)
     return pl.Series("profile_score", score, dtype=pl.Float64).fill_nan(None)
 
 
 def _of_plate(
-    values: Float[np.ndarray, "well feature"], is_control: Bool[np.ndarray, " well"]
+    values: Float[np.ndarray, "well feature"],
+    is_control: Bool[np.ndarray, " well"],
+    weights: Weights,
 ) -> PerWell:
     controls = values[is_control & np.isfinite(values).any(axis=1)]
     usable = np.isfinite(controls).sum(axis=0) >= LEAST_CONTROLS
     if len(controls) < LEAST_CONTROLS or not usable.any():
         return np.full(len(values), np.nan)
-    distance = _distance(values[:, usable])
-    distance[is_control] = _distance(_by_the_others(values[is_control][:, usable]))
+    weights = weights[usable]
+    distance = _distance(values[:, usable], weights)
+    distance[is_control] = _distance(_by_the_others(values[is_control][:, usable]), weights)
     known = distance[is_control & np.isfinite(distance)]
     centre = np.median(known) if len(known) else np.nan
     spread = np.median(np.abs(known - centre)) if len(known) else np.nan
@@ -143,11 +148,13 @@ def _median(values: Float[np.ndarray, "well feature"]) -> Float[np.ndarray, " fe
     return median
 
 
-def _distance(z: Float[np.ndarray, "well feature"]) -> PerWell:
+def _distance(z: Float[np.ndarray, "well feature"], weights: Weights) -> PerWell:
     known = np.isfinite(z)
     n = known.sum(axis=1)
-    square = (np.where(known, np.clip(z, -CLIP, CLIP), 0.0) ** 2).sum(axis=1)
-    mean = np.divide(square, n, out=np.full(len(z), np.nan), where=2 * n >= max(z.shape[1], 1))
+    square = (weights * np.where(known, np.clip(z, -CLIP, CLIP), 0.0) ** 2).sum(axis=1)
+    has_most = 2 * n >= max(z.shape[1], 1)
+    total = (weights * known).sum(axis=1)
+    mean = np.divide(square, total, out=np.full(len(z), np.nan), where=has_most & (n > 0))
     return np.cbrt(mean)  # (√mean)^(2/3)
 
 

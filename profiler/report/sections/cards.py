@@ -119,7 +119,7 @@ def _card(row: Mapping[str, Any], id_: str, source: _Source, series: Series | No
     run, wells, _ = source
     name = row["Metadata_Compound"]
     best = best_wells(wells, row)
-    features = [str(feature) for feature in row.get("top_features") or []]
+    features = [str(feature) for feature in row.get("top_features") or []] or run.vectors()
     on_its_plates = pl.col("plate").is_in(best["plate"].unique().to_list())
     controls = wells.filter(pl.col("role") == "negative", on_its_plates)
     dose = row.get("best_concentration")

@@ -3,7 +3,12 @@
 import numpy as np
 import polars as pl
 
-from profiler.profile.features import feature_columns, feature_matrix, phenotype_features
+from profiler.profile.features import (
+    feature_columns,
+    feature_matrix,
+    named_features,
+    phenotype_features,
+)
 from profiler.report.draw.colour import BLUE_GREY_RED, ColourScale
 from profiler.report.draw.matrix import Grid, matrix
 from profiler.report.figure import Figure
@@ -33,7 +38,8 @@ def consensus_figure(run: Run) -> Figure | None:
         return None
     lazy = scan_table(path)
     table = lazy.filter(run.is_now(lazy)).collect()
-    features = phenotype_features(feature_columns(table))
+    every = feature_columns(table)
+    features = named_features(every) or phenotype_features(every)  # vectors where all are
     chosen, n_compounds = _strongest(table, features)
     if not chosen.height:
         return None

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from profiler.profile.features import phenotype_features
+from profiler.profile.features import named_features
 from profiler.report.numbers import Number, percent
 from profiler.report.run import Run
 from profiler.report.tables import Cell, Table, breakable, figure, left_out, pill
@@ -52,7 +52,7 @@ def statistics_table(statistics: pl.DataFrame, *, readout: str | None) -> Table:
 
 def _chosen(plate: pl.DataFrame, readout: str | None) -> pl.DataFrame:
     own = pl.col("readout").eq_missing(pl.lit(readout, pl.String))
-    seen = pl.col("readout").is_in(phenotype_features(plate["readout"]))
+    seen = pl.col("readout").is_in(named_features(plate["readout"]))
     others = plate.filter(~own & seen).sort("z_prime", descending=True, nulls_last=True)
     return pl.concat([plate.filter(own), others.head(MAX_READOUTS)])
 

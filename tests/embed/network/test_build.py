@@ -17,7 +17,7 @@ from profiler.embed.network.config import EncoderConfig, ModelConfig
 
 TINY = {
     "resnet": EncoderConfig(widths=(8, 16), blocks=(1, 2)),
-    "efficientnet": EncoderConfig(kind="efficientnet", widths=(8, 8, 16), blocks=(1, 2)),
+    "efficientnet": EncoderConfig("efficientnet", (8, 8, 8, 16), (1, 2), norm="batch-keras"),
     "vit": EncoderConfig(kind="vit", widths=(32,), blocks=(1,)),
 }
 CROPS = jnp.asarray(np.random.default_rng(0).random((3, 16, 16, 2)), jnp.float32)
@@ -130,8 +130,9 @@ def test_unknown_words_get_a_suggestion(change, message):
     ("own", "message"),
     [
         (EncoderConfig(widths=(8, 16)), r"needs 4 widths; found \(8, 16\)"),
-        (EncoderConfig("efficientnet", (8, 16), (1, 1)), "needs 3 widths"),
+        (EncoderConfig("efficientnet", (8, 16), (1, 1)), "needs 4 widths"),
         (EncoderConfig("vit", (8, 16), (1,)), "needs 1 widths"),
+        (EncoderConfig("vit", (8, 16), (1, 1)), "needs 1 widths; .* 1 to 1 levels"),
         (EncoderConfig(widths=(8,) * 5, blocks=(1,) * 5), "do not divide by 32.*Take 32"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from plates.errors import BadLabels
-from profiler.embed.training.examples import check_apart, check_labels, drawn_by_step
+from profiler.embed.training.examples import Examples, check_apart, check_labels, drawn_by_step
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 120).astype(np.int32)
@@ -77,3 +77,21 @@ def test_balance_draws_rare_classes_as_often():
     assert drawn.mean() == pytest.approx(0.5, abs=0.05)
     partly = rare[drawn_by_step(rare, seed=0, batch=2000, balance=0.5)(0)]
     assert 0.1 < partly.mean() < 0.3
+
+
+def test_a_source_is_what_a_group_names_before_its_first_colon():
+    groups = np.array(["bbbc013:plate", "mito:movie:2", "movie1", "mito:movie1", "plate"])
+    examples = Examples(np.zeros((5, 1)), np.zeros(5, np.int32), groups)
+    np.testing.assert_array_equal(examples.sources, [1, 2, 0, 2, 0])
+    np.testing.assert_array_equal(examples._replace(groups=np.array(["a", "b"])).sources, [0, 0])
+
+
+@pytest.mark.parametrize("balance", [0.0, 1.0])
+def test_sources_are_drawn_as_often_with_their_classes_balanced_within(balance):
+    sources = np.repeat([0, 1], [180, 20])
+    labels = np.concatenate([np.repeat([0, -1], [20, 160]), np.repeat([1, 2], [16, 4])])
+    options = {"sources": sources, "balance_sources": 1.0}
+    rows = drawn_by_step(labels, seed=0, batch=4000, balance=balance, **options)(0)
+    shares = [np.mean(labels[rows] == label) for label in (0, -1, 1, 2)]
+    expected = [0.25] * 4 if balance else [1 / 18, 8 / 18, 0.4, 0.1]
+    np.testing.assert_allclose(shares, expected, atol=0.03)

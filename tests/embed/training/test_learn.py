@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from plates.errors import BadLabels, BadModel, BadRecipe, UnknownName
 from profiler.embed.network.build import build
+from profiler.embed.network.config import EncoderConfig
 from profiler.embed.predict import make_look
 from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.events import Learnt, Started, Trained
@@ -57,22 +58,12 @@ def test_a_tiny_network_tells_three_shapes_apart(config, lesson, shapes, tmp_pat
     assert not checkpoint_path(out).exists()
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(config, lesson, tmp_path):
-    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
-    taught(config, lesson, whole)
+def test_a_checkpoint_of_another_lesson_is_refused(one_level, lesson, tmp_path):
+    out, config = tmp_path / "shapes.safetensors", one_level
+    lesson = replace(lesson, schedule=replace(SCHEDULE, steps=4, save_every=2, report_every=1))
     model = build(config, rngs=nnx.Rngs(0))
-    list(itertools.islice(learn(model, config, lesson, out=parts), 3))  # beyond step 20
-    assert checkpoint_path(parts).exists()
-    assert taught(config, lesson, parts)[0].step == 20
-    one, other = load_file(whole), load_file(parts)
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name])
-
-
-def test_a_checkpoint_of_another_lesson_is_refused(config, lesson, tmp_path):
-    out = tmp_path / "shapes.safetensors"
-    model = build(config, rngs=nnx.Rngs(0))
-    list(itertools.islice(learn(model, config, lesson, out=out), 3))
+    list(itertools.islice(learn(model, config, lesson, out=out), 4))
+    assert checkpoint_path(out).exists()
     with pytest.raises(BadModel, match="run on another model, other cells, labels or settings"):
         taught(config, replace(lesson, seed=1), out)
     other = build(config, rngs=nnx.Rngs(1))
@@ -121,6 +112,119 @@ def test_without_labels_an_encoder_is_learnt(one_level, lesson, tmp_path):
     assert model.head is None
     assert loaded == replace(one_level, classes=())
     assert make_look(model, loaded)(unlabelled.crops).vectors.shape == (90, 8)
+
+
+def some_of_each(lesson):
+    """Half of the cells without a label, from two sources."""
+    labels = np.where(np.arange(90) % 2, lesson.examples.labels, -1).astype(np.int32)
+    groups = np.array([f"{'ab'[i % 3 == 0]}:movie{i % 5}" for i in range(90)])
+    return lesson.examples._replace(labels=labels, groups=groups)
+
+
+SUPCON = ObjectiveConfig(
+    "supcon", outputs=8, balance=0.5, balance_sources=1.0, apart_by_source=True
+)
+RESUMED = {
+    "cross_entropy": (ObjectiveConfig(), 45, True),
+    "supcon": (SUPCON, 90, False),
+    "dino": (ObjectiveConfig("dino", outputs=8), 90, False),
+    "masked": (ObjectiveConfig("masked"), 90, False),
+    "co-teaching": (ObjectiveConfig("generalised", forget=0.3, forget_over=3), 45, True),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_any_objective_goes_on_where_it_stopped(name, one_level, lesson, tmp_path):
+    objective, cells, has_classes = RESUMED[name]
+    vit = EncoderConfig("vit", widths=(16,), blocks=(1,))
+    config = replace(one_level, encoder=vit) if name == "masked" else one_level
+    schedule = replace(SCHEDULE, steps=4, save_every=2, report_every=1)
+    asked = Lesson(some_of_each(lesson), objective, schedule, AUGMENT)
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    events = taught(config, asked, whole)
+    assert events[0].cells == cells
+    assert np.isfinite([event.loss for event in events if isinstance(event, Learnt)]).all()
+    start = build(config, rngs=nnx.Rngs(0))
+    list(itertools.islice(learn(start, config, asked, out=parts), 4))
+    assert taught(config, asked, parts)[0].step == 2
+    assert whole.read_bytes() == parts.read_bytes()
+    model, loaded, _ = load_model(whole)
+    assert (model.head is not None) == has_classes
+    assert loaded == (config if has_classes else replace(config, classes=()))
+
+
+def test_wrong_labels_cost_less_where_they_are_reckoned_with(one_level, lesson, shapes, tmp_path):
+    is_wrong = np.random.default_rng(0).random(90) < 0.4
+    labels = lesson.examples.labels
+    given = np.where(is_wrong, (labels + 1) % 3, labels).astype(np.int32)
+    plain, new = ObjectiveConfig(smoothing=0.0), shapes(60, seed=1)
+
+    def log_loss(objective, weights=None):
+        """Of cells that training has not seen, on their true labels."""
+        out = tmp_path / "shapes.safetensors"
+        examples = lesson.examples._replace(labels=given, weights=weights)
+        schedule = replace(SCHEDULE, steps=60)
+        taught(one_level, Lesson(examples, objective, schedule, AUGMENT), out)
+        model, loaded, _ = load_model(out)
+        seen = make_look(model, loaded)(new.crops)
+        return -np.log(seen.probabilities[np.arange(60), new.labels]).mean()
+
+    baseline = log_loss(plain, np.ones(90))
+    assert log_loss(plain, np.where(is_wrong, 0.1, 1.0)) < 0.5 * baseline
+    assert log_loss(replace(plain, name="generalised", robustness=0.9)) < 0.5 * baseline
+    assert log_loss(replace(plain, forget=0.4, forget_over=30)) < 0.5 * baseline
+
+
+def test_a_cell_of_no_weight_may_have_any_label(one_level, lesson, tmp_path):
+    weights, other = np.ones(90), lesson.examples.labels.copy()
+    weights[:30], other[:30] = 0, (other[:30] + 1) % 3
+    schedule = replace(SCHEDULE, steps=3)
+    for name, labels in (("one", lesson.examples.labels), ("other", other)):
+        examples = lesson.examples._replace(labels=labels, weights=weights)
+        asked = replace(lesson, examples=examples, schedule=schedule)
+        taught(one_level, asked, tmp_path / f"{name}.safetensors")
+    one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "other"))
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(
+    ("objective", "change", "message"),
+    [
+        ("cross_entropy", {"weights": np.ones(89)}, r"shape \(89,\) for 90 cells"),
+        ("cross_entropy", {"weights": np.full(90, -1.0)}, r"weight of -1\.0 for cell 0"),
+        ("cross_entropy", {"weights": np.zeros(90)}, "weight of 0 for every cell"),
+        ("simclr", {"weights": np.ones(90)}, "'simclr' learns no labels, and weights"),
+        ("simclr", {"forget": 0.2}, "'simclr' learns no labels, and forget"),
+        ("cross_entropy", {"forget": 1.0}, "expected 0 to below 1"),
+        ("cross_entropy", {"forget": 0.2, "forget_over": 0}, "over 0 steps; expected"),
+        ("cross_entropy", {"forget": 0.2, "mixup": 0.5}, "Ask for one of the two"),
+        ("cross_entropy", {"frozen": 5, "thaw": (0, 5)}, "Leave frozen at 0"),
+        (
+            "cross_entropy",
+            {"thaw": (0, 1, 2, 3)},
+            "at most 3 steps, from 0: for the head, 1 levels",
+        ),
+        ("cross_entropy", {"thaw": (0, -1)}, "at most 3 steps, from 0"),
+        ("masked", {}, "found an encoder 'resnet'"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    objective, change, message, one_level, lesson, tmp_path
+):
+    def with_change(part):
+        own = {key: value for key, value in change.items() if hasattr(part, key)}
+        return part._replace(**own) if isinstance(part, tuple) else replace(part, **own)
+
+    asked = replace(
+        lesson,
+        examples=with_change(lesson.examples),
+        objective=with_change(ObjectiveConfig(objective)),
+        schedule=with_change(lesson.schedule),
+    )
+    model = build(one_level, rngs=nnx.Rngs(0))
+    with pytest.raises((BadLabels, BadRecipe), match=message):
+        next(learn(model, one_level, asked, out=tmp_path / "none.safetensors"))
 
 
 def test_a_frozen_encoder_stays_as_it_was_in_half_precision_too(one_level, lesson, tmp_path):

@@ -1,0 +1,298 @@
+"""`profiler train aggregator`: from the cells of runs to what stands for a well's cells.
+
+The one place that knows the runs, the training (JAX) and the judging: a part of the compounds, and
+of plates where a layout has enough copies, is kept apart, and says whether replicates find one
+another better than by the mean and the median of the same cells.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool
+
+from plates.errors import BadLabels, BadRun, NoControls
+from profiler.embed.sets.examples import Sets, replicate_labels
+from profiler.embed.sets.learn import SetLesson, SetSchedule, learn_sets
+from profiler.embed.training.events import TrainEvent
+from profiler.hits import Matching, average_precision
+from profiler.nets.cards import write_card
+from profiler.profile.controls import is_role
+from profiler.profile.features import EMBEDDING, feature_columns, phenotype_features
+from profiler.profile.scaling.normalise import robust_z
+from profiler.profile.wells.cell_scale import Scales, cell_scales, standardised
+from profiler.profile.wells.sets import SetAggregator, load_aggregator
+from profiler.quality import marked
+from profiler.store.columns import matching
+from profiler.store.screen import Screen
+from profiler.store.screen import open as open_screen
+
+PLATE, WELL, COMPOUND = "Metadata_Plate", "Metadata_Well", "Metadata_Compound"
+TREATMENT = (COMPOUND, "Metadata_Concentration", "Metadata_Unit", "Metadata_Timepoint")
+KEYS = (PLATE, WELL, "Metadata_Timepoint")
+LEAST_COPIES = 4  # plates with the same compounds, from which some are kept apart
+COPIES_APART = 2
+LEAST_COMPOUNDS = 3
+AGAINST = ("controls", "others")
+
+PerWell: TypeAlias = Bool[np.ndarray, " well"]
+
+
+@dataclass(frozen=True)
+class AggregatorRequest:
+    """What is to be learnt from.
+
+    Attributes:
+        runs: Run folders, with plate maps and profiles made.
+        out: Weights to write, .safetensors; their card is written beside them.
+        features: Names or patterns of the cells' columns to take; all that may tell of a
+            phenotype by default.
+        cells: Most cells taken of a well, at random.
+        apart: Share of the compounds that is kept apart.
+        schedule: How far and how fast.
+        seed: Of everything random.
+    """
+
+    runs: tuple[Path, ...]
+    out: Path
+    features: tuple[str, ...] = ()
+    cells: int = 200
+    apart: float = 0.2
+    schedule: SetSchedule = SetSchedule()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is kept apart.
+
+    Attributes:
+        taught: Wells that are learnt from.
+        judged: Wells that are judged by: of the compounds kept apart, on the plates kept apart if
+            there are any, with these plates' negative controls.
+        compounds: Those kept apart.
+        plates: Those kept apart, perhaps none.
+    """
+
+    taught: PerWell
+    judged: PerWell
+    compounds: tuple[str, ...]
+    plates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How well replicates find one another, on what was kept apart.
+
+    Attributes:
+        split: What that is.
+        precision: Way ("mean", "median", "learned") -> mean average precision among the negative
+            controls of the plate, and among its other compounds; NaN where there is none.
+    """
+
+    split: Split
+    precision: dict[str, tuple[float, ...]]
+
+
+class _Taken(NamedTuple):
+    """The wells of the runs, and cells of each."""
+
+    wells: pl.DataFrame
+    features: list[str]
+    sets: Sets
+
+
+def train_aggregator(request: AggregatorRequest) -> Iterator[TrainEvent | Judged]:
+    """Teach an aggregator by the replicates of runs, and judge it.
+
+    Yields:
+        What `learn_sets` does, then `Judged`, which the card keeps as well.
+
+    Raises:
+        BadLabels: There are no replicates to learn from.
+        BadRun: The runs differ, have no profiles yet, or their cells have no such feature.
+        NoControls: A plate map marks no negative controls.
+        UnknownName: A pattern matches no column.
+    """
+    screen = open_screen(request.runs)
+    taken = _take(screen, request)
+    split = split_wells(taken.wells, share=request.apart, seed=request.seed)
+    has_vectors = any(name.startswith(EMBEDDING) for name in taken.features)
+    lesson = SetLesson(
+        taken.sets.at(split.taught),
+        tuple(taken.features),
+        embedder=screen.runs[0].facts.embedder if has_vectors else None,
+        schedule=request.schedule,
+        seed=request.seed,
+        about={"runs": [run.name for run in screen.runs]},
+    )
+    yield from learn_sets(lesson, out=request.out)
+    learned = load_aggregator(request.out)
+    judged = Judged(split, judge(taken.wells, taken.sets, split.judged, learned))
+    scores = {
+        name: {text: None if x != x else x for text, x in zip(AGAINST, found, strict=True)}
+        for name, found in judged.precision.items()
+    }
+    apart = {"compounds_apart": split.compounds, "plates_apart": split.plates}
+    about = dict(learned.card.about) | apart | {"mean_average_precision": scores}
+    write_card(request.out, replace(learned.card, about=about))
+    yield judged
+
+
+def split_wells(wells: pl.DataFrame, *, share: float, seed: int) -> Split:
+    """Keep compounds, and copies of a layout, apart from what is learnt.
+
+    Args:
+        wells: Annotated wells.
+        share: Of the treated compounds; one at least.
+        seed: Decides which.
+
+    Raises:
+        BadLabels: There are fewer than three treated compounds.
+    """
+    random = np.random.default_rng(seed)
+    is_treated, names = is_role("treatment"), treated_compounds(wells)
+    n_apart = max(1, round(share * len(names)))
+    compounds = tuple(sorted(random.choice(names, n_apart, replace=False).tolist()))
+    plates = _plates_apart(wells.filter(is_treated), random)
+    is_apart = _mask(wells, pl.col(COMPOUND).is_in(compounds))
+    on_apart = _mask(wells, pl.col(PLATE).is_in(plates))
+    is_control = _mask(wells, is_role("negative"))
+    judged = (is_apart | is_control) & (on_apart if plates else np.ones_like(on_apart))
+    return Split(~is_apart & ~on_apart, judged, compounds, plates)
+
+
+def treated_compounds(wells: pl.DataFrame) -> list[str]:
+    """Name the compounds that are being tested.
+
+    Raises:
+        BadLabels: There are fewer than three.
+    """
+    names = wells.filter(is_role("treatment"))[COMPOUND].drop_nulls().unique().sort().to_list()
+    if len(names) < LEAST_COMPOUNDS:
+        raise BadLabels(
+            f"Found {len(names)} treated compounds; at least {LEAST_COMPOUNDS} are needed, of "
+            "which some are kept apart to judge by. Give runs with more compounds."
+        )
+    return names
+
+
+def _plates_apart(treated: pl.DataFrame, random: np.random.Generator) -> tuple[str, ...]:
+    """Two plates of every layout that is there four times or more."""
+    layouts: dict[tuple, list[str]] = {}
+    for (plate,), rows in treated.group_by(PLATE, maintain_order=True):
+        held = tuple(rows[COMPOUND].drop_nulls().unique().sort())
+        layouts.setdefault(held, []).append(str(plate))
+    chosen = [
+        random.choice(sorted(plates), COPIES_APART, replace=False).tolist()
+        for plates in layouts.values()
+        if len(plates) >= LEAST_COPIES
+    ]
+    return tuple(sorted(plate for some in chosen for plate in some))
+
+
+def judge(
+    wells: pl.DataFrame, sets: Sets, judged: PerWell, learned: SetAggregator
+) -> dict[str, tuple[float, ...]]:
+    """Ask how well the replicates of some wells find one another, by each way to summarise cells.
+
+    Args:
+        wells: Annotated wells, in the order of `sets`.
+        sets: Their standardised cells.
+        judged: Which of them to take.
+        learned: The aggregator.
+    """
+    chosen = sets.at(judged)
+    parts = np.split(chosen.cells, chosen.starts[1:-1])
+    made = {"mean": lambda x: x.mean(0), "median": lambda x: np.median(x, 0), "learned": learned}
+    keys = wells.filter(pl.Series(judged)).select(pl.col("^Metadata_.*$"))
+    return {
+        name: _precisions(keys, np.stack([way(p) for p in parts])) for name, way in made.items()
+    }
+
+
+def _precisions(keys: pl.DataFrame, values: np.ndarray) -> tuple[float, ...]:
+    names = [f"{EMBEDDING}{i:04d}" for i in range(values.shape[1])]
+    table = keys.hstack(pl.DataFrame(values.astype(float), schema=names))
+    z = robust_z(table, features=names, reference=is_role("negative"))
+    same = tuple(name for name in TREATMENT if name in keys.columns)
+    found = []
+    for against in AGAINST:
+        rows = average_precision(z, matching=Matching(same=same, against=against), features=names)
+        treated = rows.join(keys.filter(~is_role("negative")), on=[PLATE, WELL], how="semi")
+        mean = treated["average_precision"].mean()
+        found.append(float(mean) if isinstance(mean, float) else float("nan"))
+    return tuple(found)
+
+
+def _take(screen: Screen, request: AggregatorRequest) -> _Taken:
+    """Read cells of every well with a compound or role, on the scale of their plate's controls."""
+    wells = screen.wells.collect()
+    if COMPOUND not in wells.columns or "Metadata_Role" not in wells.columns:
+        raise BadRun(
+            "The runs have no plate map with compounds and roles, and replicates are what an "
+            "aggregator is taught by. Run them with --layout."
+        )
+    controls = wells.filter(is_role("negative"))
+    if controls.is_empty():
+        raise NoControls("No well is a negative control, whose cells set the scale of a plate.")
+    treated_compounds(wells)
+    cells = marked(screen.cells, exclude=True)
+    features = _features(cells, request.features)
+    scales = cell_scales(cells, features=features, controls=controls)
+    varies = np.all([scale.spread > 0 for scale in scales.values()], axis=0)
+    features = [name for name, does in zip(features, varies, strict=True) if does]
+    scales = {plate: type(s)(s.centre[varies], s.spread[varies]) for plate, s in scales.items()}
+    return _sample(screen, wells, features, scales, request)
+
+
+def _features(cells: pl.LazyFrame, patterns: Sequence[str]) -> list[str]:
+    every = phenotype_features(feature_columns(cells))
+    chosen = set(matching(every, patterns, table="cells") if patterns else every)
+    if not chosen:
+        raise BadRun("The cells have no feature that tells of a phenotype, and no embedding.")
+    return [name for name in every if name in chosen]
+
+
+def _sample(
+    screen: Screen,
+    wells: pl.DataFrame,
+    features: list[str],
+    scales: Scales,
+    request: AggregatorRequest,
+) -> _Taken:
+    """Draw cells of every well; of the same well always the same ones."""
+    keys = [name for name in KEYS if name in wells.columns]
+    known = wells.filter(pl.col(COMPOUND).is_not_null() | is_role("negative"), ~is_role("empty"))
+    known = known.select(pl.col("^Metadata_.*$")).with_row_index("well")
+    places, parts = [], []
+    for part in screen.parts():
+        table = marked(part, exclude=True).select(*keys, *features)
+        table = table.join(known.select(*keys, "well").lazy(), on=keys, how="inner").collect()
+        values, is_usable = standardised(table, features=features, scales=scales)
+        number = table["well"].to_numpy()
+        for well in np.unique(number[is_usable]):
+            rows = np.flatnonzero(is_usable & (number == well))
+            random = np.random.default_rng([request.seed, int(well)])
+            n = min(request.cells, len(rows))
+            parts.append(values[np.sort(random.choice(rows, n, replace=False))])
+            places.append(int(well))
+    if not parts:
+        raise BadLabels("No well with a compound has usable cells, so there is nothing to learn.")
+    order = np.argsort(places)
+    parts, chosen = [parts[i] for i in order], known[np.array(places)[order]]
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    named = [name for name in TREATMENT if name in chosen.columns]
+    is_control = _mask(chosen, is_role("negative"))
+    labels = replicate_labels(chosen.select(named).rows(), is_control=is_control)
+    plates = chosen[PLATE].rank("dense").to_numpy().astype(np.int64)
+    sets = Sets(np.concatenate(parts), starts, labels, plates)
+    return _Taken(chosen.drop("well"), features, sets)
+
+
+def _mask(wells: pl.DataFrame, rows: pl.Expr) -> PerWell:
+    chosen = wells.select(rows.fill_null(value=False).alias("chosen"))["chosen"]
+    return chosen.to_numpy().astype(bool)

@@ -1,0 +1,196 @@
+"""From labelled vectors to a classifier whose probabilities, sets and novelty can be believed.
+
+What a classifier says of itself (its temperature, the errors its sets allow for, how odd a known
+cell may be) is learned from cells that it did not see, of plates or wells that it did not see.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from profiler.classify.linear import Learner, Linear, fit_linear, log_loss
+from profiler.classify.parts import Examples, Folds, folds_of
+from profiler.classify.trust.calibration import Temperature, fit_temperature
+from profiler.classify.trust.outliers import learn_known
+from profiler.classify.trust.shapes import Classes, Logits, PerCell
+from profiler.classify.trust.whole import Places, learn_whole, odd_scores
+from profiler.phenotype.threads import one_thread
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C: how far labels are trusted
+USUAL = 1e-2  # where too few cells are labelled to choose
+FOLDS = 5
+
+Rows = Int[np.ndarray, " judged"]
+
+
+class Apart(NamedTuple):
+    """What classifiers said of cells that they did not learn from.
+
+    Attributes:
+        rows: Which of the examples; those whose class the others had are judged.
+        logits: Of these.
+        labels: Their classes.
+        level: What was held out whole: "plates", "wells" or "cells".
+    """
+
+    rows: Rows
+    logits: Logits
+    labels: Classes
+    level: str
+
+
+class Odd(NamedTuple):
+    """Where known cells lie, and how odd those were that had no part in saying so.
+
+    Attributes:
+        places: Where they lie.
+        reference: The scores of `whole.odd_scores`, of known cells held apart.
+        rows: Which of the examples these are.
+    """
+
+    places: Places
+    reference: dict[str, PerCell]
+    rows: Rows
+
+
+class Learnt(NamedTuple):
+    """A classifier.
+
+    Attributes:
+        linear: From vectors to logits.
+        strength: Of `STRENGTHS`, the one under which the cells apart were likeliest.
+        temperature: What logits are divided by.
+        apart: What it was chosen and calibrated by.
+        odd: What novelty is judged by; None where nobody asked, or classes are too small.
+    """
+
+    linear: Linear
+    strength: float
+    temperature: Temperature
+    apart: Apart
+    odd: Odd | None = None
+
+
+def learn(
+    examples: Examples,
+    *,
+    classes: int,
+    balance: float = 0.0,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> Learnt:
+    """Learn a classifier.
+
+    Args:
+        examples: Labelled cells.
+        classes: How many there are; one without examples is never found.
+        balance: 0 takes classes to be as frequent as their labels are, 1 as equally frequent.
+        folds: Into how many parts the cells are put to choose and to calibrate.
+        seed: It alone decides which.
+
+    Returns:
+        The classifier, without novelty; `with_novelty` adds that.
+
+    Source:
+        Multinomial logistic regression is scikit-learn's; the balance is `imbalance.adjusted`
+        (Menon et al. 2021), here in the constant of each class.
+    """
+    parts = folds_of(examples, parts=folds, seed=seed)
+    with one_thread():
+        strength, logits = _chosen(examples, parts, classes=classes, balance=balance)
+        linear = fit_linear(
+            examples.vectors, examples.labels, classes=classes, strength=strength, balance=balance
+        )
+    rows = _judged(logits, examples.labels)
+    apart = Apart(rows, logits[rows], examples.labels[rows], parts.level)
+    known = Temperature(1.0, is_decided=False)
+    temperature = fit_temperature(apart.logits, apart.labels) if len(rows) else known
+    return Learnt(linear, strength, temperature, apart)
+
+
+def with_novelty(
+    learnt: Learnt,
+    examples: Examples,
+    *,
+    around: Float[np.ndarray, "other feature"] | None = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> Learnt:
+    """Learn where known cells lie, too.
+
+    Args:
+        learnt: From `learn` on the same examples, with the same folds and seed.
+        examples: Labelled cells.
+        around: Vectors of cells of the runs, labelled or not; see `outliers.learn_known`.
+        folds: As for `learn`.
+        seed: As for `learn`.
+
+    Returns:
+        The classifier with `odd`, or as it was where there are not two classes of two cells.
+    """
+    with one_thread():
+        found = _oddness(learnt, examples, around, parts=folds_of(examples, parts=folds, seed=seed))
+    return learnt._replace(odd=found)
+
+
+def _oddness(
+    learnt: Learnt, examples: Examples, around: np.ndarray | None, *, parts: Folds
+) -> Odd | None:
+    classes = len(learnt.linear.bias)
+    judged = dict(zip(learnt.apart.rows.tolist(), learnt.apart.logits, strict=True))
+    scores, rows = [], []
+    for seen, apart in parts.parts:
+        held = np.array([row for row in apart if row in judged], int)
+        if len(held) and _can_span(examples.labels[seen]):
+            places = _places(examples.take(seen), around)
+            logits = np.stack([judged[row] for row in held])
+            scores.append(odd_scores(examples.vectors[held], logits, places, classes=classes))
+            rows.append(held)
+    if not rows:
+        return None
+    reference = {name: np.concatenate([each[name] for each in scores]) for name in scores[0]}
+    return Odd(_places(examples, around), reference, np.concatenate(rows))
+
+
+def _chosen(
+    examples: Examples, parts: Folds, *, classes: int, balance: float
+) -> tuple[float, Float[np.ndarray, "cell class"]]:
+    """The strength under which cells held apart are likeliest, and what was said of them.
+
+    Strengths rise until the cells become less likely: likelihood has one maximum along them, and
+    weak ones are learned fast.
+    """
+    nothing = np.full((len(examples.labels), classes), -np.inf)
+    paths = [
+        Learner(examples.vectors[seen], examples.labels[seen], classes=classes, balance=balance)
+        for seen, _ in parts.parts
+    ]
+    best, chosen, found = np.inf, USUAL, nothing
+    for strength in STRENGTHS:
+        logits = nothing.copy()
+        for path, (_, apart) in zip(paths, parts.parts, strict=True):
+            logits[apart] = path.at(strength).logits(examples.vectors[apart])
+        rows = _judged(logits, examples.labels)
+        loss = log_loss(logits[rows], examples.labels[rows]) if len(rows) else np.inf
+        if loss >= best:
+            break
+        best, chosen, found = loss, strength, logits
+    return chosen, found
+
+
+def _judged(logits: Logits, labels: Classes) -> Rows:
+    """Rows of cells whose class those who judged them knew."""
+    return np.flatnonzero(np.isfinite(logits[np.arange(len(labels)), labels]))
+
+
+def _places(examples: Examples, around: Float[np.ndarray, "other feature"] | None) -> Places:
+    vectors, labels = examples.vectors, examples.labels
+    return Places(
+        learn_known(vectors, labels, around=around), learn_whole(vectors, labels, around=around)
+    )
+
+
+def _can_span(labels: Sequence[int] | Classes) -> bool:
+    return int((np.bincount(labels) > 1).sum()) > 1

@@ -1,0 +1,195 @@
+"""`profiler explain`: how a treatment's cells are found, explained, drawn and written, in order."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plates.errors import BadRecipe
+from profiler.compute.devices import keep_compiled_programs
+from profiler.embed.explain.explainer import Explained, Reference, make_explainer
+from profiler.embed.explain.line import direction_line
+from profiler.embed.predict import make_look
+from profiler.explain.candidates import Candidates, find_cells, fresh_vectors, stored_vectors
+from profiler.explain.choose import choose_cells, reference_cells
+from profiler.explain.crops import Crops, gather_crops
+from profiler.explain.events import Event, Read, Told, Written
+from profiler.explain.fields import Reader, Source, field_reader
+from profiler.explain.network import Network, load_network
+from profiler.explain.pages import draw_pages
+from profiler.explain.sentences import of_cells, of_direction, of_mask
+from profiler.explain.sides import TwoSides, compound_sides, listed_sides
+from profiler.explain.tables import cell_table, feature_table
+from profiler.phenotype.cell_neighbours import NearestCells, nearest_cells
+from profiler.phenotype.directions import Direction, Sides, along, find_direction
+from profiler.recipe import parse_recipe
+from profiler.store.places import safe_name
+from profiler.store.run import FACTS, read_facts
+from profiler.store.screen import Screen
+from profiler.store.screen import open as open_screen
+from profiler.store.tables import write_table
+
+FOLDER = "explain"
+REFERENCES = 3  # control cells that others are held against
+KIN = 3  # nearest controls shown beside a cell
+DARK = 5  # percentile of the crops' pixels that is a stain's background
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to explain.
+
+    Attributes:
+        compound: As in the plate map; or None, and `listed` says which cells.
+        listed: CSV of cells (Metadata_Plate, Metadata_Well, Metadata_Site,
+            Metadata_ObjectNumber).
+        concentration: Of the compound; by default the one that speaks most for it.
+        timepoint: In a run over time; by default that of the hits.
+        model: Encoder; the run's own by default.
+        pixel_size_um: Of the images, where the encoder's crops are of a stated one.
+        cells: How many treated cells to show.
+        seed: Decides which cells and fields are looked at, where there are many.
+    """
+
+    compound: str | None = None
+    listed: Path | None = None
+    concentration: float | None = None
+    timepoint: int | None = None
+    model: str | None = None
+    pixel_size_um: float | None = None
+    cells: int = 12
+    seed: int = 0
+
+
+def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
+    """Explain by which pixels, stains and features a network tells a treatment from controls.
+
+    Args:
+        out: The run folder; the images must still be where the run read them.
+        wanted: What to explain, and by which network.
+
+    Yields:
+        Fields as they are read, what a person should know, and at the end `Written`:
+        RUN/explain/NAME with sheets (cells.png), explain.parquet and features.parquet, see
+        `tables.py`; those of an earlier time are replaced.
+
+    Raises:
+        UnknownName: There is no such compound, dose, time point or model.
+        NoControls: There are no negative controls, or no direction from them.
+        BadLayout: There is no plate map, or the list of cells cannot be read.
+        BadModel: The encoder is of other stains, or its files are damaged.
+        BadPlate: Images are gone or changed.
+        BadRun: Listed cells are not there, none lies whole within its field, or the run's images
+            give other cells now.
+        BadRecipe: No encoder is named, or the crops' pixel size is needed.
+    """
+    keep_compiled_programs()
+    facts, screen = read_facts(out), open_screen(out)
+    recipe = parse_recipe(dict(facts.settings), where=str(out / FACTS))
+    network = load_network(
+        recipe,
+        model=wanted.model,
+        embedder=facts.embedder,
+        pixel_size_um=wanted.pixel_size_um,
+    )
+    sides = _sides(screen, wanted, timepoint=wanted.timepoint or recipe.hits.timepoint)
+    how = network.config.crops, network.pixel_size_um
+    read = field_reader(Source(out, recipe, network.stains, *how))
+    cells = yield from _candidates(screen, sides, network, read=read, seed=wanted.seed)
+    direction = find_direction(cells.vectors, Sides(cells.is_treated, cells.well, cells.plate))
+    told = [*of_cells(cells, sides, wanted.cells), *of_direction(direction)]
+    yield from map(Told, told)
+
+    place = along(direction, cells.vectors, plate=cells.plate)
+    rows, reference, kin = _chosen(cells, direction, place, wanted)
+    controls = np.flatnonzero(~cells.is_treated)
+    every = np.concatenate([*rows.values(), reference, controls[kin.row[kin.row >= 0]]])
+    crops = yield from gather_crops(cells, every, read=read)
+    order = np.concatenate(list(rows.values()))
+    found = _explained(network, direction, crops, order=order, reference=reference)
+    last = of_mask(found, kinds=[kind for kind, own in rows.items() for _ in own])
+    yield from map(Told, last)
+
+    folder = out / FOLDER / safe_name(sides.folder)
+    table = cell_table(cells, rows, found, stains=network.stains, place=place, kin=kin)
+    near = [crops.of(controls[line[line >= 0]])[0] for line in kin.row]
+    sheets = draw_pages(
+        folder, table, found, crops.of(order), kin=near, title=sides.name, network=network
+    )
+    about = _about(sides, network, direction, [*told, *last])
+    write_table(folder / "explain.parquet", table, level="explain", parameters=about)
+    features = feature_table(cells, place, seed=wanted.seed)
+    write_table(folder / "features.parquet", features, level="explain_features", parameters=about)
+    yield Written(folder, sheets)
+
+
+def _sides(screen: Screen, wanted: Wanted, *, timepoint: int | None) -> TwoSides:
+    if (wanted.compound is None) == (wanted.listed is None):
+        raise BadRecipe("Name a compound, or give a list of cells: one of the two.")
+    if wanted.listed is not None:
+        return listed_sides(screen, wanted.listed, timepoint=timepoint)
+    compound, dose = str(wanted.compound), wanted.concentration
+    return compound_sides(screen, compound, concentration=dose, timepoint=timepoint)
+
+
+def _candidates(
+    screen: Screen, sides: TwoSides, network: Network, *, read: Reader, seed: int
+) -> Generator[Read, None, Candidates]:
+    """Cells of both sides with vectors: those of the run, or else of some fields read again."""
+    cells = find_cells(screen, sides)
+    if network.is_runs_own:
+        return stored_vectors(screen, cells, seed=seed)
+    look = make_look(network.model, network.config, name=network.card.name)
+    found = yield from fresh_vectors(
+        screen, cells, read=read, look=lambda crops: look(crops).vectors, seed=seed
+    )
+    return found
+
+
+def _chosen(
+    cells: Candidates, direction: Direction, place: np.ndarray, wanted: Wanted
+) -> tuple[dict[str, np.ndarray], np.ndarray, NearestCells]:
+    """Rows of the cells to show by kind, of those they are held against, and their kin."""
+    well, is_treated = cells.well, cells.is_treated
+    chosen = choose_cells(place, is_treated=is_treated, well=well, cells=wanted.cells)
+    rows = {"typical": chosen.typical, "extreme": chosen.extreme, "control": chosen.controls}
+    centred = cells.vectors - np.stack([direction.origins[name] for name in cells.plate])
+    controls, order = np.flatnonzero(~is_treated), np.concatenate(list(rows.values()))
+    usual = reference_cells(centred[controls], well=well[controls], cells=REFERENCES)
+    apart = well[order], well[controls]
+    kin = nearest_cells(centred[order], centred[controls], n=KIN, apart=apart)
+    return rows, controls[usual], kin
+
+
+def _explained(
+    network: Network,
+    direction: Direction,
+    crops: Crops,
+    *,
+    order: np.ndarray,
+    reference: np.ndarray,
+) -> Explained:
+    origin = float(np.mean([each @ direction.unit for each in direction.origins.values()]))
+    line = direction_line(direction.unit, origin=origin, scale=direction.spread)
+    dark = np.percentile(crops.pixels, DARK, axis=(0, 1, 2)).astype(np.float32)
+    if network.config.crops.is_masked:
+        dark = np.zeros_like(dark)
+    held = Reference(*crops.of(reference), dark)
+    return make_explainer(network.model, line, held)(*crops.of(order))
+
+
+def _about(sides: TwoSides, network: Network, direction: Direction, told: Sequence[str]) -> dict:
+    """What the tables say of themselves."""
+    return {
+        "name": sides.name,
+        "compound": None if sides.listed is not None else sides.folder,
+        "wells": [" ".join(row) for row in sides.treated.iter_rows()],
+        "controls": [" ".join(row) for row in sides.controls.iter_rows()],
+        "network": network.card.name,
+        "sha256": network.card.sha256,
+        "stains": list(network.stains),
+        "length": direction.length,
+        "auroc": direction.auroc,
+        "told": list(told),
+    }

@@ -1,0 +1,78 @@
+"""The network that is asked, and whether the run's cells have its vectors already."""
+
+from typing import NamedTuple
+
+from plates.errors import BadRecipe
+from profiler.embed.explain.levels import LEVELS
+from profiler.embed.network.build import Model
+from profiler.embed.network.config import ModelConfig
+from profiler.embed.weights import Card, check_stains, load_model
+from profiler.recipe import Recipe
+
+
+class Network(NamedTuple):
+    """An encoder, ready to be asked.
+
+    Attributes:
+        model: Its weights.
+        config: What it is.
+        card: What it is called, with the hash of its weights.
+        stains: That it sees, in its order.
+        pixel_size_um: Of the run's fields; None if its crops are the fields' own pixels.
+        is_runs_own: Whether the run's cells have its vectors.
+    """
+
+    model: Model
+    config: ModelConfig
+    card: Card
+    stains: tuple[str, ...]
+    pixel_size_um: float | None
+    is_runs_own: bool
+
+    @property
+    def coarse(self) -> str:
+        """What its coarse map is called."""
+        is_convolutional = type(self.model.encoder.backbone) in LEVELS
+        return "Grad-CAM" if is_convolutional else "attention rollout"
+
+
+def load_network(
+    recipe: Recipe,
+    *,
+    model: str | None,
+    embedder: str | None,
+    pixel_size_um: float | None,
+) -> Network:
+    """Load the encoder that is asked for, or else the run's own.
+
+    Args:
+        recipe: Of the run.
+        model: Shipped encoder or .safetensors file; by default the recipe's.
+        embedder: Hash of the network whose vectors the run's cells have.
+        pixel_size_um: Of the run's images; by default the recipe's.
+
+    Raises:
+        UnknownName: There is no such model.
+        BadModel: Its files cannot be used, or it was trained on other stains.
+        BadRecipe: There is no encoder, or its crops' pixel size is needed.
+    """
+    name = model or recipe.embed.model
+    if name is None:
+        raise BadRecipe(
+            "The run's recipe names no encoder ([embed] model), so there is none to explain. Give "
+            "one: --model NAME.safetensors."
+        )
+    loaded, config, card = load_model(name)
+    stains = tuple(recipe.images.channels)
+    own = tuple(stain for stain in config.stains if stain in stains)
+    asked = recipe.embed.channels if model is None else ()
+    seen = asked or own or stains
+    check_stains(config, seen if seen == config.stains else stains, name=card.name)
+    size = pixel_size_um or recipe.embed.pixel_size_um
+    if config.crops.pixel_size_um is not None and size is None:
+        raise BadRecipe(
+            f"The crops of {card.name!r} have {config.crops.pixel_size_um:g} um per pixel, and how "
+            "large the run's pixels are is not in its recipe ([embed] pixel_size_um). Give it: "
+            "--pixel-size UM."
+        )
+    return Network(loaded, config, card, seen, size, card.sha256 == embedder)

@@ -1,0 +1,106 @@
+"""What a classifier says of itself holds on cells that it has not seen."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, recall_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+from profiler.classify.judge import judge
+from profiler.classify.learn import STRENGTHS, learn, with_novelty
+from profiler.classify.parts import Examples
+from profiler.classify.trust.calibration import at_temperature
+
+
+def clouds(seed, *, counts=(150, 60, 40), apart=2.0, groups=6, shift=0.0):
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    plate = random.integers(0, groups, len(labels))
+    moved = random.normal(0, shift, (groups, 5))[plate]
+    vectors = apart * np.eye(len(counts), 5)[labels] + random.normal(size=(len(labels), 5)) + moved
+    names = np.array([f"P{i}" for i in plate])
+    return Examples(vectors, labels, names, names)
+
+
+def test_the_classifier_is_scikit_learns_with_the_strength_that_was_chosen():
+    cells = clouds(0)
+    found = learn(cells, classes=3)
+    assert found.strength in STRENGTHS
+    model = LogisticRegression(C=found.strength, max_iter=1000).fit(cells.vectors, cells.labels)
+    fresh = clouds(1)
+    agreed = found.linear.logits(fresh.vectors).argmax(axis=1) == model.predict(fresh.vectors)
+    assert agreed.all()
+
+
+def test_cells_apart_are_judged_by_others_plates_and_calibrated():
+    cells = clouds(2)
+    found = learn(cells, classes=3)
+    assert found.apart.level == "plates"
+    assert len(found.apart.rows) == len(cells.labels)
+    before, after = (
+        -np.log(p[np.arange(len(p)), found.apart.labels]).mean()
+        for p in (
+            at_temperature(found.apart.logits, found.temperature._replace(value=1.0)),
+            at_temperature(found.apart.logits, found.temperature),
+        )
+    )
+    assert after <= before + 1e-9
+
+
+def test_the_same_seed_gives_the_same_classifier():
+    one, two, other = (learn(clouds(3, groups=20), classes=3, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.apart.logits, two.apart.logits)
+    assert not np.array_equal(one.apart.logits, other.apart.logits)
+
+
+def test_balance_finds_more_of_rare_classes():
+    cells, fresh = clouds(4, counts=(400, 40, 15)), clouds(5, counts=(100, 100, 100))
+    plain, balanced = (
+        recall_score(
+            fresh.labels,
+            learn(cells, classes=3, balance=b).linear.logits(fresh.vectors).argmax(axis=1),
+            average="macro",
+        )
+        for b in (0.0, 1.0)
+    )
+    assert balanced > plain + 0.05
+
+
+def test_two_cells_a_class_are_learned_without_a_word_on_novelty_they_cannot_bear():
+    cells = clouds(6, counts=(2, 2), apart=8.0)
+    found = with_novelty(learn(cells, classes=2), cells)
+    assert found.linear.logits(cells.vectors).argmax(axis=1).tolist() == [0, 0, 1, 1]
+    assert found.odd is None
+
+
+def test_scores_by_plate_show_what_random_folds_hide():
+    """Vectors say only which plate a cell is of, and each plate has mostly one class."""
+    random = np.random.default_rng(7)
+    plate = np.repeat(np.arange(12), 20)
+    labels = np.where(random.random(240) < 0.9, plate % 2, 1 - plate % 2)
+    vectors = random.normal(0, 4, (12, 12))[plate] + random.normal(size=(240, 12))
+    names = np.array([f"P{i}" for i in plate])
+    cells = Examples(vectors, labels, names, names)
+    naive = cross_val_score(
+        LogisticRegression(max_iter=1000),
+        vectors,
+        labels,
+        cv=StratifiedKFold(5, shuffle=True, random_state=0),
+    )
+    honest = judge(cells, classes=("a", "b"), level="plates")
+    assert naive.mean() > 0.8
+    assert honest.accuracy < 0.65
+
+
+def test_scores_agree_with_what_a_fresh_sample_gets():
+    cells, fresh = clouds(9, counts=(300, 300, 300)), clouds(10, counts=(3000, 3000, 3000))
+    scores = judge(cells, classes=("a", "b", "c"), level="plates")
+    called = learn(cells, classes=3).linear.logits(fresh.vectors).argmax(axis=1)
+    assert scores.f1_macro == pytest.approx(
+        f1_score(fresh.labels, called, average="macro"), abs=0.03
+    )
+    assert scores.covered == pytest.approx(0.9, abs=0.03)
+    assert scores.error < 0.06
+    recall = recall_score(fresh.labels, called, average=None)
+    np.testing.assert_allclose(scores.by_class["Recall"], recall, atol=0.07)
+    assert scores.by_class["Cells"].to_list() == [300, 300, 300]

@@ -1,0 +1,114 @@
+"""What a network goes by, on the page: shown where it was asked, and nothing elsewhere."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from profiler.report import write_report
+from profiler.report.run import read_run
+from profiler.report.sections.explained import MAX_SHOWN, explained_section, feature_list
+from profiler.store.tables import write_table
+
+TOLD = ["12 cells of 2 wells & <3> controls."]
+FEATURES = pl.DataFrame(
+    {
+        "feature": ["Nuclei_A_x", "Nuclei_B_y", "Nuclei_C_z"],
+        "across_cells": [0.8, -0.4, None],
+        "within_wells": [0.7, 0.1, None],
+        "q_within_wells": [0.001, 0.6, None],
+        "between_wells": [0.9, None, None],
+        "q_between_wells": [0.03, None, None],
+        "n_cells": [40, 40, 3],
+    }
+)
+
+
+def write_explained(run: Path, compound: str | None, *, name: str, sheets: int = 1) -> Path:
+    folder = run / "explain" / name
+    folder.mkdir(parents=True)
+    about = {"name": f"{name}, 3 µM", "compound": compound, "network": "tiny", "told": TOLD}
+    cells = pl.DataFrame({"kind": ["typical"]})
+    write_table(folder / "explain.parquet", cells, level="explain", parameters=about)
+    write_table(folder / "features.parquet", FEATURES, level="explain_features", parameters=about)
+    for number in range(1, sheets + 1):
+        file = "cells.png" if number == 1 else f"cells_{number}.png"
+        Image.new("RGB", (40, 30), "white").save(folder / file)
+    return folder
+
+
+class Page(HTMLParser):
+    """Ids, links, pictures and text."""
+
+    def __init__(self, text: str):
+        super().__init__(convert_charrefs=True)
+        self.ids, self.links, self.pictures, self.text = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if "href" in found else []
+        self.pictures += [found] if tag == "img" else []
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def page(run_copy):
+    def write() -> Page:
+        return Page(write_report(run_copy).read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_the_page_shows_the_sheet_the_sentences_and_the_features(run_copy, page):
+    write_explained(run_copy, "wortmannin", name="wortmannin", sheets=3)
+    found = page()
+    assert "What the network goes by" in found.text
+    assert TOLD[0] in found.text
+    assert "2 more sheets beside it." in found.text
+    assert "Nuclei_B_y" in found.text
+    (sheet,) = (each for each in found.pictures if "each pixel adds" in each["alt"])
+    assert sheet["src"].startswith("data:image/jpeg;base64,")
+    assert (sheet["width"], sheet["height"]) == ("40", "30")
+    assert "explain/wortmannin/features.parquet" in found.links
+
+
+def test_the_compounds_card_leads_there_and_the_bar_above(run_copy, page):
+    write_explained(run_copy, "wortmannin", name="wortmannin")
+    write_explained(run_copy, None, name="mine")
+    found = page()
+    inside = [link[1:] for link in found.links if link.startswith("#")]
+    assert set(inside) <= set(found.ids)
+    assert inside.count("explained-2") == 1  # wortmannin's card; "mine" comes before it
+    assert inside.count("explained") == 1
+
+
+def test_a_run_that_was_not_asked_has_no_such_section(page):
+    found = page()
+    assert "explained" not in found.ids
+    assert "What the network goes by" not in found.text
+
+
+def test_a_lost_sheet_is_told_and_many_are_counted(run_copy, page):
+    for number in range(MAX_SHOWN + 2):
+        folder = write_explained(run_copy, f"c{number}", name=f"c{number}")
+        (folder / "cells.png").write_bytes(b"no picture")
+    found = page()
+    assert found.text.count("Its sheet of cells is gone or damaged") == MAX_SHOWN
+    assert "2 more are in the folder explain of the run." in found.text
+    section = explained_section(read_run(run_copy))
+    assert [item.sheet for item in section.items] == [None] * MAX_SHOWN
+    assert section.links == {f"c{i}": f"explained-{i + 1}" for i in range(MAX_SHOWN)}
+
+
+def test_the_table_counts_what_goes_with_it_within_wells():
+    table = feature_list(FEATURES)
+    assert [row[0].text for row in table.rows] == ["Nuclei_<wbr>A_<wbr>x", "Nuclei_<wbr>B_<wbr>y"]
+    assert table.remark.startswith("1 of 2 features go with it within wells")
+    assert table.rows[1][4].sort is None
+    assert feature_list(FEATURES.clear()) is None

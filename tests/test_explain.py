@@ -1,0 +1,261 @@
+"""Explaining a compound's cells: sheets, numbers and features from a run, and what is refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+from flax import nnx
+from PIL import Image
+from typer.testing import CliRunner
+
+from plates.errors import BadLayout, BadModel, BadPlate, BadRecipe, BadRun, NoControls, UnknownName
+from plates.imageset import FieldKey
+from profiler import cli
+from profiler.embed.crops import CropConfig
+from profiler.embed.network.build import build
+from profiler.embed.network.config import EncoderConfig, ModelConfig
+from profiler.embed.weights import save_model
+from profiler.explain import Read, Told, Wanted, Written, explain
+from profiler.explain.choose import choose_cells, reference_cells
+from profiler.explain.fields import Source, field_reader
+from profiler.explain.sheet import AGAINST, FOR, HEAD, LABEL, TILE, Row, draw_sheet, look_of
+from profiler.pipeline import run
+from profiler.recipe import load_recipe
+from profiler.request import Request
+from profiler.store.screen import open as open_screen
+from profiler.store.tables import read_footer, scan_table
+
+QUICK = Path(__file__).parent / "quick.toml"
+STAINS = ("DNA", "GFP", "RNA")
+CROPS = CropConfig(32)
+CELL = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
+
+
+def write_encoder(path: Path, *, stains=STAINS, crops: CropConfig = CROPS) -> Path:
+    config = ModelConfig(EncoderConfig(widths=(6, 8), blocks=(1, 1)), crops, stains)
+    save_model(path, build(config, rngs=nnx.Rngs(0)), config, about={})
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> str:
+    return str(write_encoder(tmp_path_factory.mktemp("encoder") / "tiny.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def explained(small_run, encoder, tmp_path_factory):
+    """A run without vectors whose compound was explained, and what was told."""
+    out = Path(shutil.copytree(small_run, tmp_path_factory.mktemp("runs") / "run"))
+    events = list(explain(out, Wanted(compound="Mover", model=encoder, cells=4)))
+    return out, events
+
+
+def read_only(events: list) -> list[str]:
+    return [event.sentence for event in events if isinstance(event, Told)]
+
+
+def test_a_compound_gets_a_sheet_numbers_and_features(explained):
+    out, events = explained
+    (written,) = (event for event in events if isinstance(event, Written))
+    assert written.folder == out / "explain" / "Mover"
+    assert {path.name for path in written.folder.iterdir()} == {
+        "cells.png",
+        "explain.parquet",
+        "features.parquet",
+    }
+    table = scan_table(written.folder / "explain.parquet").collect()
+    assert table["kind"].value_counts().sort("kind")["count"].to_list() == [2, 1, 3]
+    assert table.select(CELL).is_unique().all()
+    names = ["place", "share_inside", "without_cell", "exchanged_GFP", "emptied_DNA", "share_RNA"]
+    assert table.select(names).null_count().sum_horizontal().item() == 0
+    stains = table.select(f"share_{stain}" for stain in STAINS)
+    np.testing.assert_allclose(stains.sum_horizontal(), 1, rtol=1e-5)
+    features = scan_table(written.folder / "features.parquet").collect()
+    assert "Cells_Translocation_NucleusCytoplasmRatio_GFP" in features["feature"].to_list()
+    assert not features["feature"].str.contains("Location_Center|Embedding").any()
+    about = read_footer(written.folder / "explain.parquet").parameters
+    assert about["compound"] == "Mover"
+    assert about["told"] == read_only(events)
+
+
+def test_the_cells_are_those_of_the_compound_at_its_best_dose_and_of_controls(explained):
+    out, _ = explained
+    table = scan_table(out / "explain" / "Mover" / "explain.parquet").collect()
+    wells = open_screen(out).wells.collect()
+    both = table.join(wells, on=CELL[:2]).with_columns(role=pl.col("Metadata_Role"))
+    assert set(both.filter(pl.col("kind") == "control")["role"]) == {"negative"}
+    treated = both.filter(pl.col("kind") != "control")
+    assert set(treated["Metadata_Compound"]) == {"Mover"}
+    assert treated["Metadata_Concentration"].n_unique() == 1
+    extreme = treated.filter(pl.col("kind") == "extreme")["place"].min()
+    assert extreme > treated.filter(pl.col("kind") == "typical")["place"].max()
+
+
+def test_vectors_of_the_run_give_the_same_as_fields_read_again(
+    explained, small_plate, encoder, tmp_path
+):
+    recipe = load_recipe(QUICK)
+    embed = recipe.embed.model_copy(update={"model": encoder})
+    request = Request(
+        (small_plate,),
+        tmp_path / "run",
+        recipe.model_copy(update={"embed": embed}),
+        layout=small_plate / "platemap.csv",
+    )
+    list(run(request))
+    about = read_footer(explained[0] / "explain" / "Mover" / "explain.parquet").parameters
+    dose = float(about["name"].removeprefix("Mover, ").removesuffix(" uM"))  # the best by profile
+    wanted = Wanted(compound="Mover", concentration=dose, cells=4)
+    events = list(explain(tmp_path / "run", wanted))
+    reads = [event.why for event in events if isinstance(event, Read)]
+    assert set(reads) == {"for crops"}
+    one, other = (
+        scan_table(out / "explain" / "Mover" / "explain.parquet").collect()
+        for out in (explained[0], tmp_path / "run")
+    )
+    assert one.select(*CELL, "kind").equals(other.select(*CELL, "kind"))
+    for name in ("place", "share_inside", "without_cell", "exchanged_GFP"):
+        np.testing.assert_allclose(one[name], other[name], atol=2e-3, err_msg=name)
+
+
+def test_a_field_read_again_has_the_same_cells_with_and_without_kept_labels(small_run, tmp_path):
+    out = Path(shutil.copytree(small_run, tmp_path / "run"))
+    recipe = load_recipe(QUICK)
+    read = field_reader(Source(out, recipe, ("GFP", "DNA"), CropConfig(32)))
+    key = FieldKey("mini", "A02", 1)
+    kept = read(key)
+    labels = [
+        tifffile.imread(out / "labels" / "mini" / f"A02_1_{n}.tif") for n in ("nuclei", "cells")
+    ]
+    shutil.rmtree(out / "labels")
+    for one, other in zip(kept, read(key), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for number in np.flatnonzero(kept.is_whole):
+        rows, columns = np.nonzero(labels[0] == number + 1)
+        top, left = (int(np.floor(each.mean() + 0.5)) - 16 for each in (rows, columns))
+        seen = labels[1][top : top + 32, left : left + 32] == number + 1
+        np.testing.assert_array_equal(kept.inside[number], seen)
+
+
+def test_other_labels_than_the_runs_are_refused(small_run, tmp_path):
+    out = Path(shutil.copytree(small_run, tmp_path / "run"))
+    path = out / "labels" / "mini" / "A02_1_nuclei.tif"
+    labels = tifffile.imread(path)
+    tifffile.imwrite(path, np.where(labels == labels.max(), 0, labels))
+    read = field_reader(Source(out, load_recipe(QUICK), ("DNA",), CropConfig(32)))
+    with pytest.raises(BadRun, match=r"mini A02 site 1 has \d+ cells now, and \d+ in the run's"):
+        read(FieldKey("mini", "A02", 1))
+
+
+def test_listed_cells_are_explained_and_strangers_named(explained, encoder, tmp_path):
+    out, _ = explained
+    cells = scan_table(out / "explain" / "Mover" / "explain.parquet").collect()
+    mine = cells.filter(pl.col("kind") != "control").select(CELL)
+    path = tmp_path / "mine.csv"
+    mine.write_csv(path)
+    events = list(explain(out, Wanted(listed=path, model=encoder, cells=9)))
+    assert any(f"9 cells were asked for; {mine.height} lie whole" in s for s in read_only(events))
+    found = scan_table(out / "explain" / "mine" / "explain.parquet").collect()
+    shown = found.filter(pl.col("kind") != "control").select(CELL)
+    assert shown.sort(CELL).equals(mine.sort(CELL))
+    strange = mine.with_columns(pl.lit(900).alias(CELL[3]))
+    strange.write_csv(path)
+    with pytest.raises(BadRun, match="are not in the run, such as plate mini, well .*, object 900"):
+        list(explain(out, Wanted(listed=path, model=encoder)))
+    mine.drop(CELL[2]).write_csv(path)
+    with pytest.raises(BadLayout, match="lacks Metadata_Site"):
+        list(explain(out, Wanted(listed=path, model=encoder)))
+
+
+def test_what_cannot_be_explained_is_said(small_run, encoder, tmp_path):
+    def ask(**settings):
+        list(explain(small_run, Wanted(**{"model": encoder} | settings)))
+
+    with pytest.raises(UnknownName, match="holds 'Movr'. Did you mean 'Mover'"):
+        ask(compound="Movr")
+    with pytest.raises(NoControls, match="'DMSO' is the negative control itself"):
+        ask(compound="DMSO")
+    with pytest.raises(UnknownName, match="not on the run's plates at 7; it is at 0.1, 1, 10"):
+        ask(compound="Mover", concentration=7.0)
+    with pytest.raises(BadRecipe, match="Name a compound, or give a list of cells"):
+        ask()
+    with pytest.raises(BadRecipe, match="names no encoder .* --model NAME.safetensors"):
+        ask(compound="Mover", model=None)
+    other = write_encoder(tmp_path / "other.safetensors", stains=("DNA", "Mito"))
+    with pytest.raises(BadModel, match="channels are DNA, GFP, RNA; .* was trained on DNA, Mito"):
+        ask(compound="Mover", model=str(other))
+    sized = write_encoder(tmp_path / "sized.safetensors", crops=CropConfig(32, pixel_size_um=0.5))
+    with pytest.raises(BadRecipe, match="0.5 um per pixel, .* --pixel-size UM"):
+        ask(compound="Mover", model=str(sized))
+    assert not (small_run / "explain").exists()
+
+
+def test_images_that_are_gone_are_named(small_run, encoder, small_plate):
+    (image,) = small_plate.rglob("*A02*GFP*.tif*")
+    away = image.with_suffix(".away")
+    image.rename(away)
+    try:
+        read = field_reader(Source(small_run, load_recipe(QUICK), STAINS, CropConfig(32)))
+        with pytest.raises(
+            BadPlate, match=f"1 of 3 files .* gone or changed, such as .*{image.name}"
+        ):
+            read(FieldKey("mini", "A02", 1))
+    finally:
+        away.rename(image)
+
+
+def test_the_command_prints_where_the_sheets_are(explained, encoder):
+    out, _ = explained
+    words = ["explain", str(out), "--compound", "Activator", "--model", encoder, "--cells", "2"]
+    done = CliRunner().invoke(cli.app, words)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(out / "explain" / "Activator" / "cells.png")
+    assert "of the attribution lies within the cells" in done.stderr
+
+
+def test_typical_cells_are_near_the_median_extreme_ones_far_and_wells_take_turns():
+    place = np.array([1.0, 2, 3, 4, 9, 2.9, 8, 0, 0.1, -3])
+    is_treated = np.arange(10) < 7
+    well = np.array(list("aaaaabb" + "ccd"))
+    found = choose_cells(place, is_treated=is_treated, well=well, cells=6)
+    assert found.extreme.tolist() == [4, 6]
+    assert found.typical.tolist() == [2, 5, 1, 3]
+    assert found.controls.tolist() == [7, 9]
+    every = np.concatenate(found)
+    assert len(set(every.tolist())) == len(every)
+    more = choose_cells(place, is_treated=is_treated, well=well, cells=50)
+    assert sorted([*more.typical, *more.extreme]) == list(range(7))
+
+
+def test_reference_cells_are_the_nearest_to_the_mean():
+    vectors = np.array([[0.0, 0], [5, 5], [-5, -5], [0.1, 0], [0, 9]])
+    found = reference_cells(vectors, well=np.array(list("aaabb")), cells=2)
+    assert found.tolist() == [0, 3]
+
+
+def sheet_row(attribution: np.ndarray, *, changes=(-2.0, 1.0)) -> Row:
+    inside = np.zeros((8, 8), bool)
+    pixels = np.random.default_rng(0).random((8, 8, 1))
+    return Row(["typical"], pixels, inside, attribution, np.zeros((8, 8)), changes, [])
+
+
+def test_what_adds_is_orange_and_what_takes_away_is_blue():
+    attribution = np.zeros((8, 8, 1))
+    attribution[:4], attribution[4:] = 1.0, -1.0
+    rows = [sheet_row(attribution), sheet_row(np.zeros((8, 8, 1)))]
+    look = look_of(rows, stains=["DNA"], changes=["a", "b"], coarse="Grad-CAM")
+    sheet = draw_sheet(rows, look, title="T")
+    pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    left = LABEL + (TILE + 4) + 22  # after the stain itself
+    tile = pixels[HEAD : HEAD + TILE, left : left + TILE]
+    np.testing.assert_allclose(tile[5:20, 20:80].mean((0, 1)), FOR, atol=12)
+    np.testing.assert_allclose(tile[-20:-5, 20:80].mean((0, 1)), AGAINST, atol=12)
+    second = pixels[HEAD + TILE + 8 : HEAD + 2 * TILE + 8, left : left + TILE]
+    assert np.abs(second - second[..., :1]).max() <= 1  # nothing adds: grey all over
+    bars = pixels[HEAD : HEAD + TILE, left + TILE :].reshape(-1, 3)
+    wide = [(bars == colour).all(axis=1).sum() for colour in (FOR, AGAINST)]
+    assert 1.7 < wide[0] / wide[1] < 2.3
+    assert isinstance(sheet, Image.Image)
