@@ -72,7 +72,7 @@ class Split:
     Attributes:
         taught: Wells that are learnt from.
         judged: Wells that are judged by: of the compounds kept apart, on the plates kept apart if
-            there are any, with these plates' negative controls.
+            there are any, with these plates' negative controls; else every second control.
         compounds: Those kept apart.
         plates: Those kept apart, perhaps none.
     """
@@ -117,6 +117,8 @@ def train_aggregator(request: AggregatorRequest) -> Iterator[TrainEvent | Judged
         NoControls: A plate map marks no negative controls.
         UnknownName: A pattern matches no column.
     """
+    if request.out.suffix != ".safetensors":
+        raise BadRun(f"The aggregator would be {request.out}; expected a name NAME.safetensors.")
     screen = open_screen(request.runs)
     taken = _take(screen, request)
     split = split_wells(taken.wells, share=request.apart, seed=request.seed)
@@ -161,8 +163,12 @@ def split_wells(wells: pl.DataFrame, *, share: float, seed: int) -> Split:
     is_apart = _mask(wells, pl.col(COMPOUND).is_in(compounds))
     on_apart = _mask(wells, pl.col(PLATE).is_in(plates))
     is_control = _mask(wells, is_role("negative"))
-    judged = (is_apart | is_control) & (on_apart if plates else np.ones_like(on_apart))
-    return Split(~is_apart & ~on_apart, judged, compounds, plates)
+    if plates:
+        return Split(~is_apart & ~on_apart, (is_apart | is_control) & on_apart, compounds, plates)
+    # Controls are a label, too: those that were learnt from would flatter what is learnt.
+    held = np.zeros_like(is_control)
+    held[np.flatnonzero(is_control)[::2]] = True
+    return Split(~is_apart & ~held, is_apart | held, compounds, plates)
 
 
 def treated_compounds(wells: pl.DataFrame) -> list[str]:
@@ -243,10 +249,22 @@ def _take(screen: Screen, request: AggregatorRequest) -> _Taken:
     cells = marked(screen.cells, exclude=True)
     features = _features(cells, request.features)
     scales = cell_scales(cells, features=features, controls=controls)
+    _check_scaled(wells, scales)
     varies = np.all([scale.spread > 0 for scale in scales.values()], axis=0)
     features = [name for name, does in zip(features, varies, strict=True) if does]
+    if not features:
+        raise BadRun("No feature varies among the control cells of every plate; choose others.")
     scales = {plate: type(s)(s.centre[varies], s.spread[varies]) for plate, s in scales.items()}
     return _sample(screen, wells, features, scales, request)
+
+
+def _check_scaled(wells: pl.DataFrame, scales: Scales) -> None:
+    lacking = sorted(set(wells[PLATE]) - set(scales))
+    if lacking:
+        raise NoControls(
+            f"{len(lacking)} plates have no cells of negative controls, which set a plate's scale: "
+            f"{', '.join(lacking[:5])}. Mark controls there, or leave out the runs they are in."
+        )
 
 
 def _features(cells: pl.LazyFrame, patterns: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ from profiler.execute.local import here
 from profiler.illuminate.kept import FOLDER as ILLUMINATION
 from profiler.illuminate.run import light_plates, with_functions
 from profiler.recipe import Recipe
-from profiler.request import PlateFields, Request, measured_readouts
+from profiler.request import PlateFields, Request, check_columns, measured_readouts
 from profiler.store.home import Home, apart, holder
 from profiler.store.index import write_index
 from profiler.store.places import safe_name, stored
@@ -65,6 +65,7 @@ def make_cells(
         about = executor.about
         if layout is not None:
             _check_readouts(request.recipe, about)
+        check_columns(request.recipe, about.columns, embedder=about.embedder)
         if request.replace and (request.out / FACTS).exists():
             home.discard()
         claim(request.out, facts=_facts(request, plates.sets, layout, about))

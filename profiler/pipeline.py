@@ -47,7 +47,14 @@ from profiler.quality import (
 from profiler.quality.judge import KEYS
 from profiler.recipe import Recipe, parse_recipe
 from profiler.report import write_report
-from profiler.request import Request, check_recipe, find_fields, find_layout, measured_readouts
+from profiler.request import (
+    Request,
+    check_columns,
+    check_recipe,
+    find_fields,
+    find_layout,
+    measured_readouts,
+)
 from profiler.store.columns import matching
 from profiler.store.home import all_but_labels, at_home, everything
 from profiler.store.run import check, read_facts, write_facts
@@ -125,6 +132,9 @@ def analyse(
     recipe = recipe or recipe_of(out)
     check_recipe(recipe, layout=_layout(out))
     _check_readouts(out, recipe)
+    if (screen := open_screen(out)).has("cells"):
+        columns = screen.cells.collect_schema().names()
+        check_columns(recipe, columns, embedder=read_facts(out).embedder)
     fields = scan_table(out / "fields.parquet").collect()
     summary: dict[str, Any] = count_fields(fields) | {"input": list(notes)}
     _forget(out, DERIVED)  # what a failing stage leaves must not pass for this run's

@@ -318,7 +318,7 @@ def _with_own_models(recipe: Recipe, home: Path) -> Recipe:
     """Look for a recipe's own weights beside the recipe, wherever it is run from."""
     sections = {"segment": recipe.segment, "embed": recipe.embed}
     found = {
-        name: section.model_copy(update={"model": str(home / section.model)})
+        name: section.model_copy(update={"model": str((home / section.model).resolve())})
         for name, section in sections.items()
         if section.model and section.model.endswith(".safetensors")
     }
@@ -329,7 +329,8 @@ def _with_own_aggregator(table: dict[str, Any], home: Path) -> dict[str, Any]:
     """Look for a learned aggregator beside the recipe that names it."""
 
     def beside(name: Any) -> Any:
-        return str(home / name) if isinstance(name, str) and name.endswith(WEIGHTS) else name
+        is_file = isinstance(name, str) and name.endswith(WEIGHTS)
+        return str((home / name).resolve()) if is_file else name
 
     profile = table.get("profile", {})
     match profile:

@@ -1,6 +1,7 @@
 """What a user asks of a run, checked against what is on the disk before anything is computed."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +12,15 @@ import polars as pl
 
 from plates.barcodes import FILE as BARCODES
 from plates.barcodes import read_plate_maps
-from plates.errors import BadLayout, BadPlate, BadRecipe, NoControls, lookup
+from plates.errors import (
+    BadLayout,
+    BadPlate,
+    BadRecipe,
+    NoControls,
+    UnknownName,
+    lookup,
+    suggestion,
+)
 from plates.illumination import vendor_addresses
 from plates.imageset import image_sets
 from plates.irregular import irregularities
@@ -24,7 +33,7 @@ from profiler.profile.wells.aggregate import SUMMARIES
 from profiler.profile.wells.compounds import check_compounds
 from profiler.profile.wells.describe import describe, read_compounds
 from profiler.profile.wells.doses import merge_doses
-from profiler.profile.wells.sets import load_aggregator
+from profiler.profile.wells.sets import check_cells, load_aggregator
 from profiler.profile.wells.summarise import learned_summaries, plain_summaries
 from profiler.recipe import Recipe
 
@@ -236,7 +245,8 @@ def _check_patterns(recipe: Recipe) -> None:
     """Refuse patterns that can match no feature, and readouts that they leave out."""
     patterns = recipe.profile.features
     for pattern in patterns:
-        if not pattern.startswith(("*", *PREFIXES)):
+        stem = re.split(r"[*?[]", pattern)[0]
+        if not any(start.startswith(stem) or stem.startswith(start) for start in PREFIXES):
             raise BadRecipe(
                 f"[profile] features has {pattern!r}, and features start with "
                 f"{', '.join(PREFIXES)}. Give a name or a pattern such as Embedding_* or Nuclei_*."
@@ -247,6 +257,28 @@ def _check_patterns(recipe: Recipe) -> None:
                 f"[hits] readout {readout!r} is not among [profile] features = {list(patterns)}. "
                 "Add it to them, or leave the readout out: hits are then ranked by profile."
             )
+
+
+def check_columns(recipe: Recipe, columns: Sequence[str], *, embedder: str | None) -> None:
+    """Refuse what [profile] takes of cells where cells with these columns do not have it.
+
+    Args:
+        recipe: Its [profile] features, and a learned aggregator if it names one.
+        columns: Of the cells.
+        embedder: Hash of the network that their vectors are of.
+
+    Raises:
+        UnknownName: A pattern matches no column.
+        BadModel: The aggregator takes other columns, or vectors of another network.
+    """
+    for pattern in recipe.profile.features:
+        if not any(fnmatchcase(name, pattern) for name in columns):
+            raise UnknownName(
+                f"[profile] features has {pattern!r}, and no column of the cells matches it. "
+                f"{suggestion(pattern, list(columns))}"
+            )
+    for path in learned_summaries(recipe.profile.aggregate):
+        check_cells(load_aggregator(path).card, list(columns), embedder=embedder)
 
 
 def measured_readouts(recipe: Recipe) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plates.errors import BadLabels, BadModel
+from plates.errors import BadLabels, BadModel, BadRun
 from profiler.aggregator import AggregatorRequest, Judged, split_wells, train_aggregator
 from profiler.embed.sets.learn import SetSchedule
 from profiler.pipeline import make_profiles
@@ -158,6 +158,21 @@ def test_cells_of_another_encoder_are_refused(trained, tmp_path):
     other = make_run(tmp_path / "other", plates=("P1",), embedder="f" * 64)
     with pytest.raises(BadModel, match="taught on vectors of the encoder eeeeeeeeeeee"):
         profiled(other, aggregate=str(trained[0]))
+
+
+def test_controls_that_judge_are_not_learnt_from(run):
+    wells = open_screen(run).wells.collect()
+    few = wells.filter(pl.col("Metadata_Plate").is_in(PLATES[:2]))  # too few copies to keep plates
+    split = split_wells(few, share=0.2, seed=0)
+    assert not split.plates
+    assert not (split.taught & split.judged).any()
+    is_control = (few["Metadata_Role"] == "negative").to_numpy()
+    assert (split.taught & is_control).sum() == (split.judged & is_control).sum() == 4
+
+
+def test_a_name_that_no_recipe_could_give_is_refused(run, tmp_path):
+    with pytest.raises(BadRun, match=r"expected a name NAME\.safetensors"):
+        list(train_aggregator(AggregatorRequest((run,), tmp_path / "agg.json")))
 
 
 def test_too_few_compounds_are_told(run):

@@ -68,6 +68,8 @@ def classify_cells(out: Path, model: Model, *, coverage: float) -> Iterator[Well
     paths = well_paths(out, wells, table="cells")
     footers = dict(zip(wells, read_footers(paths.values()), strict=True))
     _check(model, paths, footers)
+    for name in ("classes", "class_hits"):  # of earlier classes: only now that nothing is refused
+        (out / f"{name}.parquet").unlink(missing_ok=True)
     _sweep(out, wells)
     wanted = _wanted(model, footers, coverage=coverage)
     todo = [well for well in wells if not _is_done(out, well, wanted[well])]
@@ -139,6 +141,12 @@ def _sweep(out: Path, wells: Sequence[Well]) -> None:
 
 def _tell(plate: str, scale: Scale, features: Sequence[str]) -> Iterator[str]:
     still = int((scale.spread == 0).sum())
+    gaps = round(float((1 - scale.known).sum()) * scale.cells)
+    if gaps:
+        yield (
+            f"{gaps:,} of {scale.cells * len(features):,} values of plate {plate} are undefined; "
+            "the plate's median stands for them."
+        )
     if still:
         yield (
             f"{still} of {len(features)} features do not vary among the cells of plate {plate}: "

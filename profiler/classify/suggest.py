@@ -116,6 +116,7 @@ def suggest(
     screen = open_screen(run)
     pictures = pictures_of(screen.runs[0].folder, screen.fields.collect())
     done = read_labelled(wanted.labels) if wanted.labels else None
+    _check_unlabelled(out / LIST)
     sample = _sample(screen, known, pictures, done=done, wanted=wanted)
     said = say(judge_of(known, coverage=0.9), sample.vectors) if known else None
     rows = choose(strategy, _pool(sample, said), count=wanted.cells, seed=wanted.seed)
@@ -228,6 +229,15 @@ def _why(said: Said | None, known: Model | None, rows: np.ndarray) -> list[str]:
         is_new = said.p_value is not None and bool(said.p_value[row] < NEW)
         told.append(text + "; unlike known cells" * is_new)
     return told
+
+
+def _check_unlabelled(path: Path) -> None:
+    """Refuse to write over what a person has said."""
+    if path.is_file() and read_labelled(path, column=LABEL).height:
+        raise BadRecipe(
+            f"{path} has labels already, and a new list would replace them. Choose another --out, "
+            "or move that file away; nothing was changed."
+        )
 
 
 def _tell(

@@ -49,8 +49,6 @@ def classify_run(out: Path, model: Model, *, coverage: float = 0.9) -> Iterator[
     Raises:
         As `run.classify_cells`.
     """
-    for name in ("classes", "class_hits"):
-        (out / f"{name}.parquet").unlink(missing_ok=True)
     told: list[str] = []
     for event in classify_cells(out, model, coverage=coverage):
         told += event.notes

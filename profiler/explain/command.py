@@ -28,7 +28,7 @@ from profiler.store.places import safe_name
 from profiler.store.run import FACTS, read_facts
 from profiler.store.screen import Screen
 from profiler.store.screen import open as open_screen
-from profiler.store.tables import write_table
+from profiler.store.tables import made_with, write_table
 
 FOLDER = "explain"
 REFERENCES = 3  # control cells that others are held against
@@ -118,6 +118,7 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
         folder, table, found, crops.of(order), kin=near, title=sides.name, network=network
     )
     about = _about(sides, network, direction, [*told, *last])
+    about |= {"computed_by": made_with(screen.runs[0].folder)}
     write_table(folder / "explain.parquet", table, level="explain", parameters=about)
     features = feature_table(cells, place, seed=wanted.seed)
     write_table(folder / "features.parquet", features, level="explain_features", parameters=about)

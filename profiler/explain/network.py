@@ -65,7 +65,8 @@ def load_network(
     loaded, config, card = load_model(name)
     stains = tuple(recipe.images.channels)
     own = tuple(stain for stain in config.stains if stain in stains)
-    asked = recipe.embed.channels if model is None else ()
+    is_runs_own = card.sha256 == embedder
+    asked = recipe.embed.channels if model is None or is_runs_own else ()
     seen = asked or own or stains
     check_stains(config, seen if seen == config.stains else stains, name=card.name)
     size = pixel_size_um or recipe.embed.pixel_size_um
@@ -75,4 +76,4 @@ def load_network(
             "large the run's pixels are is not in its recipe ([embed] pixel_size_um). Give it: "
             "--pixel-size UM."
         )
-    return Network(loaded, config, card, seen, size, card.sha256 == embedder)
+    return Network(loaded, config, card, seen, size, is_runs_own)

@@ -125,6 +125,25 @@ def check_ranking(made: Mapping[str, Mapping[str, Any]], *, table: str) -> None:
             )
 
 
+def check_classifier(made: Mapping[str, Mapping[str, Any]], *, table: str) -> None:
+    """Check that cells were classified alike in all runs.
+
+    Args:
+        made: Run -> parameters of the table's footer.
+        table: Its name, for the message.
+
+    Raises:
+        BadRun: They were not; the message says by what.
+    """
+    for name in ("model", "coverage"):
+        values = {run: parameters.get(name) for run, parameters in made.items()}
+        if not _is_one(values.values()):
+            raise BadRun(
+                f"The {table} of these runs are of another {name} each ({values}). Classify them "
+                "with the same classifier and coverage, or open them apart."
+            )
+
+
 def check_types(schemas: Schemas, *, table: str) -> None:
     """Check that each column could be one column: of one type, or of numbers in all runs.
 
@@ -207,7 +226,9 @@ def _odd_one(runs: Sequence[Run], values: Mapping[str, Any]) -> tuple[Run, Run]:
 def _made_by(run: Run, sections: Sequence[str]) -> dict[str, Any]:
     settings = {name: run.facts.settings.get(name) for name in sections}
     networks = {"weights": run.facts.weights, "embedder": run.facts.embedder}
-    return BEFORE | networks | _flat(settings, prefix="settings")
+    flat = _flat(settings, prefix="settings")
+    flat.pop("settings.embed.model", None)  # its weights count, by their hash, not its name
+    return BEFORE | networks | flat
 
 
 def _flat(table: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from profiler.store.schema import CELL_SECTIONS, TABLES
 from profiler.store.tables import read_footer, scan_table
 from profiler.store.wells import has_images, scan_cells, scan_images
 
-_RANKED = ("hits", "compounds")
+_RANKED, _CLASSIFIED = ("hits", "compounds"), ("classes", "class_hits")
 TIMEPOINT = "Metadata_Timepoint"  # in wells and all after them only where there are several
 _PLACE = pl.Struct({"Metadata_Plate": pl.String, "Metadata_Well": pl.String})
 _FEATURES = {  # what `open` does with runs that differ
@@ -287,6 +287,8 @@ class Screen:
             compare.check_settings(self.runs, sections=sections)
             if name in _RANKED and len(self.runs) > 1 and self.has(name):
                 compare.check_ranking(_made_by(self.runs, name), table=name)
+            if name in _CLASSIFIED and len(self.runs) > 1 and self.has(name):
+                compare.check_classifier(_made_by(self.runs, name), table=name)
         frames = compare.of_one_network(self._frames(name), self.runs, features=self.features)
         return aligned(frames, table=name, features=self.features)
 

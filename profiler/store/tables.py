@@ -82,6 +82,12 @@ def read_footer(path: Path) -> Footer:
     return _footer(path, found)
 
 
+def made_with(out: Path) -> str | None:
+    """Hash of all that the cells of a run depend on, as `fields.parquet` says; None without it."""
+    path = out / "fields.parquet"
+    return read_footer(path).parameters.get("computed_by") if path.is_file() else None
+
+
 def read_footers(paths: Iterable[Path]) -> list[Footer]:
     """Read many footers at once, in the order of `paths`; raises as `read_footer` does."""
     with ThreadPoolExecutor(_READERS) as pool:

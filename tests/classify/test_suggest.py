@@ -52,6 +52,15 @@ def test_labelled_cells_are_left_out(one_plate, trained, tmp_path):
     assert not first.cells.join(again.cells, on=list(KEYS), how="semi").height
 
 
+def test_labels_made_by_hand_are_not_written_over(one_plate, tmp_path):
+    first = suggest(one_plate.out, tmp_path, wanted=Wanted(cells=12))
+    suggest(one_plate.out, tmp_path, wanted=Wanted(cells=12, seed=1))  # nothing was said yet
+    first.cells.with_columns(Label=pl.lit("odd")).write_csv(tmp_path / "cells.csv")
+    with pytest.raises(BadRecipe, match="has labels already"):
+        suggest(one_plate.out, tmp_path, wanted=Wanted(cells=12))
+    assert set(pl.read_csv(tmp_path / "cells.csv")["Label"]) == {"odd"}
+
+
 def test_what_is_filled_in_is_a_label_table(one_plate, tmp_path):
     suggest(one_plate.out, tmp_path, wanted=Wanted(cells=12))
     lines = (tmp_path / "cells.csv").read_text().splitlines()

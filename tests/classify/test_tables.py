@@ -5,8 +5,10 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from scipy.stats import false_discovery_control
 
+from plates.errors import BadRecipe
 from profiler.classify.enrichment import enrichment, fit_prior
 from profiler.classify.model import read_model
 from profiler.classify.tables import Classified, classify_run
@@ -106,7 +108,7 @@ def test_summary_and_footers_tell_of_it(done, trained):
 
 def test_again_gives_the_same_tables(done, trained, classes):
     again = made(done[0], trained)
-    assert again.wells.equals(classes)
+    assert_frame_equal(again.wells, classes, rel_tol=1e-12)
 
 
 def test_without_a_plate_map_wells_are_held_against_their_plate(plant_run, trained):
@@ -118,3 +120,11 @@ def test_without_a_plate_map_wells_are_held_against_their_plate(plant_run, train
     assert not open_screen(planted.out).has("class_hits")
     assert any("No compounds are tested" in note for note in last.notes)
     assert any("fewer than three negative controls" in note for note in last.notes)
+
+
+def test_a_refused_request_removes_no_table(done, trained):
+    out, _ = done
+    with pytest.raises(BadRecipe, match="overage"):
+        list(classify_run(out, read_model(trained), coverage=2.0))
+    for name in ("classes", "class_hits"):
+        assert (out / f"{name}.parquet").is_file()

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plates.errors import BadModel, BadRecipe
+from plates.errors import BadModel, BadRecipe, UnknownName
 from profiler.amend import amend
 from profiler.hits import call_hits
 from profiler.hits.scores.score import profile_score
@@ -14,7 +14,7 @@ from profiler.profile import aggregate, consensus, feature_columns, process, rob
 from profiler.profile.controls import is_role
 from profiler.profile.streaming.stream import profile_cells
 from profiler.recipe import load_recipe, parse_recipe
-from profiler.request import check_recipe
+from profiler.request import check_columns, check_recipe
 
 RANDOM = np.random.default_rng(1)
 EMBEDDING = [f"Embedding_{i:04d}" for i in range(6)]
@@ -159,6 +159,18 @@ def test_patterns_that_can_match_no_feature_are_refused():
         BadRecipe, match=r"\[profile\] features has 'Embeddings'.*such as Embedding_\*"
     ):
         check_recipe(profile_of(features=["Embeddings"]))
+
+
+@pytest.mark.parametrize("pattern", ["Embedding*", "Nuc*", "*_Area", "Cells_Tex*"])
+def test_patterns_that_can_match_are_taken(pattern):
+    check_recipe(profile_of(features=[pattern]))
+
+
+def test_patterns_that_the_cells_do_not_have_are_refused_before_a_night():
+    asked = profile_of(features=["Embedding_*"])
+    with pytest.raises(UnknownName, match=r"'Embedding_\*', and no column of the cells matches"):
+        check_columns(asked, ["Cells_AreaShape_Area"], embedder=None)
+    check_columns(asked, ["Embedding_0000"], embedder="a")
 
 
 def test_a_readout_that_is_left_out_is_told():

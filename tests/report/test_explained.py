@@ -10,7 +10,7 @@ from PIL import Image
 from profiler.report import write_report
 from profiler.report.run import read_run
 from profiler.report.sections.explained import MAX_SHOWN, explained_section, feature_list
-from profiler.store.tables import write_table
+from profiler.store.tables import read_footer, write_table
 
 TOLD = ["12 cells of 2 wells & <3> controls."]
 FEATURES = pl.DataFrame(
@@ -92,6 +92,16 @@ def test_a_run_that_was_not_asked_has_no_such_section(page):
     found = page()
     assert "explained" not in found.ids
     assert "What the network goes by" not in found.text
+
+
+def test_what_was_said_of_earlier_cells_is_left_out_and_told(run_copy, page):
+    write_explained(run_copy, "wortmannin", name="wortmannin")
+    path = run_copy / "explain" / "wortmannin" / "explain.parquet"
+    about = read_footer(path).parameters | {"computed_by": "of other cells"}
+    write_table(path, pl.read_parquet(path), level="explain", parameters=about)
+    found = page()
+    assert "explained-1" not in found.ids
+    assert "1 are of earlier cells and left out" in found.text
 
 
 def test_a_lost_sheet_is_told_and_many_are_counted(run_copy, page):

@@ -10,7 +10,7 @@ from profiler.report.montage import jpeg, opened
 from profiler.report.numbers import number
 from profiler.report.run import Run
 from profiler.report.tables import Cell, Table, breakable, figure
-from profiler.store.tables import read_footer, scan_table
+from profiler.store.tables import made_with, read_footer, scan_table
 
 FOLDER = "explain"
 MAX_SHOWN = 6  # treatments: a sheet is a third of a megabyte
@@ -77,12 +77,15 @@ class ExplainedSection(NamedTuple):
 
 def explained_section(run: Run) -> ExplainedSection:
     """Gather what `profiler explain` wrote into the run folder; nothing where it did not run."""
-    files = sorted((run.folder / FOLDER).glob("*/explain.parquet"))
+    every, now = sorted((run.folder / FOLDER).glob("*/explain.parquet")), made_with(run.folder)
+    files = [p for p in every if read_footer(p).parameters.get("computed_by", now) == now]
     items = [_item(run, path, number) for number, path in enumerate(files[:MAX_SHOWN], start=1)]
     links = {item.compound: item.id for item in items if item.compound is not None}
     more = len(files) - len(items)
-    remark = f"{more} more are in the folder {FOLDER} of the run." if more else ""
-    return ExplainedSection(items, links, remark)
+    told = [f"{more} more are in the folder {FOLDER} of the run."] if more else []
+    if old := len(every) - len(files):
+        told.append(f"{old} are of earlier cells and left out: run profiler explain again.")
+    return ExplainedSection(items, links, " ".join(told))
 
 
 def _item(run: Run, path: Path, number: int) -> Explained:
