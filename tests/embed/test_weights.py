@@ -44,8 +44,15 @@ def test_a_missing_card_is_named(saved):
 
 
 def test_an_unknown_model_says_so():
-    with pytest.raises(UnknownName, match="no embedding model called 'cells'"):
-        load_model("cells")
+    with pytest.raises(UnknownName, match="no embedding model called 'cellz'.*cells"):
+        load_model("cellz")
+
+
+def test_the_encoder_that_ships_takes_any_stains():
+    model, config, card = load_model("cells")
+    assert config.stains == config.classes == ()
+    assert len(card.sha256) == 64
+    assert model(jnp.zeros((2, 64, 64, 3))).shape == (2, 3 * 192)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-10], lambda b: b[:-1] + b"x"])
