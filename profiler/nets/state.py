@@ -1,7 +1,7 @@
 """What a training step changes, and what every step does with it, whatever is learnt."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +30,39 @@ class TrainState(NamedTuple):
     average: Any
 
 
-def adamw(
-    *, steps: int, warmup: int, learning_rate: float, weight_decay: float
-) -> optax.GradientTransformation:
+@runtime_checkable
+class Pace(Protocol):
+    """What every schedule says of its steps."""
+
+    @property
+    def steps(self) -> int:
+        """Batches to learn from."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """Steps in which the learning rate rises to its peak, before its cosine decay."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """Its peak."""
+        ...
+
+    @property
+    def weight_decay(self) -> float:
+        """AdamW's."""
+        ...
+
+
+def adamw(pace: Pace) -> optax.GradientTransformation:
     """AdamW with warm-up, cosine decay and clipping."""
+    most = max(pace.steps, pace.warmup + 1)
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, warmup, max(steps, warmup + 1), end_value=1e-6
+        0.0, pace.learning_rate, pace.warmup, most, end_value=1e-6
     )
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=weight_decay))
+    decay = pace.weight_decay
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=decay))
 
 
 def finished(model: Net, state: TrainState) -> Net:

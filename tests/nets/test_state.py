@@ -1,5 +1,7 @@
 """What every training step does, by hand; and a state that comes back as it was."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +14,20 @@ from profiler.nets.checkpoint import load_state, save_state
 from profiler.nets.state import TrainState, adamw, finished, running_average, unless_frozen
 
 
+class Pace(NamedTuple):
+    steps: int
+    warmup: int
+    learning_rate: float = 0.1
+    weight_decay: float = 0.0
+
+
+SHORT = Pace(9, 2)
+
+
 def begin(size: int = 2) -> tuple[nnx.Linear, TrainState]:
     model = nnx.Linear(size, 3, rngs=nnx.Rngs(0))
     _, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
-    moments = adamw(steps=9, warmup=2, learning_rate=0.1, weight_decay=0.0).init(params)
+    moments = adamw(SHORT).init(params)
     return model, TrainState(jnp.int32(0), params, statistics, moments, params)
 
 
@@ -43,7 +55,7 @@ def test_frozen_parts_stay_until_they_thaw():
 
 def test_the_rate_warms_up_and_decays():
     params = {"w": jnp.ones(1)}
-    optimiser = adamw(steps=20, warmup=5, learning_rate=0.1, weight_decay=0.0)
+    optimiser = adamw(Pace(20, 5))
     moments, moved = optimiser.init(params), []
     for _ in range(20):
         updates, moments = optimiser.update({"w": jnp.full(1, 0.5)}, moments, params)
@@ -65,7 +77,7 @@ def test_what_is_finished_has_the_averaged_weights_and_is_a_copy():
 def test_a_state_comes_back_bit_for_bit_with_what_was_noted(tmp_path):
     _, state = begin()
     grads = jax.tree.map(jnp.ones_like, state.params)
-    optimiser = adamw(steps=9, warmup=2, learning_rate=0.1, weight_decay=0.0)
+    optimiser = adamw(SHORT)
     updates, moments = optimiser.update(grads, state.moments, state.params)
     state = state._replace(
         step=jnp.int32(7), params=optax.apply_updates(state.params, updates), moments=moments

@@ -59,7 +59,7 @@ def fit_temperature(logits: Logits, labels: Classes) -> Temperature:
 
     Source:
         Guo et al. 2017 (arXiv:1706.04599), section 4.2; checked against the root of the
-        derivative and planted temperatures in tests/embed/trust/test_calibration.py.
+        derivative and planted temperatures in tests/classify/trust/test_calibration.py.
     """
     check_classes(labels, classes=logits.shape[1])
     wide = logits.astype(np.float64)

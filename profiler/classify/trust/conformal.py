@@ -79,7 +79,7 @@ def fit_conformal(
 
     Source:
         Sadinle, Lei & Wasserman 2019, JASA 114:223; Vovk et al. 2005, section 4.5. Checked by
-        hand and by simulation in tests/embed/trust/test_conformal.py.
+        hand and by simulation in tests/classify/trust/test_conformal.py.
     """
     if not 0 < coverage < 1:
         raise ValueError(f"Found a coverage of {coverage}; expected a share between 0 and 1.")

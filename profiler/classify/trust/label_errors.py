@@ -90,7 +90,7 @@ def confident_joint(probabilities: Probabilities, labels: Classes) -> Int[np.nda
 
     Source:
         Northcutt, Jiang & Chuang 2021 (arXiv:1911.00068), equations 1 and 2; worked by hand in
-        tests/embed/trust/test_label_errors.py.
+        tests/classify/trust/test_label_errors.py.
     """
     confident = _confident(probabilities, labels)
     classes = probabilities.shape[1]

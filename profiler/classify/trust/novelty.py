@@ -70,7 +70,7 @@ def cell_novelty(scores: Scores, reference: KnownScores) -> Novelty:
 
     Source:
         Conformal p-values, Vovk et al. 2005; that they are valid is shown by simulation in
-        tests/embed/trust/test_novelty.py.
+        tests/classify/trust/test_novelty.py.
     """
     own = reference_score(reference)
     _check_names(scores, reference)

@@ -1,16 +1,19 @@
 """Coarse maps of where a network finds what it goes by."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from plates.errors import BadModel
 from profiler.embed.explain.gradients import ByPixel
-from profiler.embed.explain.levels import LevelMap, last_level
 from profiler.embed.explain.line import Line
 from profiler.embed.explain.rollout import rollout
-from profiler.embed.explain.shown import show
 from profiler.embed.network.build import Model
 from profiler.embed.network.encoder import POOLS, CropBatch
+from profiler.embed.network.layers import Map
 from profiler.embed.network.vit import ViT
 
 Grid = Float[Array, "batch height width channel"]
@@ -35,16 +38,25 @@ def grad_cam(model: Model, line: Line, crops: CropBatch) -> ByPixel:
         Selvaraju et al. 2017 (arXiv:1610.02391), equations 1 and 2.
     """
     batch, _, _, channels = crops.shape
-    shown = show(model.encoder, crops)
-    maps = last_level(model.encoder.backbone, shown.reshape(-1, *shown.shape[2:]))
+    shown = model.encoder.show(crops)
+    maps = _last_level(model.encoder.backbone)(shown.reshape(-1, *shown.shape[2:]))
 
-    def place(maps: LevelMap) -> Float[Array, ""]:
+    def place(maps: Map) -> Float[Array, ""]:
         vectors = maps.mean((1, 2)).reshape(batch, channels, -1)
         return line(POOLS[model.encoder.stains](vectors)).sum()
 
     weights = jax.grad(place)(maps).mean((1, 2), keepdims=True)
     cam = jax.nn.relu((weights * maps).sum(-1))
     return enlarged(jnp.moveaxis(cam.reshape(batch, channels, *cam.shape[1:]), 1, -1), crops)
+
+
+def _last_level(backbone: Any) -> Callable[[Map], Map]:
+    if not hasattr(backbone, "last_level"):
+        raise BadModel(
+            f"Grad-CAM needs a last convolutional level; the backbone {type(backbone).__name__} "
+            "has none. Use attention rollout for a ViT, or integrated gradients."
+        )
+    return backbone.last_level
 
 
 def coarse_map(model: Model, line: Line, crops: CropBatch) -> ByPixel:

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from profiler.embed.explain.line import Line
-from profiler.embed.explain.shown import see, show
 from profiler.embed.network.build import Model
 from profiler.embed.network.encoder import CropBatch
 
@@ -20,8 +19,9 @@ def integrated_gradients(
 ) -> ByPixel:
     """Share the difference between crops and their baselines out among pixels.
 
-    The path is straight between what the network is shown of both (`shown.py`), and each pixel's
-    planes are added up.
+    The path is straight between what the network is shown of both: standardised, a crop fading to
+    a plain grey is the same picture all the way, then suddenly none, and a path of pixels would put
+    all change into one jump, which no sum over steps finds. Each pixel's planes are added up.
 
     Args:
         model: For inference.
@@ -39,12 +39,12 @@ def integrated_gradients(
         averaged, expected gradients (Erion et al. 2021, arXiv:1906.10670).
         tests/embed/explain/test_gradients.py holds it to closed forms.
     """
-    start, end = show(model.encoder, baselines), show(model.encoder, crops)
+    start, end = model.encoder.show(baselines), model.encoder.show(crops)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     at = jnp.asarray((nodes + 1) / 2, jnp.float32).reshape(-1, *[1] * start.ndim)
     # All points of the path are one batch: in a loop, XLA convolves on a single core of a CPU.
     path = (start[None] + at * (end - start)[None]).reshape(-1, *start.shape[1:])
-    slopes = jax.grad(lambda shown: line(see(model.encoder, shown)).sum())(path)
+    slopes = jax.grad(lambda shown: line(model.encoder.see(shown)).sum())(path)
     mean = jnp.asarray(weights / 2, jnp.float32)
     slope = jnp.tensordot(mean, slopes.reshape(steps, *start.shape), axes=1)
     return jnp.moveaxis(((end - start) * slope).sum(-1), 1, -1)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from profiler.embed.explain.line import Line
-from profiler.embed.explain.shown import show
 from profiler.embed.network.build import Model
 from profiler.embed.network.encoder import POOLS, CropBatch
 from profiler.embed.network.layers import Map
@@ -33,7 +32,7 @@ def rollout(model: Model, line: Line, crops: CropBatch) -> Float[Array, "batch r
         gradient times input, since the mean over tokens stands in for a class token.
     """
     batch, _, _, channels = crops.shape
-    shown = show(model.encoder, crops)
+    shown = model.encoder.show(crops)
     tokens, flow = follow(model.encoder.backbone, shown.reshape(-1, *shown.shape[2:]))
 
     def place(tokens: Tokens) -> Float[Array, ""]:

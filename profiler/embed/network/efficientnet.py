@@ -92,7 +92,11 @@ class EfficientNet(nnx.Module):
 
     def __call__(self, x: Map) -> Float[Array, "batch feature"]:
         """Pool [batch, side, side, plane] to one vector each."""
+        return self.last_level(x).mean((1, 2))
+
+    def last_level(self, x: Map) -> Map:
+        """What is found, and where, before the mean."""
         x = self.stem(x)
         for layer in self.layers:
             x = layer(x)
-        return self.last(x).mean((1, 2))
+        return self.last(x)

@@ -12,6 +12,7 @@ from profiler.embed.network.intensity import SCALES
 CropBatch = Float[Array, "batch side side channel"]
 Vectors = Float[Array, "batch _"]  # as long as the stains make it
 ByStain = Float[Array, "batch channel feature"]
+Shown = Float[Array, "batch channel side side plane"]
 
 
 def concatenate(vectors: ByStain) -> Vectors:
@@ -40,8 +41,18 @@ class Encoder(nnx.Module):
 
     def __call__(self, crops: CropBatch) -> Vectors:
         """Turn crops, intensities 0 to 1, into vectors."""
+        return self.see(self.show(crops))
+
+    def show(self, crops: CropBatch) -> Shown:
+        """Lay out what the backbone sees of each stain, in one plane or two."""
         batch, side, _, channels = crops.shape
         planes = jnp.moveaxis(crops, -1, 1).reshape(batch * channels, side, side, 1)
-        show, _ = SCALES[self.scale]
-        found = self.backbone(show(planes.astype(jnp.float32)).astype(crops.dtype))
+        scale, _ = SCALES[self.scale]
+        shown = scale(planes.astype(jnp.float32)).astype(crops.dtype)
+        return shown.reshape(batch, channels, side, side, -1)
+
+    def see(self, shown: Shown) -> Vectors:
+        """Turn what is shown into vectors."""
+        batch, channels = shown.shape[:2]
+        found = self.backbone(shown.reshape(batch * channels, *shown.shape[2:]))
         return POOLS[self.stains](found.reshape(batch, channels, -1))

@@ -42,9 +42,13 @@ class ResNet(nnx.Module):
 
     def __call__(self, x: Map) -> Float[Array, "batch feature"]:
         """Pool [batch, side, side, plane] to one vector each."""
+        return self.last_level(x).mean((1, 2))
+
+    def last_level(self, x: Map) -> Map:
+        """What is found, and where, before the mean."""
         x = self.stem(fold(x))
         for number, level in enumerate(self.levels):
             x = halve_mean(x) if number else x
             for block in level:
                 x = block(x)
-        return x.mean((1, 2))
+        return x

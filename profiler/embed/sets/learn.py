@@ -99,7 +99,7 @@ def learn_sets(lesson: SetLesson, *, out: Path) -> Iterator[TrainEvent]:
     schedule, sets = lesson.schedule, lesson.sets
     model = DeepSets(len(lesson.features), lesson.network, rngs=nnx.Rngs(lesson.seed))
     graph, params = nnx.split(model)
-    moments = _optimiser(schedule).init(params)
+    moments = adamw(schedule).init(params)
     yield Started(len(sets.cells), len(np.unique(sets.plates)), 0, schedule.steps)
     seen: list[Array] = []
     for step in range(schedule.steps):
@@ -134,15 +134,6 @@ def save_sets(out: Path, model: DeepSets, lesson: SetLesson) -> None:
     write_card(out, card)
 
 
-def _optimiser(schedule: SetSchedule) -> optax.GradientTransformation:
-    return adamw(
-        steps=schedule.steps,
-        warmup=min(schedule.warmup, schedule.steps),
-        learning_rate=schedule.learning_rate,
-        weight_decay=schedule.weight_decay,
-    )
-
-
 @partial(jax.jit, static_argnames=("graph", "how"))
 def _advance(
     params: Any, moments: Any, batch: Dealt, key: Array, *, graph: Any, how: SetSchedule
@@ -155,5 +146,5 @@ def _advance(
         return contrastive_loss(profiles, labels, plates, temperature=how.temperature)
 
     found, grads = jax.value_and_grad(loss)(params)
-    updates, moments = _optimiser(how).update(grads, moments, params)
+    updates, moments = adamw(how).update(grads, moments, params)
     return optax.apply_updates(params, updates), moments, found

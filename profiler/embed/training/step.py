@@ -56,15 +56,6 @@ class Schedule:
         """The step from which each level learns, from the head inwards."""
         return self.thaw or (0, self.frozen)
 
-    def optimiser(self) -> optax.GradientTransformation:
-        """AdamW with warm-up, cosine decay and clipping."""
-        return adamw(
-            steps=self.steps,
-            warmup=self.warmup,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-        )
-
 
 @dataclass(frozen=True)
 class Task:
@@ -102,7 +93,7 @@ def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, St
     pupil = nnx.clone(model)
     pupil.train()
     graph, params, statistics = nnx.split(pupil, nnx.Param, nnx.BatchStat)
-    moments = task.schedule.optimiser().init(params)
+    moments = adamw(task.schedule).init(params)
     state = TrainState(jnp.int32(0), params, statistics, moments, params)
     # Copies, because a step gives its state's memory back.
     state = jax.tree.map(partial(jnp.array, copy=True), state)
@@ -157,7 +148,7 @@ def judge(
 def moved(state: TrainState, grads: Any, statistics: Any, *, task: Task) -> TrainState:
     """The next state, with what is frozen as it was."""
     schedule = task.schedule
-    updates, moments = schedule.optimiser().update(grads, state.moments, state.params)
+    updates, moments = adamw(schedule).update(grads, state.moments, state.params)
     keep = partial(keep_frozen, step=state.step, starts=schedule.starts)
     params = keep(optax.apply_updates(state.params, updates), state.params)
     if OBJECTIVES[task.objective.name].has_teacher:

@@ -50,15 +50,6 @@ class Schedule:
     validate_every: int = 100
     patience: int = 8
 
-    def optimiser(self) -> optax.GradientTransformation:
-        """AdamW with warm-up, cosine decay and clipping."""
-        return adamw(
-            steps=self.steps,
-            warmup=self.warmup,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-        )
-
 
 Step = Callable[[TrainState, Example], tuple[TrainState, Any]]
 
@@ -67,7 +58,7 @@ def begin(model: Network, schedule: Schedule) -> tuple[TrainState, Step]:
     """Take a network apart into its first state and the compiled step that advances it."""
     model.train()
     graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
-    moments = schedule.optimiser().init(params)
+    moments = adamw(schedule).init(params)
     state = TrainState(jnp.int32(0), params, statistics, moments, params)
     return state, partial(_advance, graph=graph, schedule=schedule)
 
@@ -78,7 +69,7 @@ def _advance(
 ) -> tuple[TrainState, Any]:
     objective = partial(_objective, state, example, graph, schedule)
     grads, (parts, statistics) = jax.grad(objective, has_aux=True)(state.params)
-    updates, moments = schedule.optimiser().update(grads, state.moments, state.params)
+    updates, moments = adamw(schedule).update(grads, state.moments, state.params)
     thawed = state.step >= schedule.frozen
     kept = partial(unless_frozen, thawed=thawed, is_frozen=ENCODER.__contains__)
     params = kept(optax.apply_updates(state.params, updates), state.params)

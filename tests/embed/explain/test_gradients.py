@@ -7,7 +7,6 @@ from scipy.stats import spearmanr
 
 from profiler.embed.explain.gradients import integrated_gradients
 from profiler.embed.explain.line import Line
-from profiler.embed.explain.shown import see, show
 from profiler.embed.network.intensity import brightness
 
 ONE = Line(jnp.ones(1), jnp.float32(0))
@@ -17,7 +16,7 @@ ONE = Line(jnp.ones(1), jnp.float32(0))
 def test_the_two_halves_of_an_encoder_are_the_encoder(kind, model, crops, quick):
     network, _ = model(kind)
     given = jnp.asarray(crops(3))
-    halves = quick(lambda crops: see(network.encoder, show(network.encoder, crops)))(given)
+    halves = quick(lambda crops: network.encoder.see(network.encoder.show(crops)))(given)
     np.testing.assert_allclose(halves, quick(network.encoder)(given), rtol=1e-5)
 
 
