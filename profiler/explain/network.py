@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from plates.errors import BadRecipe
-from profiler.embed.explain.levels import LEVELS
+from profiler.embed.explain.cam import coarse_name
 from profiler.embed.network.build import Model
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.weights import Card, check_stains, load_model
@@ -31,9 +31,8 @@ class Network(NamedTuple):
 
     @property
     def coarse(self) -> str:
-        """What its coarse map is called."""
-        is_convolutional = type(self.model.encoder.backbone) in LEVELS
-        return "Grad-CAM" if is_convolutional else "attention rollout"
+        """What the coarse map is called."""
+        return coarse_name(self.model)
 
 
 def load_network(

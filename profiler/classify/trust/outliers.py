@@ -124,7 +124,8 @@ def mahalanobis(places: Places, known: Known) -> PerCell:
     """Squared distance to the nearest class mean, in units of the spread within classes.
 
     Source:
-        Lee et al. 2018; checked against sklearn.covariance in tests/classify/trust/test_outliers.py.
+        Lee et al. 2018; checked against sklearn.covariance in
+        tests/classify/trust/test_outliers.py.
     """
     gaps = (places @ known.within)[:, None] - (known.means @ known.within)[None]
     return (gaps**2).sum(axis=-1).min(axis=1)

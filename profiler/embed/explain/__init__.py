@@ -1,6 +1,6 @@
 """What in a cell's picture a network goes by: maps, shares and changes, all on the device.
 
-`line.py` says what is explained, `shown.py` what a network is shown. `gradients.py`, `cam.py` and
-`rollout.py` are maps, `occlude.py` is what happens without a part, `inside.py` whose pixels count,
-and `explainer.py` puts them together for crops at hand.
+`line.py` says what is explained. `gradients.py`, `cam.py` and `rollout.py` are maps, `occlude.py`
+is what happens without a part, `inside.py` whose pixels count, and `explainer.py` puts them
+together for crops at hand.
 """

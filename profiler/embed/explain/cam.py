@@ -70,6 +70,11 @@ def coarse_map(model: Model, line: Line, crops: CropBatch) -> ByPixel:
     return grad_cam(model, line, crops)
 
 
+def coarse_name(model: Model) -> str:
+    """What its coarse map is called."""
+    return "attention rollout" if isinstance(model.encoder.backbone, ViT) else "Grad-CAM"
+
+
 def enlarged(grid: Grid, crops: CropBatch) -> ByPixel:
     """Bring a coarse map to the size of the crops, linearly."""
     return jax.image.resize(grid, (*crops.shape[:3], grid.shape[-1]), "linear")
