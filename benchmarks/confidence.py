@@ -54,7 +54,7 @@ def look(model: str, images: Sequence[Labelled]) -> dict[str, Verdicts]:
     for name, mode in MODES.items():
         examine = load_segmenter(SegmentConfig(model=model, diameter_px=mode)).examine
         seen[name] = verdicts(
-            lambda one, examine=examine: examine(jnp.asarray(one.plane, jnp.float32)), images
+            lambda one, examine=examine: examine(jnp.asarray(one.image, jnp.float32)), images
         )
     return seen
 

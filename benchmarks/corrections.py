@@ -68,7 +68,7 @@ def clean(labels: np.ndarray) -> np.ndarray:
 
 def wrong_objects(find: Find, one: Labelled) -> int:
     """Objects that a person would have to take away or to add."""
-    counts = count(clean(one.labels), clean(find(one.plane)))
+    counts = count(clean(one.labels), clean(find(one.image)))
     return int(counts.true + counts.found - 2 * counts.matched[0])
 
 
@@ -76,7 +76,7 @@ def doubt_row(name: str, find: Find, fields: Sequence[Labelled]) -> str:
     """How well doubt tells wrong objects, and fields with many of them."""
     doubts, is_wrong, totals, wrong = [], [], [], []
     for one in fields:
-        found = doubt(find, one.plane)
+        found = doubt(find, one.image)
         iou = overlaps(clean(one.labels), found.labels)
         doubts.append(found.objects)
         is_wrong.append(iou.max(0, initial=0.0) < 0.5)
@@ -114,7 +114,7 @@ def train(path: Path, start: str | None, corrected: list, mixed: list, *, steps:
 def score(model: str, apart: Sequence[Labelled]) -> dict[str, float]:
     """Pooled metrics of a network."""
     find = finder(model)
-    counts = of_fields(count(clean(one.labels), clean(find(one.plane))) for one in apart)
+    counts = of_fields(count(clean(one.labels), clean(find(one.image))) for one in apart)
     together = type(counts)(*(part.sum(0, keepdims=True) for part in counts))
     return {name: float(of(together)[0]) for name, of in METRICS.items()}
 
@@ -153,7 +153,7 @@ def main() -> None:
     mixed = fields_of([one for one in dsb if not is_for_choosing(one.name)])
     start = train(args.work / "start.safetensors", None, [], mixed, steps=args.start_steps)
     find = finder(start)
-    totals = [doubt(find, one.plane).total for one in pool]
+    totals = [doubt(find, one.image).total for one in pool]
     by_doubt = [pool[i] for i in np.argsort(totals)[::-1]]
     orders = {"doubt": by_doubt}
     for draw in range(DRAWS):

@@ -102,7 +102,7 @@ def at_training_size(field: Labelled) -> Labelled:
     if abs(scale - 1) < 0.1:  # BBBC039 keeps its pixels
         return field
     how = {"zoom": scale, "grid_mode": True, "mode": "nearest"}
-    plane = ndimage.gaussian_filter(field.plane.astype(np.float32), max(0.4 * (1 / scale - 1), 0))
+    plane = ndimage.gaussian_filter(field.image.astype(np.float32), max(0.4 * (1 / scale - 1), 0))
     plane = np.asarray(ndimage.zoom(plane, order=1, **how))
     return Labelled(field.name, plane, np.asarray(ndimage.zoom(field.labels, order=0, **how)))
 
@@ -122,7 +122,7 @@ def scores(programs: Programs, fields: list[Labelled]) -> dict[str, float]:
     counts = of_fields(
         count(
             drop_specks(field.labels, below=SPECK_PX),
-            drop_specks(found_in(programs, field.plane), below=SPECK_PX),
+            drop_specks(found_in(programs, field.image), below=SPECK_PX),
         )
         for field in fields
     )
@@ -145,7 +145,7 @@ def milliseconds(run: Callable[[], Any]) -> float:
 def measure(weights: Path, sets: dict[str, list[Labelled]]) -> dict[str, Any]:
     """Everything that the table says of one row."""
     programs = compiled(weights)
-    plane = jnp.asarray(next(iter(sets.values()))[0].plane.astype(np.float32))
+    plane = jnp.asarray(next(iter(sets.values()))[0].image.astype(np.float32))
     seen = programs.network(plane)
     return {
         "parameters": programs.parameters,

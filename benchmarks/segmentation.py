@@ -59,10 +59,10 @@ def network(model: str, diameter_px: Literal["auto"] | None) -> Method:
 
 def evaluate(method: Method, fields: list[Labelled]) -> tuple[Scores, float]:
     """Scores, and seconds a field after each size has been met once."""
-    for shape in {field.plane.shape for field in fields}:
-        method(next(field.plane for field in fields if field.plane.shape == shape))
+    for shape in {field.image.shape for field in fields}:
+        method(next(field.image for field in fields if field.image.shape == shape))
     start = time.perf_counter()
-    found = [method(field.plane) for field in fields]
+    found = [method(field.image) for field in fields]
     seconds = (time.perf_counter() - start) / len(fields)
     clean = [drop_specks(labels, below=SMALLEST) for labels in found]
     truth = [drop_specks(field.labels, below=SMALLEST) for field in fields]

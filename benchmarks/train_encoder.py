@@ -129,9 +129,9 @@ def nuclei(shared: Path) -> Iterator[Source]:
     for name, most in {"bbbc039": 30, "dsb2018": 8}.items():
         images = [each for each in labelled(folders[name]) if not _is_apart(name, each.name)]
         crops = [
-            cut(_as_uint16(each.plane)[..., None], each.labels, most=most)[..., 0]
+            cut(_as_uint16(each.image)[..., None], each.labels, most=most)[..., 0]
             for each in images
-            if min(each.plane.shape) >= SIDE
+            if min(each.image.shape) >= SIDE
         ]
         groups = [
             each.name for each, some in zip(images, crops, strict=False) for _ in range(len(some))

@@ -13,6 +13,7 @@ from profiler.compute.devices import keep_compiled_programs
 from profiler.compute.pictures import write_labels
 from profiler.segment.label_files import files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
+from profiler.segment.stains import nuclear_stains, with_nuclei
 
 FOLDER = "Give a folder of images, one plane each."
 
@@ -30,25 +31,30 @@ def segment_folder(
     out: Path,
     *,
     model: str = "nuclei",
+    nuclei: Path | None = None,
     min_area_px: int = 25,
     diameter_px: float | Literal["auto"] | None = "auto",
 ) -> Iterator[ImageDone]:
-    """Find nuclei in every image of a folder.
+    """Find nuclei, or whole cells, in every image of a folder.
 
     Args:
         folder: TIFFs and PNGs, one plane each, of any sizes.
         out: Folder for `<image name>.tif` label images.
         model: Shipped model, or a .safetensors file.
+        nuclei: Folder of nuclear stains of the same names, for a model of whole cells; it does
+            without where there is none.
         min_area_px: Smaller objects are specks.
-        diameter_px: How wide nuclei are, for the network to see them at the size it knows; "auto"
-            estimates it image by image, None leaves images as they are.
+        diameter_px: How wide the objects are, for the network to see them at the size it knows;
+            "auto" estimates it image by image, None leaves images as they are.
 
     Raises:
         BadPlate: The folder holds no images, two that would share a label image, or
-            images that their label images would overwrite.
+            images that their label images would overwrite; or a nuclear stain without image.
+        BadModel: There are nuclear stains, and the model sees one stain only.
         BadImage: At the end, naming every image that could not be read; the others are done.
     """
-    images = list(files_by_name(folder, wanted=FOLDER).values())
+    named = files_by_name(folder, wanted=FOLDER)
+    images, beside = list(named.values()), nuclear_stains(nuclei, named) if nuclei else None
     _check_out(out, images)
     keep_compiled_programs()
     config = SegmentConfig(model=model, diameter_px=diameter_px, min_area_px=min_area_px)
@@ -56,7 +62,10 @@ def segment_folder(
     broken: list[BadImage] = []
     for path in images:
         try:
-            labels = find_labels(segmenter, read_plane(path).pixels, name=str(path))
+            field = read_plane(path).pixels
+            if beside is not None:
+                field = with_nuclei(field, beside.get(path.stem))
+            labels = find_labels(segmenter, field, name=str(path))
         except BadImage as problem:
             broken.append(problem)
             continue
@@ -81,18 +90,18 @@ def _check_out(out: Path, images: list[Path]) -> None:
         )
 
 
-def find_labels(segmenter: Segmenter, plane: np.ndarray, *, name: str) -> np.ndarray:
-    """Find the nuclei of one plane.
+def find_labels(segmenter: Segmenter, field: np.ndarray, *, name: str) -> np.ndarray:
+    """Find the objects of one field.
 
     Args:
         segmenter: Loaded.
-        plane: Grey levels in any unit, [height, width].
+        field: Grey levels in any unit, [height, width] or [height, width, channel].
         name: Of the image, for the error.
 
     Raises:
         BadImage: There are more candidates for nuclei than the network's head looks at.
     """
-    found = segmenter.nuclei(jnp.asarray(plane, jnp.float32))
+    found = segmenter.nuclei(jnp.asarray(field, jnp.float32))
     if found.dropped:
         raise BadImage(
             f"{name} has more candidates for nuclei than its size has room for: {found.dropped} "

@@ -77,9 +77,11 @@ class Segment(_Model):
             estimates it field by field; by default fields are left as they are.
         nuclei: Nuclear stain.
         cells: Stain that cells are seen in; by default the nuclear one.
-        method: "propagation" over the cell stain, or a "ring" around the nucleus.
+        method: "propagation" over the cell stain, a "ring" around the nucleus, or the cells that
+            a "network" sees in the cell and nuclear stains.
+        cells_model: Shipped network of whole cells, or the path of a .safetensors file.
         ring_px: Beginning and end of the ring, measured from the nucleus.
-        gap_px: Strip between nucleus and cytoplasm of propagated cells.
+        gap_px: Strip between nucleus and cytoplasm of cells that are not rings.
         threshold: How the cell stain is told from the background.
         correction: Factor on that threshold.
         regularisation: Of the propagation: small values follow the stain.
@@ -95,7 +97,8 @@ class Segment(_Model):
     diameter_px: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
     nuclei: str = "DNA"
     cells: str | None = None
-    method: Literal["propagation", "ring"] = "propagation"
+    method: Literal["propagation", "ring", "network"] = "propagation"
+    cells_model: str = "cells"
     ring_px: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0, le=127)]] = (
         1.5,
         6.0,
@@ -267,7 +270,8 @@ class Recipe(_Model):
     def cells_key(self) -> str:
         """Hash of every setting that the cells depend on, hexadecimal."""
         parts = self.model_dump(mode="json", include=set(CELL_SECTIONS))
-        del parts["segment"]["model"]  # its weights count, by their own hash, not its name
+        for name in ("model", "cells_model"):  # weights count, by their own hash, not their name
+            del parts["segment"][name]
         if parts["embed"].pop("model") is None:
             del parts["embed"]
         if self.illumination.method not in ILLUMINATION:

@@ -14,6 +14,7 @@ Images: TypeAlias = Float[Array, "batch height width channel"]
 LabelImages: TypeAlias = Int[Array, "batch height width"]
 Image: TypeAlias = Float[Array, "height width channel"]
 Plane: TypeAlias = Float[Array, "height width"]
+Stains: TypeAlias = Float[Array, "height width *channel"]  # one plane, or one for each stain
 Mask: TypeAlias = Bool[Array, "height width"]
 Labels: TypeAlias = Int[Array, "height width"]
 PerCell: TypeAlias = Float[Array, " cell"]

@@ -40,7 +40,7 @@ def test_the_field_of_most_doubt_is_written_with_labels_that_training_reads(fold
     listed = pl.read_csv(out / "suggestions.csv")
     assert listed["image"].to_list() == ["murky"]
     (one,) = read_labelled(out, ignore=None, trained_px=28.0)
-    np.testing.assert_array_equal(one.plane, nuclei(blurred=True))
+    np.testing.assert_array_equal(one.image, nuclei(blurred=True))
     named = str(listed["look_at"].item()).split()
     assert set(map(int, named)) <= set(np.unique(one.labels).tolist()) - {0}
 

@@ -12,12 +12,15 @@ def segment(
     folder: Annotated[Path, typer.Argument(help="Images, one plane each.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the label TIFFs.")],
     model: Annotated[str, typer.Option(help="Shipped model, or a .safetensors file.")] = "nuclei",
-    min_area: Annotated[int, typer.Option(min=1, help="Smallest nucleus, in pixels.")] = 25,
+    nuclei: Annotated[
+        Path | None, typer.Option(help="With a model of cells: nuclear stains of the same names.")
+    ] = None,
+    min_area: Annotated[int, typer.Option(min=1, help="Smallest object, in pixels.")] = 25,
     diameter: Annotated[
-        str, typer.Option(help="Width of nuclei in pixels, auto (estimated) or as-is.")
+        str, typer.Option(help="Width of the objects in pixels, auto (estimated) or as-is.")
     ] = "auto",
 ) -> None:
-    """Find nuclei in every image of a FOLDER, and write one label TIFF for each."""
+    """Find nuclei (or cells: --model cells) in the images of a FOLDER; one label TIFF for each."""
     from profiler.images import segment_folder
     from profiler.progress import draw_images
 
@@ -26,7 +29,8 @@ def segment(
         wide = wide if wide in ("auto", None) else float(wide)
     except ValueError:
         raise typer.BadParameter(f"--diameter {diameter}: a number, auto or as-is") from None
-    done = segment_folder(folder, out, model=model, min_area_px=min_area, diameter_px=wide)
+    asked = {"model": model, "nuclei": nuclei, "min_area_px": min_area, "diameter_px": wide}
+    done = segment_folder(folder, out, **asked)
     draw_images(done, out=out)
 
 
@@ -85,7 +89,7 @@ def segmenter(
         bool, typer.Option("--replace", help="Remove an earlier network first.")
     ] = False,
 ) -> None:
-    """Train a nuclei network on DATA; an interrupted run goes on when started again."""
+    """Train a network of nuclei or cells on DATA; an interrupted run goes on when started again."""
     from profiler.progress import draw_training
     from profiler.segment.training.step import Schedule
     from profiler.segment.training.trainer import TrainRequest, train_segmenter

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -77,7 +78,7 @@ class FieldProgram:
     Attributes:
         columns: Names of the cells' features, in the order of `FieldResult.features`.
         image_columns: Names of the fields' own, in the order of `FieldResult.image`.
-        weights: Hash of the network's weights.
+        weights: Hash of the networks' weights, joined by "+" where one sees nuclei, one cells.
         embedder: Hash of the encoder's, if the recipe names one.
         computed_by: Hash of all that the cells depend on besides the images.
         compute: Raw images [batch, height, width, channel], on the host or placed on the devices,
@@ -152,14 +153,15 @@ def compile_recipe(recipe: Recipe, *, backend: Backend | None = None) -> FieldPr
         threads=available_cores(),
     )
     embedder = vectors.embedder.card.sha256 if vectors else None
+    cards = list(filter(None, [segmenter.card, segmenter.cells_card]))
     return FieldProgram(
         columns=(*plan.columns, *(vectors.columns if vectors else ())),
         image_columns=(*plan.image_columns, *exposure_columns(stains)),
-        weights=segmenter.card.sha256,
+        weights="+".join(card.sha256 for card in cards),
         embedder=embedder,
         computed_by=_key(
             recipe.cells_key(),
-            *_network_key(segmenter.card),
+            *chain.from_iterable(map(_network_key, cards)),
             CELLS_VERSION,
             *filter(None, [embedder]),
         ),
@@ -300,6 +302,7 @@ def segment_config(recipe: Recipe) -> SegmentConfig:
         nuclei_channel=stains.index(wanted.nuclei),
         cells_channel=stains.index(wanted.cells or wanted.nuclei),
         model=wanted.model,
+        cells_model=wanted.cells_model,
         diameter_px=wanted.diameter_px,
         min_area_px=wanted.min_nucleus_area_px,
         cells=CellsConfig(

@@ -11,7 +11,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from profiler.segment.propagate import propagate_cpu, propagate_jax
+from profiler.segment.sizes import Seen
 from profiler.segment.threshold import THRESHOLDS
+from profiler.segment.whole_cells import give_to_nuclei
 from profiler.shapes import Labels, Mask, Plane
 
 Confidence = Float[Array, " nucleus"]
@@ -22,11 +24,12 @@ class CellsConfig:
     """How cells are found around nuclei.
 
     Attributes:
-        method: "propagation" over a cell stain, or a "ring" of fixed width.
+        method: "propagation" over a cell stain, a "ring" of fixed width, or the cells that a
+            "network" sees.
         ring_px: Where the ring begins and ends, in pixels from the nucleus. A cell then
             reaches from its nucleus to the ring's end.
         gap_px: Strip around the nucleus that belongs to neither nucleus nor cytoplasm
-            of propagated cells: keeps the blur of one out of the other.
+            of cells that are not rings: keeps the blur of one out of the other.
         threshold: How the cell stain is told from the background.
         correction: Factor on that threshold; above 1 for smaller cells.
         regularisation: λ of the propagation on a 0 to 1 scale of the cell stain.
@@ -36,7 +39,7 @@ class CellsConfig:
             confidence are kept.
     """
 
-    method: Literal["propagation", "ring"] = "propagation"
+    method: Literal["propagation", "ring", "network"] = "propagation"
     ring_px: tuple[float, float] = (1.5, 6.0)
     gap_px: float = 0.0
     threshold: str = "minimum_cross_entropy"
@@ -75,6 +78,7 @@ def compartments(
     *,
     max_cells: int,
     confidence: Confidence | None = None,
+    seen: Seen | None = None,
 ) -> Compartments:
     """Find cells and cytoplasm around nuclei, on an accelerator.
 
@@ -84,8 +88,11 @@ def compartments(
         config: Method and its settings.
         max_cells: Rows of the tables to come; ids above are cut off, `count` tells.
         confidence: How likely nucleus i + 1 is right; NaN, or None for all, if unknown.
+        seen: The cells that a network sees, if the method is "network".
     """
-    if config.method == "ring":
+    if seen is not None:
+        cells = give_to_nuclei(seen, nuclei)
+    elif config.method == "ring":
         cells = within(nuclei, config.ring_px[1])
     else:
         scaled = _unit(plane)
@@ -101,9 +108,12 @@ def compartments_cpu(
     *,
     max_cells: int,
     confidence: Confidence | None = None,
+    seen: Seen | None = None,
 ) -> Compartments:
     """Find cells and cytoplasm around nuclei, on a CPU; see `compartments`."""
-    if config.method == "ring":
+    if seen is not None:
+        cells = _give_to_nuclei(seen, nuclei)
+    elif config.method == "ring":
         cells = _within(nuclei, config.ring_px[1])
     else:
         scaled, mask = _mask_of(plane, config)
@@ -203,6 +213,7 @@ def _mask_of(plane: Plane, config: CellsConfig) -> tuple[Plane, Mask]:
 
 
 _within = jax.jit(within, static_argnums=1)
+_give_to_nuclei = jax.jit(give_to_nuclei)
 _settle = jax.jit(
     lambda nuclei, cells, confidence, config, max_cells: settle(
         nuclei, cells, config, max_cells=max_cells, confidence=confidence

@@ -31,10 +31,19 @@ from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.head import Head
 from profiler.segment.normalise import normalise
-from profiler.segment.sizes import Seen, find_scale, scale_for, see_at, sizes_served
+from profiler.segment.sizes import (
+    Seen,
+    find_scale,
+    scale_for,
+    see_at,
+    sizes_served,
+    typical_diameter,
+)
 from profiler.segment.tiles import predict
 from profiler.segment.weights import Card, load_network
-from profiler.shapes import Image, Images, Plane
+from profiler.shapes import Image, Images, Labels, Stains
+
+NUCLEUS_PX = 28.0  # of fields as they are, where the network's card does not say
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class SegmentConfig:
     Attributes:
         nuclei_channel: Index of the nuclear stain in an image's last axis.
         cells_channel: Index of the cell stain.
-        model: Shipped model or path of weights.
+        model: Shipped model or path of weights, of nuclei.
+        cells_model: Likewise of whole cells, for `cells.method` "network".
         diameter_px: How wide nuclei are, in the images' pixels: fields are scaled so that the
             network sees them as in training. "auto" estimates it for each field from what is
             found; None leaves fields as they are.
@@ -56,6 +66,7 @@ class SegmentConfig:
     nuclei_channel: int = 0
     cells_channel: int = 0
     model: str = "nuclei"
+    cells_model: str = "cells"
     diameter_px: float | Literal["auto"] | None = None
     min_area_px: int = 25
     cells: CellsConfig = CellsConfig()
@@ -83,18 +94,23 @@ class Segmenter:
 
     Attributes:
         card: What the network is.
-        nuclei: One plane [height, width] to `Nuclei`.
+        cells_card: What the network of whole cells is; None where none takes part.
+        nuclei: One plane [height, width], or [height, width, channel] for a network that sees
+            several stains, to `Nuclei`.
         examine: The same, and how likely each is right.
         segment: A batch of images, scaled to 0 to 1, to `Compartments` with a batch axis.
     """
 
     card: Card
-    nuclei: Callable[[Plane], Nuclei]
-    examine: Callable[[Plane], Examined]
+    cells_card: Card | None
+    nuclei: Callable[[Stains], Nuclei]
+    examine: Callable[[Stains], Examined]
     segment: Callable[[Images], Compartments]
 
 
-See: TypeAlias = Callable[[Plane], Seen]
+Look: TypeAlias = Callable[[Stains, float], Seen]
+See: TypeAlias = Callable[[Stains], Seen]
+SeeCells: TypeAlias = Callable[[Image, Labels], Seen]
 Examine: TypeAlias = Callable[[Seen], Examined]
 Segment: TypeAlias = Callable[[Images], Compartments]
 
@@ -112,32 +128,68 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
         BadRecipe: The diameter is beyond what fields can be scaled by, or doubtful nuclei are to
             be dropped and the network is not calibrated.
     """
-    model, network, card = load_network(config.model)
-    head = with_min_area(HEADS[network.head], config.min_area_px)
+    card, look = _load(config.model, config.min_area_px)
     calibration = read_calibration(card.calibration, model=config.model)
     _check_confidence(calibration, config)
-    graph, state = nnx.split(model)
-
-    def find(state: Any, plane: Plane, scale: float) -> Seen:
-        run = partial(predict, nnx.merge(graph, state), config=network)
-        return see_at(run, normalise(plane), head, scale=scale)
-
-    at_scale = partial(jax.jit(find, static_argnums=2), state)
-    is_cpu = (backend or jax.default_backend()) == "cpu"
     if config.diameter_px == "auto":
-        see = partial(find_scale, at_scale, trained_px=_trained(card))
+        see = partial(find_scale, look, trained_px=_trained(card))
     else:
-        see = partial(_at, at_scale, _scale(card, config.diameter_px))
+        see = partial(_at, look, _scale(card, config.diameter_px))
+    cells_card, see_cells = _load_cells(config, card)
+    is_cpu = (backend or jax.default_backend()) == "cpu"
     examine = examiner(calibration, min_area_px=config.min_area_px, is_cpu=is_cpu)
     drive = _by_field
     if not is_cpu:
         drive = _cells_at_once if config.diameter_px == "auto" else _at_once
     return Segmenter(
         card,
-        nuclei=lambda plane: see(plane).nuclei,
-        examine=lambda plane: examine(see(plane)),
-        segment=drive(see, examine, config),
+        cells_card,
+        nuclei=lambda field: see(field).nuclei,
+        examine=lambda field: examine(see(field)),
+        segment=drive(see, examine, config, see_cells),
     )
+
+
+def _load(model: str, min_area_px: int) -> tuple[Card, Look]:
+    """Load a network, and compile what it sees in a field at each scale."""
+    weights, network, card = load_network(model)
+    head = with_min_area(HEADS[network.head], min_area_px)
+    graph, state = nnx.split(weights)
+
+    def look(state: Any, field: Stains, scale: float) -> Seen:
+        run = partial(predict, nnx.merge(graph, state), config=network)
+        return see_at(run, normalise(field), head, scale=scale)
+
+    return card, partial(jax.jit(look, static_argnums=2), state)
+
+
+def _load_cells(config: SegmentConfig, nuclei: Card) -> tuple[Card | None, SeeCells | None]:
+    """Load the network of whole cells, which sees them at a scale that hangs on the nuclei."""
+    if config.cells.method != "network":
+        return None, None
+    _check_stains(config)
+    card, look = _load(config.cells_model, config.min_area_px)
+    if card.nucleus_px is None:
+        raise BadModel(
+            f"The model {config.cells_model!r} finds nuclei, not whole cells (its card has no "
+            "nucleus_px). Use the shipped model 'cells', or one that was trained from it."
+        )
+    stains = [config.cells_channel, config.nuclei_channel][: card.architecture["channels"]]
+
+    def scale(labels: Labels) -> float:
+        asked = config.diameter_px
+        width = typical_diameter(np.asarray(labels)) if asked == "auto" else asked
+        return scale_for(width or nuclei.diameter_px or NUCLEUS_PX, trained_px=card.nucleus_px)
+
+    return card, lambda image, labels: look(image[..., jnp.array(stains)], scale(labels))
+
+
+def _check_stains(config: SegmentConfig) -> None:
+    if config.cells_channel == config.nuclei_channel:
+        raise BadRecipe(
+            'method = "network" finds cells in a cell stain; the recipe names none but that of the '
+            'nuclei. Name one ([segment] cells = "..."), or use method = "ring".'
+        )
 
 
 def _check_confidence(calibration: Calibration | None, config: SegmentConfig) -> None:
@@ -185,8 +237,8 @@ def with_min_area(head: Head, min_area_px: int) -> Head:
     return replace(head, settings=replace(head.settings, min_area_px=min_area_px))
 
 
-def _at(find: Callable[[Plane, float], Seen], scale: float, plane: Plane) -> Seen:
-    return find(plane, scale)
+def _at(look: Look, scale: float, field: Stains) -> Seen:
+    return look(field, scale)
 
 
 def _scale(card: Card, diameter_px: float | None) -> float:
@@ -211,12 +263,15 @@ def _trained(card: Card) -> float:
     return card.diameter_px
 
 
-def _by_field(see: See, examine: Examine, config: SegmentConfig) -> Segment:
+def _by_field(
+    see: See, examine: Examine, config: SegmentConfig, see_cells: SeeCells | None = None
+) -> Segment:
     """Field after field: on a CPU batching gains nothing, and loops run on the host."""
 
     def one(image: Image) -> Compartments:
         found = examine(see(image[..., config.nuclei_channel]))
-        return _around(compartments_cpu, image[..., config.cells_channel], found, config)
+        cells = see_cells and see_cells(image, found.nuclei.labels)
+        return _around(compartments_cpu, image, found, config, cells)
 
     def batch(images: Images) -> Compartments:
         fields = [one(image) for image in jnp.asarray(images)]
@@ -225,44 +280,57 @@ def _by_field(see: See, examine: Examine, config: SegmentConfig) -> Segment:
     return batch
 
 
-def _at_once(see: See, examine: Examine, config: SegmentConfig) -> Segment:
+def _at_once(
+    see: See, examine: Examine, config: SegmentConfig, see_cells: SeeCells | None = None
+) -> Segment:
     """The whole batch in one program that never leaves the device."""
 
     def one(image: Image) -> Compartments:
         found = examine(see(image[..., config.nuclei_channel]))
-        return _around(compartments, image[..., config.cells_channel], found, config)
+        cells = see_cells and see_cells(image, found.nuclei.labels)
+        return _around(compartments, image, found, config, cells)
 
     return jax.jit(jax.vmap(one))
 
 
-def _cells_at_once(see: See, examine: Examine, config: SegmentConfig) -> Segment:
+def _cells_at_once(
+    see: See, examine: Examine, config: SegmentConfig, see_cells: SeeCells | None = None
+) -> Segment:
     """Nuclei field after field, each at its own scale; cells of the whole batch in one program."""
 
     @jax.jit
     @jax.vmap
-    def grow(stain: Plane, seen: Seen) -> Compartments:
-        return _around(compartments, stain, examine(seen), config)
+    def grow(image: Image, seen: Seen, cells: Seen | None) -> Compartments:
+        return _around(compartments, image, examine(seen), config, cells)
+
+    def one(image: Image) -> tuple[Seen, Seen | None]:
+        seen = see(image[..., config.nuclei_channel])
+        return seen, see_cells and see_cells(image, seen.labels)
 
     def batch(images: Images) -> Compartments:
         images = jnp.asarray(images)
-        seen = [see(image[..., config.nuclei_channel]) for image in images]
-        together = jax.tree.map(lambda *parts: jnp.stack(parts), *seen)
-        return grow(images[..., config.cells_channel], together)
+        together = jax.tree.map(lambda *parts: jnp.stack(parts), *map(one, images))
+        return grow(images, *together)
 
     return batch
 
 
 def _around(
-    grow: Callable[..., Compartments], stain: Plane, found: Examined, config: SegmentConfig
+    grow: Callable[..., Compartments],
+    image: Image,
+    found: Examined,
+    config: SegmentConfig,
+    seen: Seen | None,
 ) -> Compartments:
     """Grow cells; a field whose candidates found no room has too many, and says so."""
     cells = grow(
-        stain,
+        image[..., config.cells_channel],
         found.nuclei.labels,
         config.cells,
         max_cells=config.max_cells,
         confidence=found.confidence,
+        seen=seen,
     )
-    dropped = found.nuclei.dropped
+    dropped = found.nuclei.dropped + (seen.nuclei.dropped if seen else 0)
     more = jnp.maximum(cells.count, config.max_cells) + dropped
     return cells._replace(count=jnp.where(dropped > 0, more, cells.count))

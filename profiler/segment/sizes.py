@@ -19,7 +19,7 @@ from jaxtyping import Array
 from profiler.segment.confidence.belief import Maps, as_maps
 from profiler.segment.decoding.nuclei import Nuclei, number
 from profiler.segment.heads.head import Head
-from profiler.shapes import Labels, Plane
+from profiler.shapes import Labels, Stains
 
 MOST_STEPS = 4  # of a factor of the square root of two: four times larger or smaller
 LOOKS = 3  # times a field is segmented to find its scale, at most
@@ -79,35 +79,38 @@ def typical_diameter(labels: np.ndarray) -> float | None:
     return float(2 * np.sqrt(area[middle] / np.pi))
 
 
-def decode_at(predict: Callable[[Plane], Any], plane: Plane, head: Head, *, scale: float) -> Nuclei:
+def decode_at(
+    predict: Callable[[Stains], Any], field: Stains, head: Head, *, scale: float
+) -> Nuclei:
     """Find nuclei in a field that the network sees enlarged or shrunk; as `see_at`."""
-    return see_at(predict, plane, head, scale=scale).nuclei
+    return see_at(predict, field, head, scale=scale).nuclei
 
 
-def see_at(predict: Callable[[Plane], Any], plane: Plane, head: Head, *, scale: float) -> Seen:
+def see_at(predict: Callable[[Stains], Any], field: Stains, head: Head, *, scale: float) -> Seen:
     """Find nuclei in a field that the network sees enlarged or shrunk by `scale`.
 
     Where the head allows it, the prediction is brought back before nuclei are told apart: on
     either side of 1 this scored better than labels brought back (DSB2018 training images).
 
     Args:
-        predict: From a normalised plane of any size to its prediction.
-        plane: Normalised, [height, width].
-        head: How predictions become nuclei, with its settings in pixels of `plane`.
+        predict: From a normalised field of any size to its prediction.
+        field: Normalised, [height, width] or [height, width, channel].
+        head: How predictions become nuclei, with its settings in pixels of `field`.
         scale: Factor on height and width.
     """
-    shape = tuple(max(1, round(length * scale)) for length in plane.shape)
-    there = plane if scale == 1.0 else jax.image.resize(plane, shape, "linear")
+    own = field.shape[:2]
+    shape = tuple(max(1, round(length * scale)) for length in own)
+    there = field if scale == 1.0 else jax.image.resize(field, shape + field.shape[2:], "linear")
     seen = predict(there)
     if scale != 1.0 and head.resizable:
-        seen = jax.tree.map(partial(_to, plane.shape), seen)
-    maps = as_maps(head.believe(seen), plane.shape)
+        seen = jax.tree.map(partial(_to, own), seen)
+    maps = as_maps(head.believe(seen), own)
     if scale == 1.0 or head.resizable:
         return Seen(head.decode(seen, head.settings), maps)
     least = head.settings.min_area_px
     found = head.decode(seen, replace(head.settings, min_area_px=max(1, round(least * scale**2))))
-    labels = jax.image.resize(found.labels, plane.shape, "nearest")
-    roots = jnp.where(labels > 0, labels - 1, plane.size)
+    labels = jax.image.resize(found.labels, own, "nearest")
+    roots = jnp.where(labels > 0, labels - 1, labels.size)
     return Seen(number(roots, min_area_px=least, dropped=found.dropped), maps)
 
 
@@ -115,7 +118,9 @@ def _to(shape: tuple[int, ...], maps: Array) -> Array:
     return jax.image.resize(maps, (*shape, *maps.shape[2:]), "linear")
 
 
-def find_scale(find: Callable[[Plane, float], Found], plane: Plane, *, trained_px: float) -> Found:
+def find_scale(
+    find: Callable[[Stains, float], Found], field: Stains, *, trained_px: float
+) -> Found:
     """Find nuclei at the scale that suits them, estimated from the nuclei themselves.
 
     The field is segmented as it is. If what is found is not of the trained size, it is
@@ -123,13 +128,13 @@ def find_scale(find: Callable[[Plane, float], Found], plane: Plane, *, trained_p
     size. A field in which nothing is found is looked at larger, then smaller.
 
     Args:
-        find: From a plane and a scale to nuclei.
-        plane: One field, [height, width].
+        find: From a field and a scale to nuclei.
+        field: [height, width] or [height, width, channel].
         trained_px: Diameter the network was trained at.
     """
     scale, off, tried = 1.0, {}, {}
     while scale not in tried and len(tried) < LOOKS:
-        tried[scale] = find(plane, scale)
+        tried[scale] = find(field, scale)
         diameter = typical_diameter(np.asarray(tried[scale].labels))
         off[scale] = abs(math.log(diameter * scale / trained_px)) if diameter else math.inf
         scale = _next(diameter, tried, trained_px=trained_px)

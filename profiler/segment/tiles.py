@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from plates.errors import BadModel
 from profiler.segment.network.build import reach
 from profiler.segment.network.config import NetworkConfig
-from profiler.shapes import Plane
+from profiler.shapes import Image, Stains
 
 WHOLE = 1280  # fields up to this side, in pixels, are predicted whole
 CORE = 1024  # side of a tile without its halo
@@ -25,12 +26,13 @@ CORE = 1024  # side of a tile without its halo
 Predict = Callable[[Float[Array, "batch height width channel"]], Any]
 
 
-def predict(network: Predict, plane: Plane, config: NetworkConfig, *, whole: int = WHOLE) -> Any:
-    """Predict every pixel of one normalised plane.
+def predict(network: Predict, field: Stains, config: NetworkConfig, *, whole: int = WHOLE) -> Any:
+    """Predict every pixel of one normalised field.
 
     Args:
-        network: Maps [batch, height, width, 1] to a prediction of its head.
-        plane: One field, [height, width], any size.
+        network: Maps [batch, height, width, channel] to a prediction of its head.
+        field: One plane [height, width] of any size, or [height, width, channel]; stains that
+            the network knows and the field lacks, the last ones, are zeros.
         config: The network's, for its stride and reach.
         whole: Longest side that is predicted in one piece.
 
@@ -38,20 +40,39 @@ def predict(network: Predict, plane: Plane, config: NetworkConfig, *, whole: int
         The prediction without its batch axis, its maps of [height, width], or of a fraction of
         that, rounded up, where the head predicts at a coarser level.
     """
-    height, width = plane.shape
+    image = with_stains(field, config.channels)
+    height, width = image.shape[:2]
     if max(height, width) <= whole:
-        padded = _pad_to(plane, _up(height, config.stride), _up(width, config.stride))
-        out = network(padded[None, :, :, None])
-        return jax.tree.map(lambda x: _cut(x[0], padded.shape[0] // x.shape[1], plane.shape), out)
-    return _predict_tiles(network, plane, config, core=min(CORE, _up(whole, config.stride)))
+        padded = _pad_to(image, _up(height, config.stride), _up(width, config.stride))
+        out = network(padded[None])
+        return jax.tree.map(
+            lambda x: _cut(x[0], padded.shape[0] // x.shape[1], (height, width)), out
+        )
+    return _predict_tiles(network, image, config, core=min(CORE, _up(whole, config.stride)))
 
 
-def _predict_tiles(network: Predict, plane: Plane, config: NetworkConfig, *, core: int) -> Any:
-    height, width = plane.shape
+def with_stains(field: Stains, channels: int) -> Image:
+    """Give a field a last axis of `channels` stains: those it lacks are zeros.
+
+    Raises:
+        BadModel: The field has more stains than the network looks at.
+    """
+    image = field.reshape(*field.shape[:2], -1)
+    lacking = channels - image.shape[-1]
+    if lacking < 0:
+        raise BadModel(
+            f"The field has {image.shape[-1]} stains; the network looks at {channels}. Give it "
+            "those that its card names, in that order."
+        )
+    return jnp.pad(image, ((0, 0), (0, 0), (0, lacking)))
+
+
+def _predict_tiles(network: Predict, image: Image, config: NetworkConfig, *, core: int) -> Any:
+    height, width = image.shape[:2]
     halo = _up(reach(config), config.stride)
     rows, columns = -(-height // core), -(-width // core)
     below, right = rows * core + halo - height, columns * core + halo - width
-    canvas = jnp.pad(plane, ((halo, below), (halo, right)), mode="edge")
+    canvas = jnp.pad(image, ((halo, below), (halo, right), (0, 0)), mode="edge")
     side = core + 2 * halo
 
     def inside(x):
@@ -59,8 +80,8 @@ def _predict_tiles(network: Predict, plane: Plane, config: NetworkConfig, *, cor
         return x[0, edge:-edge, edge:-edge]
 
     def one(corner):
-        tile = lax.dynamic_slice(canvas, (corner[0], corner[1]), (side, side))
-        return jax.tree.map(inside, network(tile[None, :, :, None]))
+        tile = lax.dynamic_slice(canvas, (*corner, 0), (side, side, canvas.shape[-1]))
+        return jax.tree.map(inside, network(tile[None]))
 
     corners = jnp.array([(y * core, x * core) for y in range(rows) for x in range(columns)])
     out = lax.map(one, corners)
@@ -69,7 +90,7 @@ def _predict_tiles(network: Predict, plane: Plane, config: NetworkConfig, *, cor
         length, maps = tiles.shape[1], tiles.shape[3:]
         grid = tiles.reshape(rows, columns, length, length, *maps).swapaxes(1, 2)
         whole = grid.reshape(rows * length, columns * length, *maps)
-        return _cut(whole, core // length, plane.shape)
+        return _cut(whole, core // length, (height, width))
 
     return jax.tree.map(stitch, out)
 
@@ -83,5 +104,6 @@ def _up(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _pad_to(plane: Plane, height: int, width: int) -> Float[Array, "padded_height padded_width"]:
-    return jnp.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge")
+def _pad_to(image: Image, height: int, width: int) -> Float[Array, "padded_height padded_width _"]:
+    more = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
+    return jnp.pad(image, more, mode="edge")

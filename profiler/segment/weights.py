@@ -26,8 +26,9 @@ class Card:
         architecture: Fields of `NetworkConfig`; what an old card lacks has its default.
         sha256: Of the weights file, which must match.
         about: Data, licences, split, schedule and scores, for people.
-        diameter_px: What its training images' median nuclei were brought to; None if they
+        diameter_px: What its training images' median objects were brought to; None if they
             kept their sizes.
+        nucleus_px: How wide nuclei are then, of a network of whole cells; None of others.
         calibration: How likely its nuclei are right, fields of `Calibration`; None if unknown.
     """
 
@@ -37,6 +38,7 @@ class Card:
     about: Mapping[str, Any]
     diameter_px: float | None = None
     calibration: Mapping[str, Any] | None = None
+    nucleus_px: float | None = None
 
 
 def save_network(
@@ -46,9 +48,11 @@ def save_network(
     *,
     about: Mapping,
     diameter_px: float | None = None,
+    nucleus_px: float | None = None,
 ) -> Card:
     """Write weights (`path`, .safetensors) and their card (`path` with .json)."""
-    card = Card(path.stem, asdict(config), write_weights(path, model), about, diameter_px)
+    sizes = {"diameter_px": diameter_px, "nucleus_px": nucleus_px}
+    card = Card(path.stem, asdict(config), write_weights(path, model), about, **sizes)
     write_card(path, card)
     return card
 

@@ -7,12 +7,16 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from plates.errors import BadModel, BadRecipe
+from profiler.segment import segmenter
 from profiler.segment.catalogue import MODELS
 from profiler.segment.compartments import CellsConfig
 from profiler.segment.confidence.belief import Maps
 from profiler.segment.decoding.nuclei import Nuclei
+from profiler.segment.network.build import build
+from profiler.segment.network.config import NetworkConfig
 from profiler.segment.segmenter import (
     SegmentConfig,
     _at_once,
@@ -23,6 +27,7 @@ from profiler.segment.segmenter import (
     load_segmenter,
 )
 from profiler.segment.sizes import Seen
+from profiler.segment.weights import save_network
 
 CONFIG = SegmentConfig(max_cells=5)
 DRIVES = [(_by_field, _examine_cpu), (_at_once, _examine), (_cells_at_once, _examine)]
@@ -131,3 +136,72 @@ def test_a_damaged_calibration_names_the_model(tmp_path):
         BadModel, match=r"calibration on the card of the model '.*mine\.safetensors'"
     ):
         load_segmenter(SegmentConfig(model=model))
+
+
+# ----------------------------------------------------------------------------------- whole cells
+
+
+def pair_of(radius: float = 22.0) -> jnp.ndarray:
+    """A field of two stains: the nuclei of `field`, and cells around them."""
+    y, x = np.mgrid[:128, :128]
+    cells = np.random.default_rng(1).normal(0.1, 0.01, (128, 128))
+    for cy, cx in ((25, 25), (25, 100), (100, 25), (64, 64), (100, 100)):
+        cells += 0.5 * (np.hypot(y - cy, x - cx) < radius)
+    return jnp.asarray(np.stack([field(), cells], axis=-1), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A network of whole cells that has learnt nothing: it sees the brighter half of a field."""
+    path = tmp_path_factory.mktemp("models") / "whole.safetensors"
+    config = NetworkConfig(channels=2, widths=(4, 8))
+    model = build(config, rngs=nnx.Rngs(0))
+    save_network(path, model, config, about={}, diameter_px=28.0, nucleus_px=14.0)
+    return str(path)
+
+
+def with_cells(model: str, **options):
+    config = {"cells_channel": 1, "cells_model": model, "max_cells": 16}
+    cells = CellsConfig(method="network")
+    return SegmentConfig(**{**config, "cells": cells, **options})
+
+
+@pytest.mark.parametrize("diameter", [None, 26.0, "auto"])
+def test_cells_of_a_network_are_the_same_on_both_backends_and_in_any_batch(whole, diameter):
+    image = pair_of()
+    config = with_cells(whole, diameter_px=diameter)
+    host, device = (load_segmenter(config, backend=name) for name in ("cpu", "other"))
+    assert host.cells_card.nucleus_px == 14.0
+    one = host.segment(image[None])
+    both = device.segment(jnp.stack([image, image[::-1]]))
+    for name in ("nuclei", "cells", "cytoplasm", "count"):
+        np.testing.assert_array_equal(getattr(one, name)[0], getattr(both, name)[0])
+    cells, nuclei = np.asarray(one.cells[0]), np.asarray(one.nuclei[0])
+    assert (cells > 0).sum() > (nuclei > 0).sum()
+    np.testing.assert_array_equal(cells[nuclei > 0], nuclei[nuclei > 0])
+
+
+@pytest.mark.parametrize(("diameter", "scale"), [(None, 0.5), (14.0, 1.0), (56.0, 0.25)])
+def test_cells_are_seen_at_the_scale_that_suits_the_nuclei(whole, monkeypatch, diameter, scale):
+    seen = []
+
+    def see(run, stains, head, *, scale):
+        seen.append((stains.shape, scale))
+        return at_scale(run, stains, head, scale=scale)
+
+    at_scale = segmenter.see_at
+    monkeypatch.setattr(segmenter, "see_at", see)
+    load_segmenter(with_cells(whole, diameter_px=diameter)).segment(pair_of()[None])
+    assert seen[-1] == ((128, 128, 2), scale)  # the cell stain, then the nuclei
+
+
+def test_cells_of_a_network_need_a_cell_stain_and_a_network_of_cells(whole):
+    with pytest.raises(BadRecipe, match="names none but that of the nuclei. Name one"):
+        load_segmenter(with_cells(whole, cells_channel=0))
+    with pytest.raises(BadModel, match="'nuclei' finds nuclei, not whole cells .*shipped model"):
+        load_segmenter(with_cells("nuclei"))
+
+
+def test_more_stains_than_a_network_sees_are_refused():
+    with pytest.raises(BadModel, match="field has 2 stains; the network looks at 1"):
+        load_segmenter(SegmentConfig()).nuclei(pair_of())

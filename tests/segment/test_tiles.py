@@ -56,3 +56,18 @@ def test_one_program_serves_every_field_of_a_size(network):
     run(plane(70, 90))
     run(plane(70, 90) * 2)
     assert run._cache_size() == 1
+
+
+def test_stains_that_a_field_lacks_are_zeros_in_tiles_too():
+    config = NetworkConfig(channels=2, widths=(4, 8))
+    model = build(config, rngs=nnx.Rngs(0))
+    model.eval()
+    one = plane(70, 90)
+    padded = jnp.stack([one, jnp.zeros_like(one)], axis=-1)
+    other = jnp.stack([one, one], axis=-1)
+    for whole in (96, 32):
+        alone, both, changed = (
+            predict(model, field, config, whole=whole)[0] for field in (one, padded, other)
+        )
+        np.testing.assert_array_equal(alone, both)
+        assert np.abs(alone - changed).max() > 1e-3

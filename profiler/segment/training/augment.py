@@ -30,6 +30,7 @@ class AugmentConfig:
         noise: Most standard deviation of the noise that half of the crops get.
         invert: Share of crops with dark nuclei on a bright background.
         empty: Share of crops without any cell: noise over a smooth background.
+        lacking: Share of crops of which only the first stain is shown, the others being zeros.
     """
 
     size: int = 192
@@ -40,6 +41,7 @@ class AugmentConfig:
     noise: float = 0.08
     invert: float = 0.0
     empty: float = 0.03
+    lacking: float = 0.0
 
     @property
     def window(self) -> int:
@@ -50,22 +52,27 @@ class AugmentConfig:
 @partial(jax.jit, static_argnames="config")
 def augment(key: Array, windows: Windows, *, config: AugmentConfig) -> Crops:
     """Turn, mirror, scale, bend and dim a batch; the same key gives the same crops."""
-    keys = random.split(key, windows.plane.shape[0])
+    keys = random.split(key, windows.image.shape[0])
     return jax.vmap(partial(_one, config=config))(keys, windows)
 
 
 def _one(key: Array, window: Windows, *, config: AugmentConfig) -> Crops:
-    where_key, light_key, empty_key = random.split(key, 3)
-    at = _where(where_key, window.plane.shape[0], window.scale, config)
-    plane = map_coordinates(window.plane.astype(jnp.float32), at, order=1, mode="nearest")
+    where_key, light_key, empty_key, lack_key = random.split(key, 4)
+    side, _, channels = window.image.shape
+    at = _where(where_key, side, window.scale, config)
+    planes = jnp.moveaxis(window.image.astype(jnp.float32), -1, 0)
+    planes = jax.vmap(lambda plane: map_coordinates(plane, at, order=1, mode="nearest"))(planes)
     weight = map_coordinates(window.weight.astype(jnp.float32), at, order=0, mode="nearest")
     labels = warp_labels(window.labels, *at)
-    plane = _light(light_key, plane, config)
+    planes = jax.vmap(partial(_light, config=config))(random.split(light_key, channels), planes)
 
     is_empty = random.uniform(empty_key) < config.empty
-    blank = _blank(empty_key, config.size)
+    blank = jax.vmap(partial(_blank, size=config.size))(random.split(empty_key, channels))
+    is_lacking = random.uniform(lack_key) < config.lacking
+    is_shown = (jnp.arange(channels) == 0) | ~is_lacking
+    image = jnp.moveaxis(jnp.where(is_empty, blank, planes), 0, -1)
     return Crops(
-        jnp.where(is_empty, blank, plane)[..., None],
+        jnp.where(is_shown, image, 0.0),
         jnp.where(is_empty, 0, labels),
         jnp.where(is_empty, 1.0, weight),
     )

@@ -10,16 +10,16 @@ class Field(NamedTuple):
 
     Attributes:
         name: Of the image, without its ending.
-        plane: Normalised stain, [height, width] float16.
+        image: Normalised stains, [height, width] or [height, width, channel] float16.
         labels: Consecutive, 0 background, [height, width], of the smallest type that holds them.
         weight: Of a pixel in the loss, uint8: 0 is ignored.
-        centres: Of the nuclei, [nucleus, 2] rows and columns, float32.
-        scale: Factor that brings the nuclei to the training diameter; at most one pass of
+        centres: Of the objects, [object, 2] rows and columns, float32.
+        scale: Factor that brings the objects to the training diameter; at most one pass of
             shrinking was done already, so this is never below 1.
     """
 
     name: str
-    plane: np.ndarray
+    image: np.ndarray
     labels: np.ndarray
     weight: np.ndarray
     centres: np.ndarray
@@ -30,13 +30,13 @@ class Windows(NamedTuple):
     """Pieces of fields, larger than the crops that are turned and scaled out of them.
 
     Attributes:
-        plane: [batch, side, side] float16.
+        image: [batch, side, side, channel] float16.
         labels: [batch, side, side] int32.
         weight: [batch, side, side] uint8.
         scale: Factor to the training diameter, [batch] float32.
     """
 
-    plane: Any
+    image: Any
     labels: Any
     weight: Any
     scale: Any
@@ -46,7 +46,7 @@ class Crops(NamedTuple):
     """A batch of crops, turned and dimmed.
 
     Attributes:
-        images: [batch, size, size, 1] float32.
+        images: [batch, size, size, channel] float32.
         labels: [batch, size, size] int32.
         weight: Of each pixel in the loss, [batch, size, size]; 0 is ignored.
     """
@@ -60,7 +60,7 @@ class Example(NamedTuple):
     """A batch of crops, and what a head's network should say of them.
 
     Attributes:
-        images: [batch, size, size, 1] float32.
+        images: [batch, size, size, channel] float32.
         target: The head's targets, each with a batch axis.
         weight: Of each pixel in the loss, [batch, size, size]; 0 is ignored.
     """

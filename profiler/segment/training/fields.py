@@ -12,29 +12,29 @@ BETWEEN_PX = 5  # side of the square in which two nuclei touch, at the training 
 
 
 def prepare(
-    name: str, plane: np.ndarray, labels: np.ndarray, *, diameter_px: float, ignore: int | None
+    name: str, image: np.ndarray, labels: np.ndarray, *, diameter_px: float, ignore: int | None
 ) -> Field:
     """Make a field of an image and its labels.
 
     Args:
         name: What messages call it.
-        plane: Nuclear stain, any unit, [height, width].
-        labels: 0 for background, one id for each nucleus, integers, [height, width].
-        diameter_px: What the median nucleus is brought to in training.
+        image: Any unit, [height, width] or [height, width, channel].
+        labels: 0 for background, one id for each object, integers, [height, width].
+        diameter_px: What the median object is brought to in training.
         ignore: Value of `labels` where nobody has looked; such pixels count in no loss.
     """
-    plane = normalise_host(plane)
+    image = normalise_host(image)
     known = np.ones(labels.shape, bool) if ignore is None else labels != ignore
     labels = np.where(known, labels, 0)
     median = median_diameter(labels)
     scale = diameter_px / median if median else 1.0
     if scale < 1.0:
-        plane, labels, known = _shrink(plane, labels, known, scale)
+        image, labels, known = _shrink(image, labels, known, scale)
         scale = 1.0
     weight = np.where(_between(labels, scale), BETWEEN_WEIGHT, 1) * known
     return Field(
         name=name,
-        plane=plane.astype(np.float16),
+        image=image.astype(np.float16),
         labels=_small(labels),
         weight=weight.astype(np.uint8),
         centres=_centres(labels),
@@ -42,11 +42,12 @@ def prepare(
     )
 
 
-def normalise_host(plane: np.ndarray) -> np.ndarray:
+def normalise_host(image: np.ndarray) -> np.ndarray:
     """`profiler.segment.normalise.normalise` without a device."""
-    plane = plane.astype(np.float32)
-    low, high = np.percentile(plane[::2, ::2], [LOW, HIGH])
-    return np.clip((plane - low) / max(high - low, 1e-12), -1.0, CEILING).astype(np.float32)
+    image = image.astype(np.float32)
+    low, high = np.percentile(image[::2, ::2], [LOW, HIGH], axis=(0, 1))
+    spread = np.maximum(high - low, 1e-12)
+    return np.clip((image - low) / spread, -1.0, CEILING).astype(np.float32)
 
 
 def median_diameter(labels: np.ndarray) -> float:
@@ -57,14 +58,15 @@ def median_diameter(labels: np.ndarray) -> float:
 
 
 def _shrink(
-    plane: np.ndarray, labels: np.ndarray, known: np.ndarray, scale: float
+    image: np.ndarray, labels: np.ndarray, known: np.ndarray, scale: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    smooth = ndimage.gaussian_filter(plane, 0.4 * (1 / scale - 1), mode="nearest")
-    how = {"zoom": scale, "grid_mode": True, "mode": "nearest"}
+    smooth = ndimage.gaussian_filter(image, 0.4 * (1 / scale - 1), mode="nearest", axes=(0, 1))
+    how = {"grid_mode": True, "mode": "nearest"}
+    stains = (1.0,) * (image.ndim - 2)
     return (
-        np.asarray(ndimage.zoom(smooth, order=1, **how)),
-        np.asarray(ndimage.zoom(labels, order=0, **how)),
-        np.asarray(ndimage.zoom(known.astype(np.uint8), order=0, **how)) > 0,
+        np.asarray(ndimage.zoom(smooth, (scale, scale, *stains), order=1, **how)),
+        np.asarray(ndimage.zoom(labels, scale, order=0, **how)),
+        np.asarray(ndimage.zoom(known.astype(np.uint8), scale, order=0, **how)) > 0,
     )
 
 

@@ -20,7 +20,7 @@ from profiler.segment.sizes import Seen, scale_for, see_at
 from profiler.segment.tiles import predict
 from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import Labelled
-from profiler.shapes import Plane
+from profiler.shapes import Stains
 
 SMALLEST_PX = 25  # smaller objects are specks, in truth and found
 
@@ -46,8 +46,8 @@ def make_judge(
         def pair(one: Labelled) -> tuple[np.ndarray, np.ndarray]:
             truth, known = looked_at(one, ignore)
             scale = scale_for(median_diameter(truth), trained_px=trained_px)
-            plane = jnp.asarray(one.plane, jnp.float32)
-            found = _find(state.average, state.statistics, plane, graph, config, scale)
+            field = jnp.asarray(one.image, jnp.float32)
+            found = _find(state.average, state.statistics, field, graph, config, scale)
             seen = where_known(np.asarray(found.labels), known)
             return drop_specks(truth, below=SMALLEST_PX), drop_specks(seen, below=SMALLEST_PX)
 
@@ -69,8 +69,8 @@ def make_examiner(
 
     def one(image: Labelled) -> Examined:
         scale = scale_for(median_diameter(looked_at(image, ignore)[0]), trained_px=trained_px)
-        plane = jnp.asarray(image.plane, jnp.float32)
-        return examine(_find(params, statistics, plane, graph, config, scale))
+        field = jnp.asarray(image.image, jnp.float32)
+        return examine(_find(params, statistics, field, graph, config, scale))
 
     return one
 
@@ -85,7 +85,7 @@ def looked_at(one: Labelled, ignore: int | None) -> tuple[np.ndarray, np.ndarray
 def _find(
     params: Any,
     statistics: Any,
-    plane: Plane,
+    field: Stains,
     graph: nnx.GraphDef,
     config: NetworkConfig,
     scale: float,
@@ -93,7 +93,7 @@ def _find(
     network = nnx.merge(graph, params, statistics)
     network.eval()
     seen = partial(predict, network, config=config)
-    return see_at(seen, normalise(plane), HEADS[config.head], scale=scale)
+    return see_at(seen, normalise(field), HEADS[config.head], scale=scale)
 
 
 def where_known(labels: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -11,36 +11,44 @@ from plates.errors import BadLabels, BadPlate
 from plates.pixels import read_plane
 from profiler.segment.label_files import files_by_name, read_labels, why_no_labels
 from profiler.segment.sizes import sizes_served
+from profiler.segment.stains import nuclear_stains, with_nuclei
 from profiler.segment.training.fields import median_diameter
 
 KEPT_APART = 5  # one image in so many validates
+NUCLEI = "nuclei"  # folder of the stain that a whole-cell network sees beside its own
 WANTED = "Training data are two folders, images/ and labels/, with files of the same names."
 
 
 class Labelled(NamedTuple):
-    """One image and its nuclei, as they are on disk.
+    """One image and its objects, as they are on disk.
 
     Attributes:
         name: Of the image's file, without its ending.
-        plane: [height, width], the file's own units.
+        image: [height, width] or [height, width, channel], the files' own units.
         labels: [height, width] int32, 0 background.
     """
 
     name: str
-    plane: np.ndarray
+    image: np.ndarray
     labels: np.ndarray
 
 
-def read_labelled(folder: Path, *, ignore: int | None, trained_px: float) -> list[Labelled]:
+def read_labelled(
+    folder: Path, *, ignore: int | None, trained_px: float, channels: int = 1
+) -> list[Labelled]:
     """Read `images/` and `labels/` of a folder: files of the same name belong together.
+
+    For a network that sees the nuclear stain too, `nuclei/` may hold it, for some images or all.
 
     Args:
         folder: Holds the two folders of TIFFs or PNGs.
         ignore: Value of the labels where nobody has looked; None if all was looked at.
-        trained_px: Diameter that nuclei will be brought to.
+        trained_px: Diameter that objects will be brought to.
+        channels: Stains that the network sees; with one, `nuclei/` is not looked at.
 
     Raises:
-        BadPlate: A folder is missing or empty, or an image or label image has no partner.
+        BadPlate: A folder is missing or empty, or an image, label image or nuclear stain has no
+            partner.
         BadImage: An image cannot be read, or is in colour.
         BadLabels: Labels do not fit their image, are no labels, hold no nucleus, or nuclei of
             a size beyond what can be brought to the training diameter.
@@ -54,11 +62,15 @@ def read_labelled(folder: Path, *, ignore: int | None, trained_px: float) -> lis
             f"({len(alone)} such). Label it, or move it elsewhere; names must agree but for their "
             "ending."
         )
+    beside = {}
+    if channels > 1 and (folder / NUCLEI).is_dir():
+        beside = nuclear_stains(folder / NUCLEI, images)
     found = []
     for name, path in images.items():
         plane, raw = read_plane(path).pixels, read_labels(labels[name])
         checked = check_labels(raw, plane, ignore=ignore, path=labels[name], trained_px=trained_px)
-        found.append(Labelled(name, plane, checked))
+        image = plane if channels == 1 else with_nuclei(plane, beside.get(name))
+        found.append(Labelled(name, image, checked))
     return found
 
 

@@ -47,7 +47,8 @@ class Lesson:
         ignore: Value of their labels where nobody has looked.
         schedule: How far and how fast.
         crops: How they are augmented.
-        diameter_px: What nuclei were brought to.
+        diameter_px: What objects were brought to.
+        nucleus_px: How wide nuclei are then, where the objects are whole cells.
         seed: Of everything random.
         about: For the card: data, licences, split.
     """
@@ -59,6 +60,7 @@ class Lesson:
     schedule: Schedule = Schedule()
     crops: AugmentConfig = AugmentConfig()
     diameter_px: float = 28.0
+    nucleus_px: float | None = None
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -219,7 +221,8 @@ def _save(
         "steps_done": standing.best_step,
         "scores": dict(standing.scores),
     }
-    save_network(out, network, config, about=about, diameter_px=lesson.diameter_px)
+    sizes = {"diameter_px": lesson.diameter_px, "nucleus_px": lesson.nucleus_px}
+    save_network(out, network, config, about=about, **sizes)
 
 
 def _calibrate(out: Path, lesson: Lesson) -> Calibrated:

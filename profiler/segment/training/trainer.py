@@ -29,7 +29,8 @@ class TrainRequest:
     """What is asked for.
 
     Attributes:
-        data: Folder with `images/` and `labels/`, files of the same names in both; where it
+        data: Folder with `images/` and `labels/`, files of the same names in both (and `nuclei/`,
+            for networks that see the nuclear stain beside a cell stain); where it
             holds a folder `validation/` of the same kind, that validates, else one image in
             five of those with the smallest hash of their name.
         out: Weights to write, .safetensors.
@@ -55,7 +56,7 @@ class TrainRequest:
 
 
 def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
-    """Train a nuclei network on a person's own labels.
+    """Train a network of nuclei or cells on a person's own labels.
 
     A run that was interrupted goes on where it stopped when asked for again.
 
@@ -74,7 +75,7 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
     _check_out(request)
     model, config, card = _start(request)
     trained_px = (card.diameter_px if card else None) or DIAMETER_PX
-    taught, apart = _images(request, trained_px)
+    taught, apart = _images(request, trained_px, config.channels)
     options = {"diameter_px": trained_px, "ignore": request.ignore}
     fields = [prepare(*one, **options) for one in taught]
     _check_background(fields, request)
@@ -86,6 +87,7 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
         request.schedule,
         request.crops,
         diameter_px=trained_px,
+        nucleus_px=card.nucleus_px if card else None,
         seed=request.seed,
         about=_about(request, taught, apart, card),
     )
@@ -123,8 +125,10 @@ def _start(request: TrainRequest) -> tuple[Network, NetworkConfig, Card | None]:
     return with_new_head(model, wanted, rngs=rngs), wanted, card
 
 
-def _images(request: TrainRequest, trained_px: float) -> tuple[list[Labelled], list[Labelled]]:
-    options = {"ignore": request.ignore, "trained_px": trained_px}
+def _images(
+    request: TrainRequest, trained_px: float, channels: int
+) -> tuple[list[Labelled], list[Labelled]]:
+    options = {"ignore": request.ignore, "trained_px": trained_px, "channels": channels}
     labelled = read_labelled(request.data, **options)
     by_hand = request.data / VALIDATION
     if not by_hand.is_dir():

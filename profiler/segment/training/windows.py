@@ -6,7 +6,7 @@ import numpy as np
 
 from profiler.segment.training.example import Field, Windows
 
-ON_A_NUCLEUS = 0.8  # share of windows centred near one; the rest lie anywhere
+ON_AN_OBJECT = 0.8  # share of windows centred near one; the rest lie anywhere
 
 
 def cut(
@@ -25,9 +25,9 @@ def cut(
     rng = np.random.default_rng([seed, step])
     chosen = [fields[index] for index in rng.choice(len(fields), batch, p=shares)]
     pieces = [_cut(field, rng, side) for field in chosen]
-    plane, labels, weight = map(np.stack, zip(*pieces, strict=True))
+    image, labels, weight = map(np.stack, zip(*pieces, strict=True))
     scale = np.array([field.scale for field in chosen], np.float32)
-    return Windows(plane, labels, weight, scale)
+    return Windows(image.reshape(*labels.shape, -1), labels, weight, scale)
 
 
 def _cut(field: Field, rng: np.random.Generator, side: int) -> tuple[np.ndarray, ...]:
@@ -35,18 +35,18 @@ def _cut(field: Field, rng: np.random.Generator, side: int) -> tuple[np.ndarray,
     middle = _middle(field, rng, side)
     rows, columns = (
         _mirrored(np.arange(side) + int(m) - side // 2, length)
-        for m, length in zip(middle, field.plane.shape, strict=True)
+        for m, length in zip(middle, field.labels.shape, strict=True)
     )
     return tuple(
         part[rows[:, None], columns[None, :]]
-        for part in (field.plane, field.labels.astype(np.int32), field.weight)
+        for part in (field.image, field.labels.astype(np.int32), field.weight)
     )
 
 
 def _middle(field: Field, rng: np.random.Generator, side: int) -> np.ndarray:
-    shape = np.array(field.plane.shape)
+    shape = np.array(field.labels.shape)
     crop = side / 2 / field.scale  # about what a crop shows of its window
-    if len(field.centres) and rng.random() < ON_A_NUCLEUS:
+    if len(field.centres) and rng.random() < ON_AN_OBJECT:
         middle = field.centres[rng.integers(len(field.centres))] + rng.uniform(-1, 1, 2) * crop / 3
     else:
         middle = rng.uniform(0, 1, 2) * shape

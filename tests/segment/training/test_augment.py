@@ -69,7 +69,7 @@ def test_the_same_key_gives_the_same_crops_and_another_does_not(discs):
 
 
 def test_steps_cut_other_windows_but_the_same_again(discs):
-    first, again, next_ = (windows(discs, CROPS, step=s).plane for s in (0, 0, 1))
+    first, again, next_ = (windows(discs, CROPS, step=s).image for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != next_).any()
 
@@ -97,3 +97,28 @@ def test_blur_is_scipys_and_none_at_all_where_it_is_narrow():
     expected = ndimage.gaussian_filter(plane, 1.2, mode="nearest", radius=4)
     np.testing.assert_allclose(_blur(jnp.asarray(plane), jnp.float32(1.2)), expected, atol=1e-5)
     np.testing.assert_array_equal(_blur(jnp.asarray(plane), jnp.float32(1e-3)), plane)
+
+
+def two_stains(discs, config):
+    """Windows of a field whose second stain is the first's negative."""
+    plane, labels = discs(0)
+    image = np.stack([plane, 255 - plane], axis=-1)
+    field = prepare("two", image, labels, diameter_px=16.0, ignore=None)
+    return cut([field], np.ones(1), step=0, seed=0, batch=6, side=config.window)
+
+
+def test_stains_are_turned_together_and_dimmed_each_by_itself(discs):
+    images = np.asarray(augment(jax.random.key(2), two_stains(discs, CROPS), config=CROPS).images)
+    assert images.shape == (6, 64, 64, 2)
+    for one, other in np.moveaxis(images, -1, 1):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] < -0.99
+    spans = np.ptp(images, axis=(1, 2))
+    assert np.ptp(spans[:, 0] / spans[:, 1]) > 0.05
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_lacking_stain_is_zeros_and_the_first_is_always_there(discs, share):
+    config = replace(CROPS, lacking=share)
+    images = np.asarray(augment(jax.random.key(2), two_stains(discs, config), config=config).images)
+    assert np.ptp(images[..., 0], axis=(1, 2)).min() > 0.5
+    assert images[..., 1].any() == (share == 0)

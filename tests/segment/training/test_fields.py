@@ -13,9 +13,9 @@ def test_large_nuclei_are_shrunk_at_once_and_small_ones_later(discs):
     plane, labels = discs(0)
     large = prepare("a", plane, labels, diameter_px=8.0, ignore=None)
     small = prepare("a", plane, labels, diameter_px=32.0, ignore=None)
-    assert large.plane.shape == (48, 48)
+    assert large.image.shape == (48, 48)
     assert large.scale == 1.0
-    assert small.plane.shape == (96, 96)
+    assert small.image.shape == (96, 96)
     assert small.scale == pytest.approx(2.0, rel=0.05)
     assert (large.labels > 0).mean() == pytest.approx((small.labels > 0).mean(), abs=0.02)
     assert large.labels.dtype == np.uint8
@@ -52,13 +52,13 @@ def test_a_field_without_nuclei_can_be_prepared_and_cut():
         "a", np.zeros((30, 30)), np.zeros((30, 30), np.int32), diameter_px=28.0, ignore=None
     )
     windows = cut([field], np.ones(1), step=0, seed=0, batch=2, side=70)
-    assert windows.plane.shape == (2, 70, 70)
+    assert windows.image.shape == (2, 70, 70, 1)
     assert not windows.labels.any()
 
 
 def test_beyond_the_border_a_window_is_mirrored(discs):
     field = prepare("a", *discs(0), diameter_px=16.0, ignore=None)
-    window = cut([field], np.ones(1), step=0, seed=0, batch=1, side=500).plane[0]
+    window = cut([field], np.ones(1), step=0, seed=0, batch=1, side=500).image[0]
     period = 2 * 96
     np.testing.assert_array_equal(window[:period], window[period : 2 * period])
 
@@ -69,6 +69,20 @@ def test_host_and_device_normalise_alike_at_any_gain(gain):
     host = normalise_host(gain * plane + 7)
     device = jax.jit(normalise)(jax.numpy.asarray(gain * plane + 7))
     np.testing.assert_allclose(host, device, atol=1e-4)
+
+
+def test_stains_are_normalised_and_shrunk_each_by_itself(discs):
+    plane, labels = discs(0)
+    image = np.stack([plane, 9 * plane[::-1].astype(np.float32) + 5], axis=-1)
+    both = prepare("a", image, labels, diameter_px=8.0, ignore=None)
+    alone = [
+        prepare("a", one, labels, diameter_px=8.0, ignore=None) for one in (plane, plane[::-1])
+    ]
+    assert both.image.shape == (48, 48, 2)
+    for found, expected in zip(np.moveaxis(both.image, -1, 0), alone, strict=True):
+        np.testing.assert_allclose(found, expected.image, atol=2e-3)
+    device = normalise(jax.numpy.asarray(image, np.float32))
+    np.testing.assert_allclose(device, normalise_host(image), atol=1e-4)
 
 
 def test_a_constant_plane_normalises_to_zero():

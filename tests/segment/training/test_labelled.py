@@ -21,7 +21,7 @@ def test_pairs_are_read_as_they_are_on_disk(folder):
     assert [one.name for one in read] == [f"field{n}" for n in range(6)]
     assert read[2].labels.dtype == np.int32
     np.testing.assert_array_equal(read[2].labels, tifffile.imread(folder / "labels" / "field2.tif"))
-    np.testing.assert_array_equal(read[2].plane, tifffile.imread(folder / "images" / "field2.tif"))
+    np.testing.assert_array_equal(read[2].image, tifffile.imread(folder / "images" / "field2.tif"))
 
 
 def test_pngs_and_tiffs_mix(folder):
@@ -98,3 +98,40 @@ def test_a_fifth_is_kept_apart_by_name_alone():
     assert {one.name for one in taught} | {one.name for one in apart} == {o.name for o in named}
     assert [one.name for one in split(named[::-1])[1]] == [one.name for one in apart]
     assert split(named[:4])[1] == []
+
+
+# ----------------------------------------------------------------------- nuclei beside a cell stain
+
+
+def add_nuclei(folder, names=("field0", "field2"), shape=(96, 96)):
+    (folder / "nuclei").mkdir()
+    for number, name in enumerate(names):
+        plane = np.full(shape, 7 + number, np.uint16)
+        tifffile.imwrite(folder / "nuclei" / f"{name}.tif", plane)
+
+
+def test_nuclear_stains_lie_behind_the_cell_stains_they_belong_to(folder):
+    add_nuclei(folder)
+    read = read_labelled(folder, **SIZES, channels=2)
+    cells = [tifffile.imread(folder / "images" / f"field{n}.tif") for n in range(6)]
+    np.testing.assert_array_equal([one.image[..., 0] for one in read], cells)
+    assert [np.unique(one.image[..., 1]).tolist() for one in read] == [[7], [0], [8], [0], [0], [0]]
+
+
+def test_networks_of_one_stain_do_not_look_at_nuclear_stains(folder):
+    add_nuclei(folder, names=["other"])
+    assert read_labelled(folder, **SIZES)[0].image.shape == (96, 96)
+
+
+def test_without_nuclear_stains_their_plane_is_empty(folder):
+    assert not any(one.image[..., 1].any() for one in read_labelled(folder, **SIZES, channels=2))
+
+
+def test_a_nuclear_stain_without_image_or_of_another_size_is_named(folder):
+    add_nuclei(folder, names=["other"])
+    with pytest.raises(BadPlate, match="nuclear stain 'other' has no image of the same name"):
+        read_labelled(folder, **SIZES, channels=2)
+    (folder / "nuclei" / "other.tif").unlink()
+    tifffile.imwrite(folder / "nuclei" / "field1.tif", np.zeros((90, 96), np.uint8))
+    with pytest.raises(BadImage, match=r"field1\.tif is 90 x 96 pixels, its cell stain 96 x 96"):
+        read_labelled(folder, **SIZES, channels=2)
