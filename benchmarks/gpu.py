@@ -1,7 +1,7 @@
 """What a field costs on an accelerator: segmentation, measurement, embedding, the whole pass.
 
     python -m benchmarks.gpu [--size 1080] [--cells 200] [--batch 4] [--repeats 5]
-        [--stages nuclei segmentation measurement embedding encoder pass families]
+        [--stages nuclei segmentation cells measurement embedding encoder pass families]
                              [--out TABLE.md]
 
 Draws synthetic five-channel fields and checks that the device gives the CPU's answer: its count of
@@ -34,13 +34,16 @@ from profiler.compute.field import compile_recipe, to_unit
 from profiler.embed.embedder import BATCH_CPU, load_embedder
 from profiler.embed.weights import load_model
 from profiler.measure import CellLabels, Plan, measure, measure_batch, plan_measurement
+from profiler.segment.compartments import CellsConfig
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 
 AGREE = 0.95  # of the features
 COUNTS = 0.01  # of the nuclei may differ
 MAX_CELLS = 512
 FAMILIES = five_stains("gpu").measure.families
-STAGES = ("nuclei", "segmentation", "measurement", "embedding", "encoder", "pass", "families")
+STAGES = (
+    "nuclei", "segmentation", "cells", "measurement", "embedding", "encoder", "pass", "families",
+)  # fmt: skip
 ENCODER = "cells"  # the one that ships
 CROPS = 4096  # of 64 x 64 x 5, through the encoder at a time on an accelerator
 PEAK = {"NVIDIA H200": 67e12, "NVIDIA H100 80GB HBM3": 67e12, "NVIDIA A100-SXM4-80GB": 19.5e12}
@@ -120,6 +123,11 @@ def stages(
         yield "nuclei: network and decoding", lambda: nuclei(scaled[..., 0])
     if "segmentation" in wanted:
         yield "segmentation: nuclei, cells, cytoplasm", lambda: segmenter.segment(scaled)
+    if "cells" in wanted:
+        how = CellsConfig(method="network")
+        config = SegmentConfig(cells_channel=1, max_cells=MAX_CELLS, cells=how)
+        whole = load_segmenter(config)
+        yield "segmentation with a network of whole cells", lambda: whole.segment(scaled)
     if "measurement" in wanted:
         plan = plan_for(families)
         count = len(plan.columns) + len(plan.image_columns)

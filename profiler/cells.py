@@ -68,7 +68,7 @@ def make_cells(
         check_columns(request.recipe, about.columns, embedder=about.embedder)
         if request.replace and (request.out / FACTS).exists():
             home.discard()
-        claim(request.out, facts=_facts(request, plates.sets, layout, about))
+        claim(request.out, facts=_facts(request, plates, layout, about))
         sweep(request.out)
         _keep_layout(request, layout)
         yield from _compute(request, plates, executor, home)
@@ -202,7 +202,7 @@ def _stray_notes(request: Request, wanted: Mapping[Well, Files]) -> tuple[str, .
 
 
 def _facts(
-    request: Request, sets: pl.DataFrame, layout: pl.DataFrame | None, about: About
+    request: Request, plates: PlateFields, layout: pl.DataFrame | None, about: About
 ) -> RunFacts:
     recipe: Recipe = request.recipe
     return RunFacts(
@@ -213,7 +213,8 @@ def _facts(
         weights=about.weights,
         embedder=about.embedder,
         layout=None if layout is None else _digest(layout.write_csv().encode()),
-        plates=tuple(sets["plate"].unique().sort()),
+        plates=tuple(plates.sets["plate"].unique().sort()),
+        pixel_sizes=dict(plates.pixel_sizes),
     )
 
 

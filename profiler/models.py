@@ -1,6 +1,7 @@
 """The networks that ship, described from their cards."""
 
 import json
+from pathlib import Path
 
 from profiler.embed.catalogue import MODELS as ENCODERS
 from profiler.segment.catalogue import MODELS as SEGMENTERS
@@ -13,17 +14,18 @@ ELSEWHERE = (
 
 def describe() -> str:
     """A paragraph for each model: name, hash, data, scores; then what can be had besides."""
-    paths = (*SEGMENTERS.values(), *ENCODERS.values())
-    cards = (json.loads(path.with_suffix(".json").read_text()) for path in paths)
-    return "\n\n".join([*map(_paragraph, cards), ELSEWHERE])
+    ships = (("segmenter", SEGMENTERS), ("encoder", ENCODERS))
+    paragraphs = [_paragraph(path, kind) for kind, paths in ships for path in paths.values()]
+    return "\n\n".join([*paragraphs, ELSEWHERE])
 
 
-def _paragraph(card: dict) -> str:
+def _paragraph(path: Path, kind: str) -> str:
+    card = json.loads(path.with_suffix(".json").read_text())
     scores = card["about"].get("scores", {})
-    lines = [f"{card['name']}  sha256 {card['sha256'][:16]}"]
+    lines = [f"{card['name']}  {kind}, sha256 {card['sha256'][:16]}"]
     lines += [
         f"  {name}: {card['about'][name]}"
-        for name in ("data", "split", "calibration")
+        for name in ("data", "stains", "split", "calibration")
         if name in card["about"]
     ]
     lines += [f"  {name}: {value}" for name, value in scores.items()]

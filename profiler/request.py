@@ -138,7 +138,8 @@ def find_fields(request: Request) -> PlateFields:
 
 def _pixel_sizes(planes: pl.DataFrame) -> dict[str, float]:
     """Plate -> micrometres per pixel; readers have seen to it that a plate has one."""
-    sized = planes.filter(pl.col("pixel_size_um") > 0)
+    size = pl.col("pixel_size_um")
+    sized = planes.filter(size > 0, size.is_finite())
     return dict(sized.group_by("plate").agg(pl.col("pixel_size_um").median()).iter_rows())
 
 

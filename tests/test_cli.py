@@ -152,8 +152,8 @@ def test_what_ships_can_be_listed():
     assert "pattern" in call("readers").stdout
     assert "translocation" in call("recipes").stdout
     said = call("models").stdout
-    assert "nuclei  sha256" in said
-    assert "cells  sha256" in said
+    for name in ("nuclei  segmenter", "cells  segmenter", "cells  encoder"):
+        assert f"{name}, sha256 " in said
 
 
 def test_doctor_finds_this_machine_well():

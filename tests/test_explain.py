@@ -1,19 +1,27 @@
 """Explaining a compound's cells: sheets, numbers and features from a run, and what is refused."""
 
+import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import polars as pl
 import pytest
 import tifffile
 from flax import nnx
 from PIL import Image
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
+from plates.convert import convert
 from plates.errors import BadLayout, BadModel, BadPlate, BadRecipe, BadRun, NoControls, UnknownName
 from plates.imageset import FieldKey
 from profiler import cli
+from profiler.classify.model import read_model
+from profiler.classify.tables import classify_run
+from profiler.classify.train import TrainRequest, train_classifier
 from profiler.embed.crops import CropConfig
 from profiler.embed.network.build import build
 from profiler.embed.network.config import EncoderConfig, ModelConfig
@@ -24,7 +32,8 @@ from profiler.explain.fields import Source, field_reader
 from profiler.explain.sheet import AGAINST, FOR, HEAD, LABEL, TILE, Row, draw_sheet, look_of
 from profiler.pipeline import run
 from profiler.recipe import load_recipe
-from profiler.request import Request
+from profiler.request import Request, find_fields
+from profiler.store.run import FACTS, read_facts
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import read_footer, scan_table
 
@@ -34,9 +43,9 @@ CROPS = CropConfig(32)
 CELL = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
 
 
-def write_encoder(path: Path, *, stains=STAINS, crops: CropConfig = CROPS) -> Path:
+def write_encoder(path: Path, *, stains=STAINS, crops: CropConfig = CROPS, seed=0) -> Path:
     config = ModelConfig(EncoderConfig(widths=(6, 8), blocks=(1, 1)), crops, stains)
-    save_model(path, build(config, rngs=nnx.Rngs(0)), config, about={})
+    save_model(path, build(config, rngs=nnx.Rngs(seed)), config, about={})
     return path
 
 
@@ -94,31 +103,144 @@ def test_the_cells_are_those_of_the_compound_at_its_best_dose_and_of_controls(ex
     assert extreme > treated.filter(pl.col("kind") == "typical")["place"].max()
 
 
-def test_vectors_of_the_run_give_the_same_as_fields_read_again(
-    explained, small_plate, encoder, tmp_path
-):
-    recipe = load_recipe(QUICK)
+@pytest.fixture(scope="module")
+def embedded(small_plate, encoder, tmp_path_factory) -> Path:
+    """The small plate, its cells with vectors."""
+    recipe, out = load_recipe(QUICK), tmp_path_factory.mktemp("runs") / "embedded"
     embed = recipe.embed.model_copy(update={"model": encoder})
-    request = Request(
-        (small_plate,),
-        tmp_path / "run",
-        recipe.model_copy(update={"embed": embed}),
-        layout=small_plate / "platemap.csv",
-    )
-    list(run(request))
+    recipe = recipe.model_copy(update={"embed": embed})
+    list(run(Request((small_plate,), out, recipe, layout=small_plate / "platemap.csv")))
+    return out
+
+
+def test_vectors_of_the_run_give_the_same_as_fields_read_again(explained, embedded):
     about = read_footer(explained[0] / "explain" / "Mover" / "explain.parquet").parameters
     dose = float(about["name"].removeprefix("Mover, ").removesuffix(" uM"))  # the best by profile
     wanted = Wanted(compound="Mover", concentration=dose, cells=4)
-    events = list(explain(tmp_path / "run", wanted))
+    events = list(explain(embedded, wanted))
     reads = [event.why for event in events if isinstance(event, Read)]
     assert set(reads) == {"for crops"}
     one, other = (
         scan_table(out / "explain" / "Mover" / "explain.parquet").collect()
-        for out in (explained[0], tmp_path / "run")
+        for out in (explained[0], embedded)
     )
     assert one.select(*CELL, "kind").equals(other.select(*CELL, "kind"))
     for name in ("place", "share_inside", "without_cell", "exchanged_GFP"):
         np.testing.assert_allclose(one[name], other[name], atol=2e-3, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def classified(embedded, tmp_path_factory) -> tuple[Path, Path]:
+    """The run with classes, "moved" and "still", and the classifier that gave them."""
+    folder = tmp_path_factory.mktemp("classified")
+    out = Path(shutil.copytree(embedded, folder / "run"))
+    screen = open_screen(out)
+    is_moved = pl.col("Metadata_Compound") == "Mover"
+    wells = screen.wells.filter(~is_moved | (pl.col("Metadata_Concentration") == 10))
+    label = pl.when(is_moved).then(pl.lit("moved")).otherwise(pl.lit("still")).alias("Label")
+    keys = [*CELL[:2], "Label"]
+    cells = screen.cells.join(wells.with_columns(label).select(keys), on=CELL[:2]).collect()
+    cells.select(*CELL, "Label").write_csv(folder / "labels.csv")
+    request = TrainRequest(
+        folder / "labels.csv", [out], folder / "moved.safetensors", is_mixed=True
+    )
+    list(train_classifier(request))
+    list(classify_run(out, read_model(request.out)))
+    return out, request.out
+
+
+def test_a_class_is_explained_along_the_line_that_its_classifier_goes_by(classified):
+    out, path = classified
+    words = ["explain", str(out), "--class", "moved", "--classifier", str(path), "--cells", "3"]
+    done = CliRunner().invoke(cli.app, words)
+    assert done.exit_code == 0, done.output
+    folder = out / "explain" / "class%20moved"
+    assert done.stdout.strip() == str(folder / "cells.png")
+    assert "columns of the embedding" in done.stderr
+    about = read_footer(folder / "explain.parquet").parameters
+    assert about["name"] == "class moved"
+    assert about["compound"] is None
+    table = scan_table(folder / "explain.parquet").collect()
+    classes = table.join(open_screen(out).cell_classes.collect(), on=CELL)
+    assert set(classes.filter(pl.col("kind") != "control")["Class"]) == {"moved"}
+    assert set(classes.filter(pl.col("kind") == "control")["Class"]) == {"still"}
+
+    # By hand: each number of the vector in robust sds of the plate, times its weight.
+    model, cells = read_model(path), open_screen(out).cells.collect()
+    columns = [name for name in model.card.features if name.startswith("Embedding")]
+    values = cells.select(columns).to_numpy().astype(float)
+    spread = 1.4826 * np.median(np.abs(values - np.median(values, axis=0)), axis=0)
+    weights = model.learnt.linear.weights[[model.card.features.index(c) for c in columns]]
+    moved = model.card.classes.index("moved")
+    line = (values / spread) @ (weights[:, moved] - weights.mean(axis=1))
+    shown = table.join(cells.select(CELL).with_columns(line=pl.Series(line)), on=CELL)
+    assert shown.height == table.height > 3
+    slope, start = np.polyfit(shown["line"], shown["place"], 1)
+    assert slope > 0
+    np.testing.assert_allclose(shown["place"], slope * shown["line"] + start, atol=1e-3)
+
+
+def test_a_class_is_asked_of_its_own_classifier_and_network(classified, tmp_path):
+    out, path = classified
+    half = CliRunner().invoke(cli.app, ["explain", str(out), "--class", "moved"])
+    assert half.exit_code == 2
+    assert "A class is one of a classifier" in half.output
+    words = ["explain", str(out), "--classifier", str(path), "--class"]
+    both = CliRunner().invoke(cli.app, [*words, "moved", "--compound", "Mover"])
+    assert "one of the three" in str(both.exception)
+    none = CliRunner().invoke(cli.app, [*words, "movd"])
+    assert "no class of the classifier called 'movd'. Did you mean 'moved'" in str(none.exception)
+    other = write_encoder(tmp_path / "other.safetensors", seed=1)
+    done = CliRunner().invoke(cli.app, [*words, "moved", "--model", str(other)])
+    assert isinstance(done.exception, BadModel)
+    assert "The classifier goes by embeddings of network" in str(done.exception)
+
+
+def sized_plate(plate: Path, folder: Path, *, pixel_size_um: float) -> Path:
+    """The same plate as by a microscope that says how large its pixels are."""
+    list(convert(plate, folder, to="hdf5"))
+    (path,) = folder.rglob("*.h5")
+
+    def say(_, item) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim > 3:
+            item.attrs["pixel_size_um"] = pixel_size_um
+
+    with h5py.File(path, "a") as file:
+        file.visititems(say)
+    return folder
+
+
+@pytest.mark.parametrize("said", [float("inf"), float("nan"), -1.0])
+def test_a_pixel_size_that_is_none_is_not_known(small_plate, tmp_path, said):
+    plate = sized_plate(small_plate, tmp_path / "mini", pixel_size_um=said)
+    asked = Request((plate,), tmp_path / "run", load_recipe(QUICK))
+    assert dict(find_fields(asked).pixel_sizes) == {}
+
+
+def test_what_the_microscope_said_of_pixels_need_not_be_said_again(small_plate, tmp_path):
+    sized = write_encoder(tmp_path / "sized.safetensors", crops=CropConfig(32, pixel_size_um=0.5))
+    plate = sized_plate(small_plate, tmp_path / "mini", pixel_size_um=0.25)
+    recipe, out = load_recipe(QUICK), tmp_path / "run"
+    embed = recipe.embed.model_copy(update={"model": str(sized)})
+    recipe = recipe.model_copy(update={"embed": embed})
+    list(run(Request((plate,), out, recipe, layout=small_plate / "platemap.csv")))
+    facts = read_facts(out)
+    assert dict(facts.pixel_sizes) == {"mini": 0.25}
+    wanted = Wanted(compound="Mover", concentration=10.0, cells=3)
+    list(explain(out, wanted))
+    known = scan_table(out / "explain" / "Mover" / "explain.parquet").collect()
+
+    said = asdict(facts)
+    del said["pixel_sizes"]  # a run from before they were kept
+    (out / FACTS).write_text(json.dumps(said))
+    message = (
+        "how large the pixels of plate mini are is neither .* nor in its run.json, .* --pixel-size"
+    )
+    with pytest.raises(BadRecipe, match=message):
+        list(explain(out, wanted))
+    list(explain(out, replace(wanted, pixel_size_um=0.25)))
+    told = scan_table(out / "explain" / "Mover" / "explain.parquet").collect()
+    assert_frame_equal(known, told)
 
 
 def test_a_field_read_again_has_the_same_cells_with_and_without_kept_labels(small_run, tmp_path):
@@ -180,7 +302,7 @@ def test_what_cannot_be_explained_is_said(small_run, encoder, tmp_path):
         ask(compound="DMSO")
     with pytest.raises(UnknownName, match="not on the run's plates at 7; it is at 0.1, 1, 10"):
         ask(compound="Mover", concentration=7.0)
-    with pytest.raises(BadRecipe, match="Name a compound, or give a list of cells"):
+    with pytest.raises(BadRecipe, match="Name a compound, give a list of cells, or name a class"):
         ask()
     with pytest.raises(BadRecipe, match="names no encoder .* --model NAME.safetensors"):
         ask(compound="Mover", model=None)

@@ -209,6 +209,26 @@ def test_all_commands_on_a_run_in_the_store(bucket, small_run, tmp_path, monkeyp
     assert_frame_equal(again.wells.collect(), profiler.open(small_run).wells.collect())
 
 
+def test_classes_of_a_run_in_the_store(bucket, small_run, tmp_path, monkeypatch):
+    address, here = uploaded(small_run), shutil.copytree(small_run, tmp_path / "here")
+    cells = profiler.open(small_run).cells.collect()
+    area = pl.col("Nuclei_AreaShape_Area")
+    label = pl.when(area > area.median()).then(pl.lit("large")).otherwise(pl.lit("small"))
+    keys = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
+    cells.select(*keys, label.alias("Label")).write_csv(tmp_path / "labels.csv")
+    model = str(tmp_path / "size.safetensors")
+    train = ["train", "classifier", str(tmp_path / "labels.csv"), "--run", address, "--out", model]
+    classify = [["classify", str(run), "--model", model] for run in (address, here)]
+    for words in ([*train, "--mixed-plates"], *classify):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+    elsewhere(monkeypatch, tmp_path / "elsewhere")
+    forget()
+    for table in ("cell_classes", "classes", "class_hits"):
+        one, other = (profiler.open(run).table(table).collect() for run in (here, address))
+        assert_frame_equal(one, other)
+
+
 def test_replacing_a_run(bucket, request_, small_run, tmp_path):
     uploaded(small_run)
     s3fs.S3FileSystem().pipe("bucket/runs/other/run.json", b"another run")

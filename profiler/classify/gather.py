@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from plates.errors import BadModel, UnknownName
-from profiler.classify.labels import KEYS, TIMEPOINT, BadLabelTable, Labels, rows_of
+from profiler.classify.labels import KEYS, BadLabelTable, Labels, name_cells, rows_of
 from profiler.classify.parts import Examples
 from profiler.classify.scale import Scale, on_scale, plate_scale
 from profiler.profile.features import EMBEDDING, feature_columns, phenotype_features
@@ -17,7 +17,6 @@ from profiler.store.screen import Screen
 from profiler.store.tables import read_footers
 
 PLATE, WELL = "Metadata_Plate", "Metadata_Well"
-NAME = [key for key in KEYS if key != TIMEPOINT]
 AROUND = 4_000  # cells of all plates together, labelled or not, that say how cells vary
 LEAST_KNOWN = 0.5  # of a plate's cells; a feature defined in fewer is left out
 MOST_NAMES = 5
@@ -245,13 +244,8 @@ def _gap_notes(vectors: np.ndarray, gaps: int) -> Iterator[str]:
 def _lost_notes(lost: pl.DataFrame) -> tuple[str, ...]:
     if not lost.height:
         return ()
-    named = [
-        f"{plate} {well} site {site} cell {number}"
-        for plate, well, site, number in lost.select(NAME).head(MOST_NAMES).iter_rows()
-    ]
-    more = f" and {lost.height - MOST_NAMES} more" if lost.height > MOST_NAMES else ""
     few = "fewer than half of their features"
-    return (f"{lost.height} labelled cells have {few} and are left out: {'; '.join(named)}{more}.",)
+    return (f"{lost.height} labelled cells have {few} and are left out: {name_cells(lost)}.",)
 
 
 def _listed(names: Sequence[str]) -> str:

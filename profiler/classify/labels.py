@@ -1,5 +1,6 @@
 """The label table a user brings: keys of cells, and what each of them is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,12 +100,7 @@ def rows_of(labels: Labels, cells: pl.DataFrame | pl.LazyFrame) -> Int[np.ndarra
     """
     keys = labels.cells.columns
     known = cells.lazy().select(pl.col(key).cast(KEYS[key]) for key in KEYS).collect()
-    times = known[TIMEPOINT].n_unique()
-    if TIMEPOINT not in keys and times > 1:
-        raise BadLabelTable(
-            f"The run has {times} time points, and the label table has no {TIMEPOINT}, so it does "
-            "not say which cells are meant. Add that column."
-        )
+    check_times(keys, times=known[TIMEPOINT].n_unique())
     found = labels.cells.join(
         known.with_row_index("row").select(*keys, "row"), on=keys, how="left", maintain_order="left"
     )
@@ -112,9 +108,40 @@ def rows_of(labels: Labels, cells: pl.DataFrame | pl.LazyFrame) -> Int[np.ndarra
     if absent.height:
         raise BadLabelTable(
             f"{absent.height} of {found.height} labels are for cells that the run does not have: "
-            f"{_names(absent)}. {_why(absent, known)}"
+            f"{name_cells(absent)}. {_why(absent, known)}"
         )
     return found["row"].to_numpy().astype(np.int64)
+
+
+def check_times(keys: Sequence[str], *, times: int) -> None:
+    """Refuse labels that do not say which time point they are of, where a run has several.
+
+    Args:
+        keys: Columns of the labels.
+        times: How many the run has.
+
+    Raises:
+        BadLabelTable: They do not.
+    """
+    if TIMEPOINT not in keys and times > 1:
+        raise BadLabelTable(
+            f"The run has {times} time points, and the label table has no {TIMEPOINT}, so it does "
+            "not say which cells are meant. Add that column."
+        )
+
+
+def name_cells(cells: pl.DataFrame, label: str | None = None) -> str:
+    """Name the first few cells of a table, with what a column says of each."""
+    named = []
+    for row in cells.head(MOST_NAMES).iter_rows(named=True):
+        time = f" time point {row[TIMEPOINT]}" if TIMEPOINT in row else ""
+        said = f" ({row[label]})" if label else ""
+        named.append(
+            f"{row['Metadata_Plate']} {row['Metadata_Well']} site {row['Metadata_Site']}{time} "
+            f"cell {row[OBJECT]}{said}"
+        )
+    more = f" and {cells.height - MOST_NAMES} more" if cells.height > MOST_NAMES else ""
+    return "; ".join(named) + more
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -207,8 +234,8 @@ def _check_twice(path: Path, cells: pl.DataFrame, keys: list[str]) -> None:
     twice = both.agg(pl.col("Label").str.join(" and ").alias("Labels"))
     if twice.height:
         raise BadLabelTable(
-            f"{path} gives {twice.height} cells two labels: {_names(twice, 'Labels')}. Decide on "
-            "one for each."
+            f"{path} gives {twice.height} cells two labels: {name_cells(twice, 'Labels')}. Decide "
+            "on one for each."
         )
 
 
@@ -225,24 +252,10 @@ def _check_classes(path: Path, cells: pl.DataFrame) -> None:
     if len(rare):
         alone = cells.filter(pl.col("Label").is_in(rare.implode()))
         raise BadLabelTable(
-            f"{path} has {len(rare)} classes with one example: {_names(alone, 'Label')}. A class "
-            f"takes at least {LEAST_EXAMPLES}, to learn from and to be judged by: label more cells "
-            "of it, or take its label away."
+            f"{path} has {len(rare)} classes with one example: {name_cells(alone, 'Label')}. A "
+            f"class takes at least {LEAST_EXAMPLES}, to learn from and to be judged by: label more "
+            "cells of it, or take its label away."
         )
-
-
-def _names(cells: pl.DataFrame, label: str | None = None) -> str:
-    """Name the first few cells of a table."""
-    named = []
-    for row in cells.head(MOST_NAMES).iter_rows(named=True):
-        time = f" time point {row[TIMEPOINT]}" if TIMEPOINT in row else ""
-        said = f" ({row[label]})" if label else ""
-        named.append(
-            f"{row['Metadata_Plate']} {row['Metadata_Well']} site {row['Metadata_Site']}{time} "
-            f"cell {row[OBJECT]}{said}"
-        )
-    more = f" and {cells.height - MOST_NAMES} more" if cells.height > MOST_NAMES else ""
-    return "; ".join(named) + more
 
 
 def _why(absent: pl.DataFrame, known: pl.DataFrame) -> str:

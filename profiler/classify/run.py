@@ -12,18 +12,12 @@ from profiler.classify.model import Model
 from profiler.classify.predict import Judge, check_fits, classes_of, judge_of
 from profiler.classify.scale import Scale, plate_scale
 from profiler.store.atomic import is_draft
-from profiler.store.classes import CLASSES, LEVEL, identity
-from profiler.store.places import Well, stored, well_path, well_paths
+from profiler.store.classes import CLASSES, LEVEL, classes_path, identity
+from profiler.store.places import Well, stored, well_paths
+from profiler.store.schema import CELL_KEYS
 from profiler.store.tables import Footer, read_footer, read_footers, scan_checked, write_table
 
-KEYS = [
-    "Metadata_Plate",
-    "Metadata_Well",
-    "Metadata_Site",
-    "Metadata_Timepoint",
-    "Metadata_ObjectNumber",
-    "Metadata_QC_TouchesBorder",
-]
+KEYS = [key.name for key in CELL_KEYS if key.name != "Metadata_QC_Confidence"]
 
 
 class WellClassified(NamedTuple):
@@ -89,7 +83,7 @@ def _write(
     features = judge.model.card.features
     cells = pl.read_parquet(path, columns=[*KEYS, *features], hive_partitioning=False, glob=False)
     found = pl.concat([cells.select(KEYS), classes_of(cells, judge, scale)], how="horizontal")
-    write_table(well_path(out, *well, table=CLASSES), found, level=LEVEL, parameters=made)
+    write_table(classes_path(out, well), found, level=LEVEL, parameters=made)
     return found.height
 
 
@@ -122,7 +116,7 @@ def _wanted(
 
 def _is_done(out: Path, well: Well, wanted: Mapping[str, Any]) -> bool:
     try:
-        footer = read_footer(well_path(out, *well, table=CLASSES))
+        footer = read_footer(classes_path(out, well))
     except BadRun:  # absent, cut short or foreign: written again
         return False
     return footer.level == LEVEL and footer.parameters == wanted

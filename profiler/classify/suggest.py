@@ -12,7 +12,7 @@ import polars as pl
 
 from plates.errors import BadPlate, BadRecipe, lookup
 from profiler.classify.gather import by_plate, chosen_features, drawn, usable_features
-from profiler.classify.labels import KEYS, TIMEPOINT, read_labelled
+from profiler.classify.labels import KEYS, TIMEPOINT, check_times, read_labelled
 from profiler.classify.model import Model, read_model
 from profiler.classify.predict import Said, check_fits, judge_of, say
 from profiler.classify.scale import plate_scale
@@ -33,6 +33,7 @@ from profiler.classify.sheet import (
 from profiler.classify.trust.acquire import STRATEGIES, Pool, choose
 from profiler.report.examples import X, Y
 from profiler.store.atomic import replacing
+from profiler.store.home import THUMBNAILS
 from profiler.store.mark import FIELD_VERDICT
 from profiler.store.places import well_path
 from profiler.store.screen import Screen
@@ -106,6 +107,7 @@ def suggest(
         wanted: How many, and how.
 
     Raises:
+        BadLabelTable: `wanted.labels` names no time points, and the run has several.
         BadRecipe: A strategy that needs a classifier, and none; or novelty that it does not know.
         BadModel: The classifier does not fit the cells.
         BadPlate: There is no cell to choose from.
@@ -114,15 +116,18 @@ def suggest(
     known = read_model(model) if model else None
     strategy = _strategy(wanted.strategy, known)
     screen = open_screen(run)
+    screen.runs[0].fetch(THUMBNAILS)
     pictures = pictures_of(screen.runs[0].folder, screen.fields.collect())
+    times = screen.fields.select(pl.col(TIMEPOINT).n_unique()).collect().item()
     done = read_labelled(wanted.labels) if wanted.labels else None
+    if done is not None:
+        check_times(done.columns, times=times)
     _check_unlabelled(out / LIST)
     sample = _sample(screen, known, pictures, done=done, wanted=wanted)
     said = say(judge_of(known, coverage=0.9), sample.vectors) if known else None
     rows = choose(strategy, _pool(sample, said), count=wanted.cells, seed=wanted.seed)
     chosen = sample.cells[rows]
-    has_times = screen.fields.select(pl.col(TIMEPOINT).n_unique()).collect().item() > 1
-    named = [key for key in KEYS if key != TIMEPOINT or has_times]
+    named = [key for key in KEYS if key != TIMEPOINT or times > 1]
     notes = tuple(_tell(sample, chosen, strategy, pictures))
     table = chosen.select(named).with_columns(pl.lit(None, pl.String).alias(LABEL))
     why = _why(said, known, rows)

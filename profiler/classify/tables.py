@@ -93,19 +93,19 @@ def _annotated(out: Path, found: Tally) -> Tally:
 
 
 def _tell(found: Tally, reference: list[str], hits: pl.DataFrame | None) -> Iterator[str]:
-    wells, cells = found.wells.height, int(found.totals.sum())
+    wells, cells = found.wells, int(found.totals.sum())
     each = ", ".join(
         f"{name} {share:.1%}"
         for name, share in zip(found.names, found.counts.sum(axis=0) / max(cells, 1), strict=True)
     )
-    yield f"{cells:,} cells of {wells} wells have a class: {each}."
+    yield f"{cells:,} cells of {_count(wells)} have a class: {each}."
     lost = int(found.wells["n_unclassified"].sum())
     if lost:
         yield f"{lost:,} cells have no class: fewer than half of their features are defined."
     if "plate" in reference:
-        whole = reference.count("plate")
+        whole = wells.filter(pl.Series(reference) == "plate")
         yield (
-            f"{whole} wells are on plates with fewer than three negative controls with cells: "
+            f"{_count(whole)} are on plates with fewer than three negative controls with cells: "
             "their enrichment is against all wells of the plate."
         )
     if hits is None:
@@ -120,3 +120,12 @@ def _tell(found: Tally, reference: list[str], hits: pl.DataFrame | None) -> Iter
     )
     of = f"{enriched.height} of {hits.height} pairs of a treatment and a class are enriched"
     yield f"{of} (q at most .05)" + (f", first {some}." if some else ".")
+
+
+def _count(wells: pl.DataFrame) -> str:
+    """Count wells, and in a run over time the time points that they are rows of."""
+    counted = f"{wells.select(WELL).n_unique()} wells"
+    if TIMEPOINT not in wells.columns:
+        return counted
+    times = wells[TIMEPOINT].n_unique()
+    return f"{counted} at {times} time point{'s' * (times > 1)}"

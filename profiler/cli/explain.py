@@ -29,14 +29,28 @@ def explain(
     ] = None,
     cells: Annotated[int, typer.Option(min=1, help="How many treated cells to show.")] = 12,
     seed: Annotated[int, typer.Option(help="Decides which cells are looked at.")] = 0,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Of --classifier: explain its cells instead.")
+    ] = None,
+    classifier: Annotated[
+        Path | None, typer.Option(help="That the run was classified with, .safetensors.")
+    ] = None,
 ) -> None:
     """Show by which pixels, stains and features a network tells a compound's cells of a RUN."""
+    from profiler.classify.evidence import class_evidence
+    from profiler.classify.model import read_model
     from profiler.explain import Read, Told, Wanted, Written
     from profiler.explain import explain as events
 
+    if (class_name is None) != (classifier is None):
+        raise typer.BadParameter("A class is one of a classifier: give --class and --classifier.")
     asked = (compound, cells_from, concentration, timepoint, model, pixel_size, cells, seed)
     with held(run) as home:
-        for event in events(home.folder, Wanted(*asked)):
+        given = None
+        if class_name is not None and classifier is not None:
+            known = read_model(classifier)
+            given = class_evidence(home.folder, known, class_name, timepoint=timepoint)
+        for event in events(home.folder, Wanted(*asked, given=given)):
             match event:
                 case Read():
                     field = f"{event.field.plate} {event.field.well} site {event.field.site}"

@@ -16,16 +16,17 @@ from profiler.explain.choose import choose_cells, reference_cells
 from profiler.explain.crops import Crops, gather_crops
 from profiler.explain.events import Event, Read, Told, Written
 from profiler.explain.fields import Reader, Source, field_reader
+from profiler.explain.given import Given, check_network, given_direction, given_sides
 from profiler.explain.network import Network, load_network
 from profiler.explain.pages import draw_pages
-from profiler.explain.sentences import of_cells, of_direction, of_mask
+from profiler.explain.sentences import of_cells, of_direction, of_given, of_mask
 from profiler.explain.sides import TwoSides, compound_sides, listed_sides
 from profiler.explain.tables import cell_table, feature_table
 from profiler.phenotype.cell_neighbours import NearestCells, nearest_cells
 from profiler.phenotype.directions import Direction, Sides, along, find_direction
 from profiler.recipe import parse_recipe
 from profiler.store.places import safe_name
-from profiler.store.run import FACTS, read_facts
+from profiler.store.run import FACTS, RunFacts, read_facts
 from profiler.store.screen import Screen
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import made_with, write_table
@@ -47,9 +48,11 @@ class Wanted:
         concentration: Of the compound; by default the one that speaks most for it.
         timepoint: In a run over time; by default that of the hits.
         model: Encoder; the run's own by default.
-        pixel_size_um: Of the images, where the encoder's crops are of a stated one.
+        pixel_size_um: Of the images, where the encoder's crops are of a stated one; by default the
+            recipe's, or else what the microscope said.
         cells: How many treated cells to show.
         seed: Decides which cells and fields are looked at, where there are many.
+        given: A line to explain instead, such as a class of a classifier.
     """
 
     compound: str | None = None
@@ -60,10 +63,13 @@ class Wanted:
     pixel_size_um: float | None = None
     cells: int = 12
     seed: int = 0
+    given: Given | None = None
 
 
 def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
     """Explain by which pixels, stains and features a network tells a treatment from controls.
+
+    Or cells that are listed, or those of a class, along the line that its classifier goes by.
 
     Args:
         out: The run folder; the images must still be where the run read them.
@@ -78,7 +84,8 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
         UnknownName: There is no such compound, dose, time point or model.
         NoControls: There are no negative controls, or no direction from them.
         BadLayout: There is no plate map, or the list of cells cannot be read.
-        BadModel: The encoder is of other stains, or its files are damaged.
+        BadModel: The encoder is of other stains or not the one that a class goes by, or its files
+            are damaged.
         BadPlate: Images are gone or changed.
         BadRun: Listed cells are not there, none lies whole within its field, or the run's images
             give other cells now.
@@ -87,18 +94,15 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
     keep_compiled_programs()
     facts, screen = read_facts(out), open_screen(out)
     recipe = parse_recipe(dict(facts.settings), where=str(out / FACTS))
-    network = load_network(
-        recipe,
-        model=wanted.model,
-        embedder=facts.embedder,
-        pixel_size_um=wanted.pixel_size_um,
-    )
     sides = _sides(screen, wanted, timepoint=wanted.timepoint or recipe.hits.timepoint)
-    how = network.config.crops, network.pixel_size_um
-    read = field_reader(Source(out, recipe, network.stains, *how))
+    sizes = _pixel_sizes(facts, sides, told=wanted.pixel_size_um or recipe.embed.pixel_size_um)
+    network = load_network(recipe, model=wanted.model, embedder=facts.embedder, pixel_sizes=sizes)
+    if wanted.given is not None:
+        check_network(wanted.given, network)
+    read = field_reader(Source(out, recipe, network.stains, network.config.crops, sizes))
     cells = yield from _candidates(screen, sides, network, read=read, seed=wanted.seed)
-    direction = find_direction(cells.vectors, Sides(cells.is_treated, cells.well, cells.plate))
-    told = [*of_cells(cells, sides, wanted.cells), *of_direction(direction)]
+    direction, of_line = _direction(cells, wanted.given)
+    told = [*of_cells(cells, sides, wanted.cells), *of_line]
     yield from map(Told, told)
 
     place = along(direction, cells.vectors, plate=cells.plate)
@@ -126,12 +130,22 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
 
 
 def _sides(screen: Screen, wanted: Wanted, *, timepoint: int | None) -> TwoSides:
-    if (wanted.compound is None) == (wanted.listed is None):
-        raise BadRecipe("Name a compound, or give a list of cells: one of the two.")
+    if sum(each is not None for each in (wanted.compound, wanted.listed, wanted.given)) != 1:
+        raise BadRecipe("Name a compound, give a list of cells, or name a class: one of the three.")
+    if wanted.given is not None:
+        return given_sides(screen, wanted.given)
     if wanted.listed is not None:
         return listed_sides(screen, wanted.listed, timepoint=timepoint)
     compound, dose = str(wanted.compound), wanted.concentration
     return compound_sides(screen, compound, concentration=dose, timepoint=timepoint)
+
+
+def _pixel_sizes(
+    facts: RunFacts, sides: TwoSides, *, told: float | None
+) -> dict[str, float | None]:
+    """Micrometres per pixel of the plates that are looked at: as told, or as the run knew them."""
+    plates = sides.treated["Metadata_Plate"].unique().sort()
+    return {plate: told or facts.pixel_sizes.get(plate) for plate in plates}
 
 
 def _candidates(
@@ -146,6 +160,15 @@ def _candidates(
         screen, cells, read=read, look=lambda crops: look(crops).vectors, seed=seed
     )
     return found
+
+
+def _direction(cells: Candidates, given: Given | None) -> tuple[Direction, list[str]]:
+    """The direction that is explained, and what to say of it."""
+    if given is not None:
+        line = given_direction(given, cells)
+        return line, [*given.told, *of_given(line)]
+    found = find_direction(cells.vectors, Sides(cells.is_treated, cells.well, cells.plate))
+    return found, of_direction(found)
 
 
 def _chosen(

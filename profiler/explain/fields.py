@@ -1,7 +1,7 @@
 """A run's fields read again: the pixels that it measured, and the same cells in them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -49,14 +49,14 @@ class Source:
         recipe: That it was made with.
         stains: That the network sees, in its order.
         crops: As it takes them.
-        pixel_size_um: Of the fields; None if it is not known.
+        pixel_sizes: Plate -> micrometres per pixel of its fields, where that is known.
     """
 
     out: Path
     recipe: Recipe
     stains: tuple[str, ...]
     crops: CropConfig
-    pixel_size_um: float | None = None
+    pixel_sizes: Mapping[str, float | None] = field(default_factory=dict)
 
 
 Reader: TypeAlias = Callable[[FieldKey], FieldCells]
@@ -82,7 +82,8 @@ def field_reader(source: Source) -> Reader:
             found = segmenter.segment(images)
             labels = np.asarray(found.nuclei[0]), np.asarray(found.cells[0])
         _check_count(key, int(labels[0].max(initial=0)), footer)
-        return _cut(source, images[0], *labels)
+        size = source.pixel_sizes.get(key.plate)
+        return _cut(source, images[0], *labels, pixel_size_um=size)
 
     return read
 
@@ -154,10 +155,17 @@ def _kept_labels(out: Path, key: FieldKey) -> tuple[np.ndarray, np.ndarray] | No
     return None
 
 
-def _cut(source: Source, image: jax.Array, nuclei: np.ndarray, cells: np.ndarray) -> FieldCells:
+def _cut(
+    source: Source,
+    image: jax.Array,
+    nuclei: np.ndarray,
+    cells: np.ndarray,
+    *,
+    pixel_size_um: float | None,
+) -> FieldCells:
     """Cut crops where the run did: around nuclei, or around cells that are shown alone."""
     shape = nuclei.shape[0], nuclei.shape[1]
-    zoom = zoom_for(shape, config=source.crops, pixel_size_um=source.pixel_size_um)
+    zoom = zoom_for(shape, config=source.crops, pixel_size_um=pixel_size_um)
     channels = np.array([list(source.recipe.images.channels).index(s) for s in source.stains])
     around = cells if source.crops.is_masked else nuclei
     cut = _cutter(source.crops, zoom, source.recipe.segment.max_cells)

@@ -1,5 +1,6 @@
 """The network that is asked, and whether the run's cells have its vectors already."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from plates.errors import BadRecipe
@@ -18,7 +19,7 @@ class Network(NamedTuple):
         config: What it is.
         card: What it is called, with the hash of its weights.
         stains: That it sees, in its order.
-        pixel_size_um: Of the run's fields; None if its crops are the fields' own pixels.
+        pixel_sizes: Plate -> micrometres per pixel of its fields, None where nobody knows.
         is_runs_own: Whether the run's cells have its vectors.
     """
 
@@ -26,7 +27,7 @@ class Network(NamedTuple):
     config: ModelConfig
     card: Card
     stains: tuple[str, ...]
-    pixel_size_um: float | None
+    pixel_sizes: Mapping[str, float | None]
     is_runs_own: bool
 
     @property
@@ -40,7 +41,7 @@ def load_network(
     *,
     model: str | None,
     embedder: str | None,
-    pixel_size_um: float | None,
+    pixel_sizes: Mapping[str, float | None],
 ) -> Network:
     """Load the encoder that is asked for, or else the run's own.
 
@@ -48,7 +49,7 @@ def load_network(
         recipe: Of the run.
         model: Shipped encoder or .safetensors file; by default the recipe's.
         embedder: Hash of the network whose vectors the run's cells have.
-        pixel_size_um: Of the run's images; by default the recipe's.
+        pixel_sizes: Plate -> micrometres per pixel, None where nobody knows, of all that are read.
 
     Raises:
         UnknownName: There is no such model.
@@ -68,11 +69,12 @@ def load_network(
     asked = recipe.embed.channels if model is None or is_runs_own else ()
     seen = asked or own or stains
     check_stains(config, seen if seen == config.stains else stains, name=card.name)
-    size = pixel_size_um or recipe.embed.pixel_size_um
-    if config.crops.pixel_size_um is not None and size is None:
+    unknown = [plate for plate, size in pixel_sizes.items() if size is None]
+    if config.crops.pixel_size_um is not None and unknown:
         raise BadRecipe(
             f"The crops of {card.name!r} have {config.crops.pixel_size_um:g} um per pixel, and how "
-            "large the run's pixels are is not in its recipe ([embed] pixel_size_um). Give it: "
+            f"large the pixels of plate {unknown[0]} are is neither in the run's recipe ([embed] "
+            "pixel_size_um) nor in its run.json, which keeps what the microscope said. Give it: "
             "--pixel-size UM."
         )
-    return Network(loaded, config, card, seen, size, is_runs_own)
+    return Network(loaded, config, card, seen, pixel_sizes, is_runs_own)

@@ -49,6 +49,14 @@ def of_direction(direction: Direction) -> list[str]:
     return told
 
 
+def of_given(direction: Direction) -> list[str]:
+    """How far along a line that was given its cells lie."""
+    return [
+        f"Along that line the mean cell lies {direction.length:.1f} sd of the control cells from "
+        "their mean."
+    ]
+
+
 def of_mask(found: Explained, *, kinds: Sequence[str]) -> list[str]:
     """Whether the network looks at the cell, over the treated cells shown."""
     treated = np.array(kinds) != "control"

@@ -95,16 +95,32 @@ def listed_sides(screen: Screen, path: Path, *, timepoint: int | None) -> TwoSid
             f"{path} has {table.height} rows and lacks {', '.join(lacking) or 'no column'}; a list "
             f"of cells needs the columns {', '.join(CELL)}, and at least one row."
         )
+    return cell_sides(screen, table, name=path.stem, timepoint=timepoint)
+
+
+def cell_sides(
+    screen: Screen, cells: pl.DataFrame, *, name: str, timepoint: int | None
+) -> TwoSides:
+    """Take some cells, and the controls on their plates.
+
+    Args:
+        screen: Of one run.
+        cells: With the columns `CELL`.
+        name: Of what they are.
+        timepoint: As for `compound_sides`.
+
+    Raises:
+        BadRun: A cell's well is not in the run.
+        NoControls: A plate has no controls.
+    """
     wells, time = _wells(screen, timepoint)
-    listed = table.select(pl.col(name).cast(kind) for name, kind in _KINDS.items()).unique()
+    listed = cells.select(pl.col(name).cast(kind) for name, kind in _KINDS.items()).unique()
     own = listed.select(WELL).unique(maintain_order=True)
     strange = own.join(wells, on=WELL, how="anti")
     if strange.height:
         first = " ".join(strange.row(0))
-        raise BadRun(f"{strange.height} wells of {path} are not in the run, such as {first}.")
-    return TwoSides(
-        path.stem, path.stem, own.sort(WELL), _controls(wells, own), time, listed.sort(CELL)
-    )
+        raise BadRun(f"{strange.height} wells of {name!r} are not in the run, such as {first}.")
+    return TwoSides(name, name, own.sort(WELL), _controls(wells, own), time, listed.sort(CELL))
 
 
 _KINDS: Mapping[str, Any] = {name: pl.String for name in WELL} | {

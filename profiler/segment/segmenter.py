@@ -169,7 +169,8 @@ def _load_cells(config: SegmentConfig, nuclei: Card) -> tuple[Card | None, SeeCe
         return None, None
     _check_stains(config)
     card, look = _load(config.cells_model, config.min_area_px)
-    if card.nucleus_px is None:
+    trained_px = card.nucleus_px
+    if trained_px is None:
         raise BadModel(
             f"The model {config.cells_model!r} finds nuclei, not whole cells (its card has no "
             "nucleus_px). Use the shipped model 'cells', or one that was trained from it."
@@ -179,7 +180,7 @@ def _load_cells(config: SegmentConfig, nuclei: Card) -> tuple[Card | None, SeeCe
     def scale(labels: Labels) -> float:
         asked = config.diameter_px
         width = typical_diameter(np.asarray(labels)) if asked == "auto" else asked
-        return scale_for(width or nuclei.diameter_px or NUCLEUS_PX, trained_px=card.nucleus_px)
+        return scale_for(width or nuclei.diameter_px or NUCLEUS_PX, trained_px=trained_px)
 
     return card, lambda image, labels: look(image[..., jnp.array(stains)], scale(labels))
 

@@ -41,7 +41,9 @@ def with_nuclei(plane: np.ndarray, nuclei: Path | None) -> np.ndarray:
     Raises:
         BadImage: It cannot be read, or is of another size than the cell stain.
     """
-    other = np.zeros(plane.shape) if nuclei is None else read_plane(nuclei).pixels
+    if nuclei is None:
+        return np.stack([plane, np.zeros_like(plane)], axis=-1).astype(np.float32)
+    other = read_plane(nuclei).pixels
     if other.shape != plane.shape:
         raise BadImage(
             f"{nuclei} is {other.shape[0]} x {other.shape[1]} pixels, its cell stain "

@@ -51,8 +51,14 @@ def save_network(
     nucleus_px: float | None = None,
 ) -> Card:
     """Write weights (`path`, .safetensors) and their card (`path` with .json)."""
-    sizes = {"diameter_px": diameter_px, "nucleus_px": nucleus_px}
-    card = Card(path.stem, asdict(config), write_weights(path, model), about, **sizes)
+    card = Card(
+        path.stem,
+        asdict(config),
+        write_weights(path, model),
+        about,
+        diameter_px=diameter_px,
+        nucleus_px=nucleus_px,
+    )
     write_card(path, card)
     return card
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from plates.errors import BadRun
-from profiler.store.places import Well, stored, well_paths
+from profiler.store.mirror import address_of
+from profiler.store.places import Well, stored, well_path, well_paths
 from profiler.store.tables import Footer, read_footers, scan_checked
 
 CLASSES = "classes"  # the folder
@@ -20,6 +21,11 @@ def identity(footer: Footer) -> str:
     """Name the content of a cell file by its footer: written anew, it is another."""
     text = json.dumps(footer.parameters, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def classes_path(out: Path, well: Well) -> Path:
+    """Name the file of a well's classes."""
+    return well_path(out, *well, table=CLASSES)
 
 
 def has_classes(out: Path) -> bool:
@@ -38,7 +44,7 @@ def scan_classes(out: Path) -> pl.LazyFrame:
     paths = well_paths(out, wells, table=CLASSES)
     lacking = [well for well, path in paths.items() if not path.is_file()]
     if not wells or len(lacking) == len(wells):
-        raise BadRun(f"{out} has no {LEVEL} yet. {_remedy(out)}")
+        raise BadRun(f"{_name(out)} has no {LEVEL} yet. {_remedy(out)}")
     if lacking:
         raise BadRun(_told(out, lacking, of=wells, what="have no classes"))
     made = dict(zip(wells, read_footers(paths.values()), strict=True))
@@ -60,7 +66,8 @@ def _check_alike(out: Path, made: Mapping[Well, Footer]) -> None:
     by_maker: dict[tuple, list[Well]] = {}
     for well, footer in made.items():
         if footer.level != LEVEL:
-            raise BadRun(f"The classes of {' '.join(well)} in {out} are a table of {footer.level}.")
+            named = f"{' '.join(well)} in {_name(out)}"
+            raise BadRun(f"The classes of {named} are a table of {footer.level}.")
         by_maker.setdefault(tuple(footer.parameters[name] for name in SAME), []).append(well)
     if len(by_maker) > 1:
         odd = min(by_maker.values(), key=len)
@@ -70,10 +77,15 @@ def _check_alike(out: Path, made: Mapping[Well, Footer]) -> None:
 def _told(out: Path, odd: list[Well], *, of: list[Well], what: str) -> str:
     first = " ".join(odd[0])
     return (
-        f"{len(odd)} of {len(of)} wells of {out} {what}, such as {first}. {_remedy(out)} Only "
-        "wells that need it are classified again."
+        f"{len(odd)} of {len(of)} wells of {_name(out)} {what}, such as {first}. {_remedy(out)} "
+        "Only wells that need it are classified again."
     )
 
 
 def _remedy(out: Path) -> str:
-    return f"Make them with: profiler classify {out} --model MODEL.safetensors."
+    return f"Make them with: profiler classify {_name(out)} --model MODEL.safetensors."
+
+
+def _name(out: Path) -> Path | str:
+    """What a person calls a run folder: its address, of one in a store."""
+    return address_of(out) or out

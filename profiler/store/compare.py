@@ -136,11 +136,13 @@ def check_classifier(made: Mapping[str, Mapping[str, Any]], *, table: str) -> No
         BadRun: They were not; the message says by what.
     """
     for name in ("model", "coverage"):
-        values = {run: parameters.get(name) for run, parameters in made.items()}
+        values = {run: _text(parameters.get(name)) for run, parameters in made.items()}
         if not _is_one(values.values()):
+            each = ", ".join(f"{str(value)[:12]} in {run}" for run, value in values.items())
             raise BadRun(
-                f"The {table} of these runs are of another {name} each ({values}). Classify them "
-                "with the same classifier and coverage, or open them apart."
+                f"The {table} of these runs are not of one {name}: {each}. Classify them with the "
+                "same classifier and coverage (`profiler classify RUN --model MODEL.safetensors`), "
+                "or open them apart."
             )
 
 
@@ -227,7 +229,8 @@ def _made_by(run: Run, sections: Sequence[str]) -> dict[str, Any]:
     settings = {name: run.facts.settings.get(name) for name in sections}
     networks = {"weights": run.facts.weights, "embedder": run.facts.embedder}
     flat = _flat(settings, prefix="settings")
-    flat.pop("settings.embed.model", None)  # its weights count, by their hash, not its name
+    for name in ("embed.model", "segment.cells_model"):  # weights count, by hash, not by name
+        flat.pop(f"settings.{name}", None)
     return BEFORE | networks | flat
 
 

@@ -26,6 +26,8 @@ from profiler.store.objects import Objects, run_address
 from profiler.store.run import FACTS, PER_WELL, Run, discard, read_facts
 from profiler.store.schema import TABLES
 
+THUMBNAILS = "thumbnails"  # no table, but readers of cells look at them
+
 
 def all_but_labels(name: str) -> bool:
     """What a working folder holds: label images are only written, and large."""
@@ -147,7 +149,8 @@ def visit(address: str) -> tuple[Path, Callable[[str], None]]:
 
     Returns:
         The working folder, with all that is no folder there, and what brings the tables that are
-        a file for each well, by name. A working folder where a run is at work is taken as it is.
+        a file for each well, by name, or `THUMBNAILS`. A working folder where a run is at work is
+        taken as it is.
 
     Raises:
         BadRun: The store cannot be read, or holds something else than a run.
@@ -160,8 +163,8 @@ def visit(address: str) -> tuple[Path, Callable[[str], None]]:
                 mirror_of(address, folder, covers=all_but_labels).pull(wanted)
 
     def fetch(table: str) -> None:
-        if table in PER_WELL:
-            folder = TABLES[table].file.split("/")[0]
+        if table in (*PER_WELL, THUMBNAILS):
+            folder = TABLES[table].file.split("/")[0] if table in TABLES else table
             folders = (f"{folder}/", "cells/")  # cells say which wells there are
             bring(lambda name: name.startswith(folders))
 

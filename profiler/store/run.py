@@ -14,7 +14,10 @@ from profiler.store.lock import NO_RESULTS
 from profiler.store.schema import TABLES, VERSION
 
 FACTS = "run.json"
-BEFORE = {"embedder": None}  # what runs from before a fact was noted would have said
+BEFORE = {
+    "embedder": None,
+    "pixel_sizes": {},
+}  # what runs from before a fact was noted would have said
 PER_WELL = ("cells", "images", "cell_classes")
 _FOLDERS = ("cells", "images", "classes", "explain", "thumbnails", "labels", "illumination")
 _FOLDERS += ("timing",)
@@ -34,6 +37,7 @@ class RunFacts:
         device: What computed the cells.
         weights: Hash of the network's weights, or null where none was used.
         embedder: Hash of the encoder's weights, or null where cells have no vectors.
+        pixel_sizes: Plate -> micrometres per pixel, where the microscope says.
         layout: Hash of the plate map, or null where there is none.
         plates: Names of the plates.
         summary: What came out; empty until the run has ended.
@@ -50,6 +54,7 @@ class RunFacts:
     layout: str | None
     plates: tuple[str, ...]
     embedder: str | None = None
+    pixel_sizes: Mapping[str, float] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     updated: str = ""
@@ -63,7 +68,7 @@ class Run(NamedTuple):
         folder: Where its tables lie.
         name: What it goes by.
         facts: What it says of itself.
-        fetch: Brings a table that is a file for each well, of a run in a store.
+        fetch: Brings a table that is a file for each well, or "thumbnails", of a run in a store.
     """
 
     folder: Path

@@ -10,7 +10,7 @@ import polars as pl
 from plates.errors import BadRun, lookup
 from profiler.store import compare
 from profiler.store.align import aligned, schemas_of
-from profiler.store.classes import has_classes, scan_classes
+from profiler.store.classes import classes_path, has_classes, scan_classes
 from profiler.store.columns import matching
 from profiler.store.home import open_run
 from profiler.store.mark import mark_cells
@@ -22,9 +22,12 @@ from profiler.store.schema import CELL_SECTIONS, TABLES
 from profiler.store.tables import read_footer, scan_table
 from profiler.store.wells import has_images, scan_cells, scan_images
 
-_RANKED, _CLASSIFIED = ("hits", "compounds"), ("classes", "class_hits")
 TIMEPOINT = "Metadata_Timepoint"  # in wells and all after them only where there are several
 _PLACE = pl.Struct({"Metadata_Plate": pl.String, "Metadata_Well": pl.String})
+_MADE_ALIKE = {  # by more than the recipe says: checked by what footers say
+    **dict.fromkeys(("hits", "compounds"), compare.check_ranking),
+    **dict.fromkeys(("cell_classes", "classes", "class_hits"), compare.check_classifier),
+}
 _FEATURES = {  # what `open` does with runs that differ
     "same": "they may not",
     "common": "columns that all runs have",
@@ -285,11 +288,10 @@ class Screen:
         sections = lookup(TABLES, kind="table", name=name).sections
         if self.features == "same":
             compare.check_settings(self.runs, sections=sections)
-            if name in _RANKED and len(self.runs) > 1 and self.has(name):
-                compare.check_ranking(_made_by(self.runs, name), table=name)
-            if name in _CLASSIFIED and len(self.runs) > 1 and self.has(name):
-                compare.check_classifier(_made_by(self.runs, name), table=name)
-        frames = compare.of_one_network(self._frames(name), self.runs, features=self.features)
+        frames = self._frames(name)
+        if self.features == "same" and len(self.runs) > 1 and name in _MADE_ALIKE:
+            _MADE_ALIKE[name](_made_by(self.runs, name), table=name)
+        frames = compare.of_one_network(frames, self.runs, features=self.features)
         return aligned(frames, table=name, features=self.features)
 
     def _frames(self, table: str) -> dict[str, pl.LazyFrame]:
@@ -376,10 +378,13 @@ def _scan(run: Run, name: str) -> pl.LazyFrame:
 
 
 def _file(run: Run, name: str) -> Path:
+    if name == "cell_classes":  # a file for each well: any one says what all were made by
+        return classes_path(run.folder, stored(run.folder)[0])
     return run.folder / TABLES[name].file
 
 
 def _made_by(runs: Sequence[Run], name: str) -> dict[str, Mapping[str, Any]]:
+    """What the footer of each run's table says."""
     return {run.name: read_footer(_file(run, name)).parameters for run in runs}
 
 

@@ -14,6 +14,7 @@ from profiler.store.tables import write_table
 from profiler.store.wells import WellTables, write_well
 
 KEYS = ("Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber")
+TIMEPOINT = "Metadata_Timepoint"
 FEATURES = [f"Cells_Planted_F{i}" for i in range(8)] + [f"Embedding_{i:04d}" for i in range(4)]
 PLACES = ["Nuclei_Location_Center_X", "Nuclei_Location_Center_Y"]
 CLASSES = {"normal": None, "moved": 0, "dying": 1, "strange": 9}  # the feature that tells it
@@ -34,10 +35,10 @@ class Planted(NamedTuple):
     out: Path
     truth: pl.DataFrame
 
-    def labels(self, *, classes=("normal", "moved", "dying"), every=3) -> pl.DataFrame:
+    def labels(self, *, classes=("normal", "moved", "dying"), every=3, keys=KEYS) -> pl.DataFrame:
         """A label table: each `every`th cell of these classes."""
         some = self.truth.filter(pl.col("Label").is_in(classes)).gather_every(every)
-        return some.select(*KEYS, "Label")
+        return some.select(*keys, "Label")
 
 
 def compounds() -> list[tuple[str, str, str]]:
@@ -48,7 +49,7 @@ def compounds() -> list[tuple[str, str, str]]:
     return [(names[i], *held[j]) for j, i in enumerate(order)]
 
 
-def _cells(plate: str, well: str, compound: str, *, count: int, random) -> pl.DataFrame:
+def _cells(plate: str, well: str, compound: str, *, time: int, count: int, random) -> pl.DataFrame:
     mix = MAP[compound][2]
     label = random.choice(list(mix), size=count, p=list(mix.values()))
     values = random.normal(size=(count, len(FEATURES)))
@@ -63,7 +64,7 @@ def _cells(plate: str, well: str, compound: str, *, count: int, random) -> pl.Da
             "Metadata_Plate": [plate] * count,
             "Metadata_Well": [well] * count,
             "Metadata_Site": pl.Series([1] * count, dtype=pl.Int32),
-            "Metadata_Timepoint": pl.Series([1] * count, dtype=pl.Int32),
+            "Metadata_Timepoint": pl.Series([time] * count, dtype=pl.Int32),
             "Metadata_ObjectNumber": pl.Series(range(1, count + 1), dtype=pl.Int32),
             "Metadata_QC_TouchesBorder": [i % 10 == 9 for i in range(count)],
             "Metadata_QC_Confidence": pl.Series([0.9] * count, dtype=pl.Float32),
@@ -72,10 +73,10 @@ def _cells(plate: str, well: str, compound: str, *, count: int, random) -> pl.Da
     ).hstack(pl.DataFrame(np.hstack([places, values]).astype(np.float32), [*PLACES, *FEATURES]))
 
 
-def _fields(plate: str, well: str, count: int) -> pl.DataFrame:
+def _fields(plate: str, well: str, count: int, *, times: int) -> pl.DataFrame:
     row = {"Metadata_Plate": plate, "Metadata_Well": well, "Metadata_Site": 1}
-    row |= {"Metadata_Timepoint": 1, "Metadata_QC_Status": "ok", "Metadata_Object_Count": count}
-    return pl.DataFrame([row])
+    last = {"Metadata_QC_Status": "ok", "Metadata_Object_Count": count}
+    return pl.DataFrame([row | {"Metadata_Timepoint": t} | last for t in range(1, times + 1)])
 
 
 def plant(
@@ -88,30 +89,42 @@ def plant(
     has_map=True,
     has_pictures=False,
     lacks=(),
+    times=1,
 ) -> Planted:
-    """Write a run folder with cells, wells and fields, as if its stages had run."""
+    """Write a run folder with cells, wells and fields, as if its stages had run.
+
+    Compounds act at the last time point: before, every cell is as in DMSO.
+    """
     out, random = folder, np.random.default_rng(seed)
     settings = {"profile": {"exclude_border": True, "exclude_bad_fields": True}}
     claim(out, facts=RunFacts("planted", settings, {}, "cpu", None, None, tuple(plates)))
     truth, wells, fields = [], [], []
     for plate in plates:
         for well, compound, role in compounds():
-            cells = _cells(plate, well, compound, count=count, random=random)
+            made = {"count": count, "random": random}
+            cells = pl.concat(
+                _cells(plate, well, compound if t == times else "DMSO", time=t, **made)
+                for t in range(1, times + 1)
+            )
             truth.append(cells)
-            field = _fields(plate, well, count)
+            field = _fields(plate, well, count, times=times)
             empty = field.select(pl.all().first()).select(field.columns[:4]).clear()
-            key = FieldKey(plate, well, 1)
-            tables = WellTables(plate, well, cells.drop("Label", *lacks), field, empty, {key: ()})
+            read = {FieldKey(plate, well, 1, t): () for t in range(1, times + 1)}
+            tables = WellTables(plate, well, cells.drop("Label", *lacks), field, empty, read)
             write_well(out, tables, computed_by="made", embedder=embedder)
             fields.append(field)
-            wells.append((plate, well, compound, role, 1.0))
+            wells += [(plate, well, t, compound, role, 1.0) for t in range(1, times + 1)]
             if has_pictures:
                 _write_picture(out, plate, well, cells)
     table = pl.concat(fields).with_columns(pl.col(pl.Int64).cast(pl.Int32))
     write_table(out / "fields.parquet", table, level="fields", parameters={})
     if has_map:
-        names = ["Metadata_Plate", "Metadata_Well", "Metadata_Compound", "Metadata_Role"]
-        frame = pl.DataFrame(wells, schema=[*names, "Metadata_Concentration"], orient="row")
+        keys, said = ["Metadata_Plate", "Metadata_Well"], ["Metadata_Compound", "Metadata_Role"]
+        names = [*keys, TIMEPOINT, *said, "Metadata_Concentration"]
+        frame = pl.DataFrame(
+            wells, schema=names, schema_overrides={TIMEPOINT: pl.Int32}, orient="row"
+        )
+        frame = frame if times > 1 else frame.drop(TIMEPOINT)
         write_table(out / "wells.parquet", frame, level="wells", parameters={})
     return Planted(out, pl.concat(truth))
 

@@ -120,6 +120,16 @@ def test_a_run_from_before_encoders_is_read_as_one_without(tmp_path, make_facts)
     assert read_facts(tmp_path).embedder is None
 
 
+def test_a_run_from_before_pixel_sizes_were_kept_is_read_as_one_without(tmp_path, make_facts):
+    claim(tmp_path, facts=replace(make_facts(), pixel_sizes={"P1": 0.65}))
+    assert read_facts(tmp_path).pixel_sizes == {"P1": 0.65}
+    path = tmp_path / FACTS
+    said = json.loads(path.read_text())
+    del said["pixel_sizes"]
+    path.write_text(json.dumps(said))
+    assert read_facts(tmp_path).pixel_sizes == {}
+
+
 def test_discard_leaves_an_empty_folder(tmp_path, make_facts, make_well):
     claim(tmp_path, facts=make_facts())
     write_well(tmp_path, make_well(), computed_by="c1")

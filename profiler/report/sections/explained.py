@@ -1,4 +1,4 @@
-"""What a network goes by in a treatment's cells, where `profiler explain` has asked it."""
+"""What a network goes by in the cells of a treatment or class, where `profiler explain` asked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from profiler.report.tables import Cell, Table, breakable, figure
 from profiler.store.tables import made_with, read_footer, scan_table
 
 FOLDER = "explain"
-MAX_SHOWN = 6  # treatments: a sheet is a third of a megabyte
+MAX_SHOWN = 6  # items: a sheet is a third of a megabyte
 MAX_FEATURES = 8
 MAX_WIDTH = 1800  # pixels of a sheet on the page
 QUALITY = 80
 Q = 0.05
 COLUMNS = ("Feature", "All cells", "Within wells", "q", "Between wells", "q")
 CAPTION = (
-    "Named features that go with the direction from the controls to the treatment: rank "
+    "Named features that go with the direction away from the controls: rank "
     "correlations with how far cells lie along it. Over all cells (no test, as cells of a well are "
     "alike), given the well (what else the direction is about), and of the wells' medians."
 )
@@ -36,11 +36,11 @@ class Sheet(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """One treatment.
+    """One treatment, class or list of cells.
 
     Attributes:
         id: Of its place on the page.
-        name: Compound and dose, or the list's name.
+        name: Compound and dose, or the name of the class or list.
         compound: As in the plate map; None for a list of cells.
         network: Which was asked.
         told: What a person should know first.
@@ -62,7 +62,7 @@ class Explained(NamedTuple):
 
 
 class ExplainedSection(NamedTuple):
-    """All treatments that were explained, by name.
+    """All that was explained, by name.
 
     Attributes:
         items: At most `MAX_SHOWN`.
