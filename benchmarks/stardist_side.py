@@ -16,8 +16,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-
 NAME = "2D_versatile_fluo"
 SIZE = {"n_rays": 32, "grid": (2, 2), "unet_n_depth": 3, "unet_n_filter_base": 32}
 THRESHOLDS = {"prob_thresh": 0.479, "nms_thresh": 0.3}
@@ -68,6 +66,7 @@ def found(field: dict) -> int:
 
 def main() -> None:
     """Segment the job's fields in as many processes as it says."""
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}  # its processes' too
     job = json.loads(Path(sys.argv[1]).read_text())
     job["pretrained"] = is_there()
     context = multiprocessing.get_context("spawn")

@@ -35,7 +35,8 @@ class RunFacts:
         settings: The recipe as resolved, one table per stage.
         packages: Versions of the packages that numbers depend on.
         device: What computed the cells.
-        weights: Hash of the network's weights, or null where none was used.
+        weights: Hash of the nuclei network's weights ("+" that of the cells', where one took part),
+            or null where none was used.
         embedder: Hash of the encoder's weights, or null where cells have no vectors.
         pixel_sizes: Plate -> micrometres per pixel, where the microscope says.
         layout: Hash of the plate map, or null where there is none.

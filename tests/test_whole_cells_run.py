@@ -1,0 +1,67 @@
+"""A run whose cells are those that a network sees, beside the same plate with propagated ones."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import profiler
+from plates.errors import BadRecipe, BadRun
+from profiler.pipeline import run
+from profiler.recipe import load_recipe
+from profiler.request import Request
+from profiler.segment.weights import load_network
+from profiler.store.run import read_facts
+
+QUICK = Path(__file__).parent / "quick.toml"
+WELLS = ("A01", "B02")
+
+
+def request(plate: Path, out: Path, **segment) -> Request:
+    recipe = load_recipe(QUICK)
+    settings = recipe.segment.model_copy(update={"method": "network", **segment})
+    recipe = recipe.model_copy(update={"segment": settings})
+    return Request((plate,), out, recipe, layout=plate / "platemap.csv", wells=WELLS)
+
+
+@pytest.fixture(scope="module")
+def whole(small_plate, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    list(run(request(small_plate, out)))
+    return out
+
+
+def cells_of(out: Path) -> pl.DataFrame:
+    keys = ["Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
+    return (
+        profiler.open(out).cells.filter(pl.col("Metadata_Well").is_in(WELLS)).sort(keys).collect()
+    )
+
+
+def test_nuclei_are_the_same_and_cells_much_the_same_as_propagated_ones(whole, small_run):
+    ours, propagated = cells_of(whole), cells_of(small_run)
+    nuclei = [name for name in ours.columns if name.startswith("Nuclei_AreaShape")]
+    assert ours.select(nuclei).equals(propagated.select(nuclei))
+    area, usual = (t["Cells_AreaShape_Area"].to_numpy() for t in (ours, propagated))
+    assert (area >= ours["Nuclei_AreaShape_Area"].to_numpy()).all()
+    assert 0.7 < np.median(area / usual) < 1.4
+    assert (area != usual).any()
+
+
+def test_both_networks_are_on_record_and_part_of_what_cells_depend_on(whole, small_run):
+    both = [load_network(name)[2].sha256 for name in ("nuclei", "cells")]
+    assert read_facts(whole).weights == "+".join(both)
+    assert read_facts(small_run).weights == both[0]
+
+
+def test_runs_with_other_cells_are_not_opened_together(whole, small_run):
+    with pytest.raises(BadRun, match=r"segment\.method is 'network' in one and 'propagation'"):
+        profiler.open([whole, small_run])
+
+
+def test_a_recipe_without_a_cell_stain_is_refused_before_anything_is_computed(
+    small_plate, tmp_path
+):
+    with pytest.raises(BadRecipe, match=r"names none but that of the nuclei.*\[segment\] cells"):
+        list(run(request(small_plate, tmp_path / "run", cells=None)))
