@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from plates.errors import BadImage, BadPlate
+from plates.errors import BadImage, BadModel, BadPlate
 from plates.pixels import read_plane
 from profiler.compute.devices import keep_compiled_programs
 from profiler.compute.pictures import write_labels
@@ -59,6 +59,11 @@ def segment_folder(
     keep_compiled_programs()
     config = SegmentConfig(model=model, diameter_px=diameter_px, min_area_px=min_area_px)
     segmenter = load_segmenter(config)
+    if beside is not None and segmenter.card.architecture.get("channels", 1) < 2:
+        raise BadModel(
+            f"The model {model!r} looks at one stain; nuclear stains beside it are for models of "
+            "whole cells, such as 'cells'. Leave them out, or name such a model."
+        )
     broken: list[BadImage] = []
     for path in images:
         try:

@@ -320,11 +320,17 @@ def read_table(name: str | Path) -> tuple[Path, dict[str, Any]]:
 
 def _with_own_models(recipe: Recipe, home: Path) -> Recipe:
     """Look for a recipe's own weights beside the recipe, wherever it is run from."""
-    sections = {"segment": recipe.segment, "embed": recipe.embed}
+
+    def beside(name: str | None) -> str | None:
+        if name is None or not name.endswith(".safetensors"):
+            return name
+        return str((home / name).resolve())
+
+    segment, embed = recipe.segment, recipe.embed
+    nuclei, cells = beside(segment.model), beside(segment.cells_model)
     found = {
-        name: section.model_copy(update={"model": str((home / section.model).resolve())})
-        for name, section in sections.items()
-        if section.model and section.model.endswith(".safetensors")
+        "segment": segment.model_copy(update={"model": nuclei, "cells_model": cells}),
+        "embed": embed.model_copy(update={"model": beside(embed.model)}),
     }
     return recipe.model_copy(update=found)
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import tifffile
 
-from plates.errors import BadImage, BadPlate
+from plates.errors import BadImage, BadModel, BadPlate
 from plates.pixels import project, read_plane
 from profiler.compute.field import keep_compiled_programs, segment_config
 from profiler.compute.pictures import write_labels
@@ -85,6 +85,7 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
     Raises:
         BadPlate: There is no field to look at that is not suggested already.
         BadImage: None of the fields can be read.
+        BadModel: Whole cells are asked for in a run, whose nuclear stain is shown.
     """
     keep_compiled_programs()
     sources, config, how = _run(where) if (where / FACTS).is_file() else _folder(where)
@@ -97,6 +98,11 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
         )
     judge = replace(config, model=wanted.model or config.model, cells=CellsConfig())
     segmenter = load_segmenter(judge)  # of nuclei alone, doubtful ones above all
+    if segmenter.card.nucleus_px is not None and (where / FACTS).is_file():
+        raise BadModel(
+            f"The model {judge.model!r} finds whole cells, and suggestions from a run show its "
+            "nuclear stain. Give a folder with images of the cell stain instead of the run."
+        )
     sample = _sample(fresh, wanted)
     doubts: dict[_Source, float] = {}
     problems: list[BadImage] = []

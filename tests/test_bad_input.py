@@ -451,9 +451,13 @@ def test_images_that_no_reader_takes_are_told(plate, tmp_path):
 
 
 def test_a_recipes_own_weights_lie_beside_it(tmp_path):
-    text = '[images]\nchannels = {DNA = "1"}\n[segment]\nmodel = "mine.safetensors"\n'
+    models = 'model = "mine.safetensors"\ncells_model = "whole.safetensors"'
+    text = f'[images]\nchannels = {{DNA = "1"}}\n[segment]\n{models}\n'
     (tmp_path / "mine.toml").write_text(text)
-    assert load_recipe(tmp_path / "mine.toml").segment.model == str(tmp_path / "mine.safetensors")
+    found = load_recipe(tmp_path / "mine.toml").segment
+    assert found.model == str(tmp_path / "mine.safetensors")
+    assert found.cells_model == str(tmp_path / "whole.safetensors")
+    assert load_recipe("cell_painting").segment.cells_model == "cells"
 
 
 def test_replace_on_a_new_folder_is_an_ordinary_run(plate, tmp_path):

@@ -148,6 +148,22 @@ def test_segment_writes_one_label_image_for_each_image(small_plate, tmp_path):
     assert labels.max() > 3
 
 
+def test_segment_finds_whole_cells_with_and_without_their_nuclei(small_plate, tmp_path):
+    cells, nuclei = tmp_path / "cells", tmp_path / "nuclei"
+    for folder, stain in ((cells, "RNA"), (nuclei, "DNA")):
+        folder.mkdir()
+        shutil.copy(next(small_plate.glob(f"mini_A01_s1_{stain}*")), folder / "a.tif")
+    found = []
+    for more in ((), ("--nuclei", nuclei)):
+        out = tmp_path / f"labels{len(found)}"
+        assert call("segment", cells, "--out", out, "--model", "cells", *more).exit_code == 0
+        found.append(tifffile.imread(out / "a.tif"))
+    assert min(labels.max() for labels in found) > 3
+    assert (found[0] != found[1]).any()
+    refused = call("segment", cells, "--out", tmp_path / "no", "--nuclei", nuclei)
+    assert "'nuclei' looks at one stain" in str(refused.exception)
+
+
 def test_what_ships_can_be_listed():
     assert "pattern" in call("readers").stdout
     assert "translocation" in call("recipes").stdout

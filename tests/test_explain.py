@@ -272,6 +272,16 @@ def test_other_labels_than_the_runs_are_refused(small_run, tmp_path):
         read(FieldKey("mini", "A02", 1))
 
 
+def test_cells_that_other_networks_would_find_again_are_refused(small_run, tmp_path):
+    out = Path(shutil.copytree(small_run, tmp_path / "run"))
+    shutil.rmtree(out / "labels")
+    said = asdict(read_facts(out))
+    (out / FACTS).write_text(json.dumps(said | {"weights": f"{said['weights']}+ab12"}))
+    read = field_reader(Source(out, load_recipe(QUICK), ("DNA",), CropConfig(32)))
+    with pytest.raises(BadRun, match="were found by other networks .*keeps no label images"):
+        read(FieldKey("mini", "A02", 1))
+
+
 def test_listed_cells_are_explained_and_strangers_named(explained, encoder, tmp_path):
     out, _ = explained
     cells = scan_table(out / "explain" / "Mover" / "explain.parquet").collect()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import tifffile
 
-from plates.errors import BadImage, BadPlate
+from plates.errors import BadImage, BadModel, BadPlate
 from profiler.segment.training.labelled import read_labelled
 from profiler.store.screen import open as open_screen
 from profiler.suggest import Wanted, suggest
@@ -84,3 +84,12 @@ def test_unreadable_fields_are_told_and_passed_over_until_none_is_left(folder, t
     (folder / "murky.tif").write_bytes(b"II*\0broken")
     with pytest.raises(BadImage, match="None of the 2 fields looked at can be read"):
         list(suggest(folder, tmp_path / "other", wanted=ONE))
+
+
+def test_whole_cells_are_suggested_from_images_of_their_stain_not_from_a_run(
+    folder, small_run, tmp_path
+):
+    with pytest.raises(BadModel, match="'cells' finds whole cells, and .* folder with images"):
+        list(suggest(small_run, tmp_path / "none", wanted=Wanted(fields=1, model="cells")))
+    looks = list(suggest(folder, tmp_path / "out", wanted=Wanted(fields=1, model="cells")))
+    assert {look.name for look in looks} == {"clear", "murky"}

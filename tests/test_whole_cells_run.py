@@ -60,6 +60,23 @@ def test_runs_with_other_cells_are_not_opened_together(whole, small_run):
         profiler.open([whole, small_run])
 
 
+def test_a_network_of_cells_in_the_place_of_nuclei_is_refused(small_plate, tmp_path):
+    with pytest.raises(BadRecipe, match="model is 'cells', which finds whole cells, .*cells_model"):
+        list(run(request(small_plate, tmp_path / "run", model="cells")))
+
+
+def test_cells_at_the_border_are_dropped_after_they_have_taken_their_ground(
+    whole, small_plate, tmp_path
+):
+    out = tmp_path / "sure"
+    list(run(request(small_plate, out, border="drop")))
+    kept, every = cells_of(out), cells_of(whole)
+    inside = every.filter(~pl.col("Metadata_QC_TouchesBorder"))
+    assert 0 < kept.height == inside.height < every.height
+    names = ["Nuclei_AreaShape_Area", "Cells_AreaShape_Area"]
+    assert kept.select(names).equals(inside.select(names))
+
+
 def test_a_recipe_without_a_cell_stain_is_refused_before_anything_is_computed(
     small_plate, tmp_path
 ):

@@ -21,6 +21,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Shaped
 
+from plates.errors import BadRecipe
 from profiler.compute.devices import (
     available_cores,
     keep_compiled_programs,
@@ -35,7 +36,7 @@ from profiler.measure.plan import Backend
 from profiler.recipe import Recipe, Segment
 from profiler.segment.compartments import CellsConfig, Compartments
 from profiler.segment.normalise import normalise
-from profiler.segment.segmenter import SegmentConfig, load_segmenter
+from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 from profiler.segment.tiles import predict
 from profiler.segment.weights import Card, load_network
 from profiler.shapes import Plane
@@ -137,10 +138,12 @@ def compile_recipe(recipe: Recipe, *, backend: Backend | None = None) -> FieldPr
     Raises:
         UnknownName: The recipe names an unknown model, family or channel.
         BadModel: The network's files cannot be used.
+        BadRecipe: The model of nuclei finds whole cells.
     """
     keep_compiled_programs()
     kernels = {"cpu": "cpu", "jax": "accelerator"}
     segmenter = load_segmenter(segment_config(recipe), backend=kernels.get(backend or ""))
+    _check_nuclei(segmenter)
     vectors = load_vectors(recipe)
     stains = tuple(recipe.images.channels)
     plan = plan_measurement(
@@ -153,20 +156,27 @@ def compile_recipe(recipe: Recipe, *, backend: Backend | None = None) -> FieldPr
         threads=available_cores(),
     )
     embedder = vectors.embedder.card.sha256 if vectors else None
-    cards = list(filter(None, [segmenter.card, segmenter.cells_card]))
     return FieldProgram(
         columns=(*plan.columns, *(vectors.columns if vectors else ())),
         image_columns=(*plan.image_columns, *exposure_columns(stains)),
-        weights="+".join(card.sha256 for card in cards),
+        weights=segmenter.weights,
         embedder=embedder,
         computed_by=_key(
             recipe.cells_key(),
-            *chain.from_iterable(map(_network_key, cards)),
+            *chain.from_iterable(map(_network_key, segmenter.cards)),
             CELLS_VERSION,
             *filter(None, [embedder]),
         ),
         compute=partial(_compute, _Stages(segmenter.segment, plan, vectors)),
     )
+
+
+def _check_nuclei(segmenter: Segmenter) -> None:
+    if segmenter.card.nucleus_px is not None:
+        raise BadRecipe(
+            f"[segment] model is {segmenter.card.name!r}, which finds whole cells, where nuclei "
+            'are asked for. Name it as cells_model, with method = "network".'
+        )
 
 
 def to_unit(images: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "..."]:

@@ -21,8 +21,9 @@ from profiler.embed.crops import CropConfig, cut_crops, zoom_for
 from profiler.illuminate.exposure import Light, correct
 from profiler.illuminate.run import light_of
 from profiler.recipe import Recipe
-from profiler.segment.segmenter import load_segmenter
+from profiler.segment.segmenter import Segmenter, load_segmenter
 from profiler.store.places import well_path
+from profiler.store.run import read_facts
 from profiler.store.tables import read_footer
 
 
@@ -79,6 +80,7 @@ def field_reader(source: Source) -> Reader:
             images = correct(images, light, has_levels=np.issubdtype(raw.dtype, np.integer))
         labels = _kept_labels(source.out, key)
         if labels is None:
+            _check_weights(source.out, segmenter)
             found = segmenter.segment(images)
             labels = np.asarray(found.nuclei[0]), np.asarray(found.cells[0])
         _check_count(key, int(labels[0].max(initial=0)), footer)
@@ -86,6 +88,16 @@ def field_reader(source: Source) -> Reader:
         return _cut(source, images[0], *labels, pixel_size_um=size)
 
     return read
+
+
+def _check_weights(out: Path, segmenter: Segmenter) -> None:
+    made_with = read_facts(out).weights
+    if made_with != segmenter.weights:
+        raise BadRun(
+            f"The cells of {out} were found by other networks (sha256 {str(made_with)[:12]}...) "
+            f"than its recipe names now ({segmenter.weights[:12]}...), and it keeps no label "
+            "images. Run the plate again, then explain."
+        )
 
 
 def _check_count(key: FieldKey, found: int, footer: Mapping[str, Any]) -> None:

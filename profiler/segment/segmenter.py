@@ -57,7 +57,8 @@ class SegmentConfig:
         cells_model: Likewise of whole cells, for `cells.method` "network".
         diameter_px: How wide nuclei are, in the images' pixels: fields are scaled so that the
             network sees them as in training. "auto" estimates it for each field from what is
-            found; None leaves fields as they are.
+            found; None leaves fields as they are, and has a network of whole cells take nuclei
+            to be as wide as the nuclei network's own.
         min_area_px: Smaller nuclei are specks.
         cells: How cells are found around them.
         max_cells: Rows of the tables to come.
@@ -106,6 +107,16 @@ class Segmenter:
     nuclei: Callable[[Stains], Nuclei]
     examine: Callable[[Stains], Examined]
     segment: Callable[[Images], Compartments]
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """Of all networks that take part."""
+        return (self.card,) if self.cells_card is None else (self.card, self.cells_card)
+
+    @property
+    def weights(self) -> str:
+        """Hashes of their weights, joined by "+"."""
+        return "+".join(card.sha256 for card in self.cards)
 
 
 Look: TypeAlias = Callable[[Stains, float], Seen]
@@ -177,6 +188,9 @@ def _load_cells(config: SegmentConfig, nuclei: Card) -> tuple[Card | None, SeeCe
         )
     stains = [config.cells_channel, config.nuclei_channel][: card.architecture["channels"]]
 
+    if isinstance(config.diameter_px, float | int):
+        _check_served(config.diameter_px, trained_px, name=card.name)
+
     def scale(labels: Labels) -> float:
         asked = config.diameter_px
         width = typical_diameter(np.asarray(labels)) if asked == "auto" else asked
@@ -245,14 +259,18 @@ def _at(look: Look, scale: float, field: Stains) -> Seen:
 def _scale(card: Card, diameter_px: float | None) -> float:
     if diameter_px is None:
         return 1.0
-    smallest, largest = sizes_served(_trained(card))
+    _check_served(diameter_px, _trained(card), name=card.name)
+    return scale_for(diameter_px, trained_px=_trained(card))
+
+
+def _check_served(diameter_px: float, trained_px: float, *, name: str) -> None:
+    smallest, largest = sizes_served(trained_px)
     if not smallest <= diameter_px <= largest:
         raise BadRecipe(
-            f"diameter_px is {diameter_px:g}; the model {card.name!r} serves nuclei of "
+            f"diameter_px is {diameter_px:g}; the model {name!r} serves nuclei of "
             f"{smallest:.1f} to {largest:.0f} px. Give the diameter in the images' own pixels, or "
             "bin the images."
         )
-    return scale_for(diameter_px, trained_px=_trained(card))
 
 
 def _trained(card: Card) -> float:

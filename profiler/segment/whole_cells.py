@@ -18,8 +18,8 @@ def give_to_nuclei(seen: Seen, nuclei: Labels) -> Labels:
     """Name the cells that a network sees after the nuclei in them.
 
     A cell with several nuclei is shared out among them, every pixel going to the nucleus that is
-    the fewest steps away inside the cell. A cell without a nucleus is nobody's, and a nucleus that
-    lies in no cell is a cell of its own; nuclei are always part of their cell.
+    the fewest steps away inside the cell. A cell without a nucleus is nobody's, and a nucleus most
+    of which lies in no cell is a cell of its own; nuclei are always part of their cell.
 
     Args:
         seen: The cells of one field, and how deep in them each pixel is.
@@ -37,12 +37,15 @@ def give_to_nuclei(seen: Seen, nuclei: Labels) -> Labels:
 
 
 def _homes(seen: Seen, nuclei: Labels) -> Array:
-    """The cell that each nucleus lies deepest in; 0 for none, and for the background."""
+    """The cell that each nucleus lies deepest in; 0 if most of it lies in none."""
     names, depth, parts = (x.ravel() for x in (nuclei, seen.maps.depth, seen.labels))
     inside = jnp.where(parts > 0, depth.astype(jnp.int32) + 1, 0)
     deepest = segment_max(inside, names, names.size + 1)
     at = (inside == deepest[names]) & (inside > 0)
-    return segment_max(jnp.where(at, parts, 0), names, names.size + 1).at[0].set(0)
+    home = segment_max(jnp.where(at, parts, 0), names, names.size + 1)
+    # One that only brushes a cell must not take a share of it.
+    covered = segment_sum(jnp.where(parts > 0, 1, -1), names, names.size + 1) >= 0
+    return jnp.where(covered, home, 0).at[0].set(0)
 
 
 def _residents(home: Array) -> tuple[Array, Array]:

@@ -205,3 +205,8 @@ def test_cells_of_a_network_need_a_cell_stain_and_a_network_of_cells(whole):
 def test_more_stains_than_a_network_sees_are_refused():
     with pytest.raises(BadModel, match="field has 2 stains; the network looks at 1"):
         load_segmenter(SegmentConfig()).nuclei(pair_of())
+
+
+def test_nuclei_beyond_what_the_network_of_cells_can_be_shown_are_refused(whole):
+    with pytest.raises(BadRecipe, match=r"'whole' serves nuclei of 2\.9 to 67 px"):
+        load_segmenter(with_cells(whole, diameter_px=100.0))

@@ -63,6 +63,14 @@ def test_a_nucleus_at_the_edge_of_anothers_cell_does_not_take_it():
     np.testing.assert_array_equal(found == 2, (parts == 2) | (nuclei == 2))
 
 
+def test_a_nucleus_that_only_brushes_a_cell_takes_none_of_it():
+    parts = boxes((20, 40), (2, 18, 2, 20))
+    nuclei = boxes((20, 40), (8, 12, 8, 12), (8, 12, 19, 29))
+    found = given(parts, nuclei)
+    np.testing.assert_array_equal(found == 1, (parts == 1) & (nuclei != 2))
+    np.testing.assert_array_equal(found == 2, nuclei == 2)
+
+
 def steps_inside(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Steps from `start` to every pixel of a mask, diagonal ones too, without leaving it."""
     reached, steps = start & mask, np.where(start & mask, 0, np.inf)

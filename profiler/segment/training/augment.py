@@ -30,7 +30,8 @@ class AugmentConfig:
         noise: Most standard deviation of the noise that half of the crops get.
         invert: Share of crops with dark nuclei on a bright background.
         empty: Share of crops without any cell: noise over a smooth background.
-        lacking: Share of crops of which only the first stain is shown, the others being zeros.
+        lacking: Share of crops of which only the first stain is shown, the others being zeros, as
+            are those that an image lacks.
     """
 
     size: int = 192
@@ -69,7 +70,8 @@ def _one(key: Array, window: Windows, *, config: AugmentConfig) -> Crops:
     is_empty = random.uniform(empty_key) < config.empty
     blank = jax.vmap(partial(_blank, size=config.size))(random.split(empty_key, channels))
     is_lacking = random.uniform(lack_key) < config.lacking
-    is_shown = (jnp.arange(channels) == 0) | ~is_lacking
+    is_there = jnp.any(window.image != 0, axis=(0, 1))
+    is_shown = (jnp.arange(channels) == 0) | (is_there & ~is_lacking)
     image = jnp.moveaxis(jnp.where(is_empty, blank, planes), 0, -1)
     return Crops(
         jnp.where(is_shown, image, 0.0),

@@ -45,8 +45,10 @@ def prepare(
 def normalise_host(image: np.ndarray) -> np.ndarray:
     """`profiler.segment.normalise.normalise` without a device."""
     image = image.astype(np.float32)
-    low, high = np.percentile(image[::2, ::2], [LOW, HIGH], axis=(0, 1))
-    spread = np.maximum(high - low, 1e-12)
+    sample = image[::2, ::2]
+    low, high = np.percentile(sample, [LOW, HIGH], axis=(0, 1))
+    high = np.where(high > low, high, sample.max(axis=(0, 1)))
+    spread = np.where(high > low, high - low, np.inf)
     return np.clip((image - low) / spread, -1.0, CEILING).astype(np.float32)
 
 

@@ -21,6 +21,7 @@ from profiler.segment.training.step import Schedule
 from profiler.segment.weights import Card, load_network, with_new_head
 
 DIAMETER_PX = 28.0  # of a network trained from nothing
+LACKING = 0.35  # as the network `cells` was trained
 VALIDATION = "validation"  # folder inside the data that holds images kept apart by hand
 
 
@@ -85,13 +86,18 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
         apart,
         request.ignore,
         request.schedule,
-        request.crops,
+        _crops(request.crops, config),
         diameter_px=trained_px,
         nucleus_px=card.nucleus_px if card else None,
         seed=request.seed,
         about=_about(request, taught, apart, card),
     )
     yield from learn(model, config, lesson, out=request.out)
+
+
+def _crops(asked: AugmentConfig, config: NetworkConfig) -> AugmentConfig:
+    """Have a network of several stains do without the nuclear one at times, or it forgets how."""
+    return replace(asked, lacking=LACKING) if config.channels > 1 else asked
 
 
 def _check_out(request: TrainRequest) -> None:

@@ -116,6 +116,15 @@ def test_stains_are_turned_together_and_dimmed_each_by_itself(discs):
     assert np.ptp(spans[:, 0] / spans[:, 1]) > 0.05
 
 
+def test_a_stain_that_an_image_lacks_stays_zeros(discs):
+    config = replace(CROPS, noise=0.1)
+    seen = two_stains(discs, config)
+    seen.image[..., 1] = 0
+    images = np.asarray(augment(jax.random.key(2), seen, config=config).images)
+    assert images[..., 0].any()
+    assert not images[..., 1].any()
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_lacking_stain_is_zeros_and_the_first_is_always_there(discs, share):
     config = replace(CROPS, lacking=share)

@@ -162,3 +162,16 @@ def test_edited_weights_are_not_gone_on_from(request_, start):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": "0" * 64}))
     with pytest.raises(BadModel, match="changed or cut short"):
         list(train_segmenter(replace(request_, start=start)))
+
+
+def test_a_network_of_cells_learns_on_with_the_nuclear_stain_where_there_is_one(request_, tmp_path):
+    config, path = replace(SMALL, channels=2), tmp_path / "whole.safetensors"
+    sizes = {"diameter_px": 20.0, "nucleus_px": 10.0}
+    save_network(path, build(config, rngs=nnx.Rngs(5)), config, about={"data": "none"}, **sizes)
+    (request_.data / "nuclei").mkdir()
+    for image in list((request_.data / "images").iterdir())[:3]:
+        (request_.data / "nuclei" / image.name).write_bytes(image.read_bytes())
+    list(train_segmenter(replace(request_, start=str(path), architecture={})))
+    _, kept, card = load_network(request_.out)
+    assert (kept.channels, card.diameter_px, card.nucleus_px) == (2, 20.0, 10.0)
+    assert card.about["augmentation"]["lacking"] == 0.35
