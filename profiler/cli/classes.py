@@ -88,7 +88,6 @@ def suggest_cells(
         Path | None, typer.Option(help="Table of cells that are labelled already.")
     ] = None,
     cells: Annotated[int, typer.Option(min=1, help="How many to suggest.")] = 50,
-    sample: Annotated[int, typer.Option(min=1, help="How many to look at.")] = 20_000,
     strategy: Annotated[
         str | None,
         typer.Option(help="mixed, uncertainty, margin, diversity, novelty or random."),
@@ -96,12 +95,11 @@ def suggest_cells(
     anywhere: Annotated[
         bool, typer.Option("--anywhere", help="Cells that no thumbnail shows, too.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same cells.")] = 0,
 ) -> None:
     """Write the cells of a RUN whose labels would teach `train classifier` most, with pictures."""
     from profiler.classify.suggest import LIST, PAGE, Wanted, suggest
 
-    wanted = Wanted(cells, sample, strategy, labels, is_anywhere=anywhere, seed=seed)
+    wanted = Wanted(cells=cells, strategy=strategy, labels=labels, is_anywhere=anywhere)
     say(suggest(run, out, model=model, wanted=wanted).notes)
     typer.echo((out / LIST).read_text(), nl=False)
     talk(f"Label them in {out / PAGE}, or in {out / LIST} by hand, then: profiler train classifier")

@@ -1,4 +1,4 @@
-"""Why a network sets a treatment apart."""
+"""Why a network sets a treatment or a class apart."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,6 @@ def explain(
         float | None, typer.Option(min=0, help="Micrometres a pixel, where the encoder asks.")
     ] = None,
     cells: Annotated[int, typer.Option(min=1, help="How many treated cells to show.")] = 12,
-    seed: Annotated[int, typer.Option(help="Decides which cells are looked at.")] = 0,
     class_name: Annotated[
         str | None, typer.Option("--class", help="Of --classifier: explain its cells instead.")
     ] = None,
@@ -36,7 +35,7 @@ def explain(
         Path | None, typer.Option(help="That the run was classified with, .safetensors.")
     ] = None,
 ) -> None:
-    """Show by which pixels, stains and features a network tells a compound's cells of a RUN."""
+    """Show by which pixels, stains and features a network tells a compound's or a class's cells."""
     from profiler.classify.evidence import class_evidence
     from profiler.classify.model import read_model
     from profiler.explain import Read, Told, Wanted, Written
@@ -44,7 +43,7 @@ def explain(
 
     if (class_name is None) != (classifier is None):
         raise typer.BadParameter("A class is one of a classifier: give --class and --classifier.")
-    asked = (compound, cells_from, concentration, timepoint, model, pixel_size, cells, seed)
+    asked = (compound, cells_from, concentration, timepoint, model, pixel_size, cells)
     with held(run) as home:
         given = None
         if class_name is not None and classifier is not None:
