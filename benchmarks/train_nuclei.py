@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 128, 128])
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--average", type=float, default=0.998, help="kept of it by a step")
     parser.add_argument("--share", type=float, default=0.6, help="of crops from BBBC039")
     parser.add_argument("--start", help="model to go on from, instead of from nothing")
     parser.add_argument("--seed", type=int, default=3)
@@ -121,7 +122,13 @@ def main() -> None:
 
     config = NetworkConfig(widths=tuple(args.widths))
     model = build(config, rngs=nnx.Rngs(args.seed))
-    schedule = Schedule(steps=args.steps, learning_rate=args.rate, patience=20)
+    schedule = Schedule(
+        steps=args.steps,
+        learning_rate=args.rate,
+        average=args.average,
+        validate_every=250,
+        patience=20,
+    )
     earlier = {}
     if args.start:
         model, config, card = load_network(args.start)

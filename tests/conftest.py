@@ -1,12 +1,19 @@
 """Strict numbers everywhere, and where the real data is."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+# Every program is compiled once for the whole suite: the first process to come here makes the
+# folder, workers and subprocesses inherit its name.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="jax-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 SHARED = Path(__file__).parents[2] / "shared"
 QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
@@ -29,12 +36,6 @@ def data_folder() -> Path:
 def reference_folder() -> Path:
     """CellProfiler's own output and column lists."""
     return _shared("reference")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_programs(tmp_path_factory):
-    """Compile every program once for the whole suite, subprocesses included."""
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("jax"))
 
 
 @pytest.fixture(scope="session")

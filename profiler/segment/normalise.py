@@ -1,8 +1,11 @@
 """Bring stains of any brightness to one scale before the network."""
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from profiler.shapes import Stains
+from profiler.segment.order import percentile
+from profiler.shapes import Plane, Stains
 
 LOW, HIGH = 1.0, 99.8  # percentiles, as StarDist normalises
 CEILING = 4.0  # a speck of dust must not dominate the activations
@@ -19,9 +22,15 @@ def normalise(field: Stains) -> Stains:
         is constant. Percentiles are those of every second pixel in each direction; where nearly all
         of these are alike, as on a background cut off at 0, their largest stands for 1.
     """
-    sample = field[::2, ::2]
-    wanted = jnp.array([LOW, HIGH], field.dtype)
-    low, high = jnp.percentile(sample, wanted, axis=(0, 1), keepdims=True)
-    high = jnp.where(high > low, high, sample.max(axis=(0, 1), keepdims=True))
-    spread = jnp.where(high > low, high - low, jnp.inf)
-    return jnp.clip((field - low) / spread, -1.0, CEILING)
+    low, spread = jax.vmap(_range, in_axes=-1)(field.reshape(*field.shape[:2], -1))
+    shape = (1, 1, *field.shape[2:])
+    scaled = (field - low.reshape(shape)) / spread.reshape(shape)
+    return jnp.clip(scaled, -1.0, CEILING)
+
+
+def _range(plane: Plane) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """What becomes 0, and how far what becomes 1 lies above it."""
+    sample = plane[::2, ::2]
+    low, high = percentile(sample, LOW), percentile(sample, HIGH)
+    high = jnp.where(high > low, high, sample.max())
+    return low, jnp.where(high > low, high - low, jnp.inf)
