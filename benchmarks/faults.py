@@ -37,7 +37,7 @@ PLATE = "mini"
 LATE = ("B04", "C01", "C02", "C03", "C04")  # read when the run has begun
 SECONDS = "Metadata_Seconds"
 PATIENCE_S = 300
-NOT_A_TABLE = "index.parquet"  # says when files were written
+NOT_COMPARED = ("index.parquet", "incidents.parquet")  # when files were written, what befell
 START = (
     "import sys; from benchmarks import faults; {prepare}; from profiler.cli import main; main()"
 )
@@ -135,7 +135,7 @@ def differences(ours: Path, theirs: Path) -> dict[str, Compared]:
     """Compare all tables of two run folders, row by row: the files that differ."""
     names = {path.relative_to(out) for out in (ours, theirs) for path in out.rglob("*.parquet")}
     found = {}
-    for name in sorted(name for name in names if name.name != NOT_A_TABLE):
+    for name in sorted(name for name in names if name.name not in NOT_COMPARED):
         mine, yours = _rows(ours / name), _rows(theirs / name)
         if mine != yours:
             found[str(name)] = Compared((yours - mine).total(), (mine - yours).total())
@@ -156,6 +156,13 @@ def codes(out: Path) -> str:
     status = pl.read_parquet(out / "fields.parquet")["Metadata_QC_Status"]
     found = status.filter(status != "ok").value_counts().sort("Metadata_QC_Status")
     return ", ".join(f"{n} {code}" for code, n in found.iter_rows())
+
+
+def befell(out: Path) -> str:
+    """The incidents of a run, by code, as its table keeps them."""
+    if not (out / "incidents.parquet").is_file():
+        return ""
+    return "incident " + ", ".join(pl.read_parquet(out / "incidents.parquet")["code"])
 
 
 def killed(scene: Scene, out: Path, trial: int) -> str:
@@ -284,13 +291,14 @@ def cost(fault: str, scene: Scene, *, times: int) -> Cost:
     lost, doubled, told = 0, 0, Counter()
     for trial in range(times):
         out = scene.folder / f"{cause.__name__}{trial}"
-        told[cause(scene, out, trial)] += 1
+        said = cause(scene, out, trial)
         again = in_this_process(words(scene.plate, out, layout=scene.plate / "platemap.csv"))
         assert again.code == 0, again.text
         for found in differences(out, scene.reference).values():
             lost, doubled = lost + found.lost, doubled + found.doubled
+        told["; ".join(filter(None, (said, befell(out))))] += 1
         shutil.rmtree(out)
-    listed = "; ".join(f"{what} ({n} x)" if times > 1 else what for what, n in told.items())
+    listed = " / ".join(f"{what} ({n} x)" if times > 1 else what for what, n in told.items())
     return Cost(fault, times, lost, doubled, listed)
 
 

@@ -26,6 +26,7 @@ from profiler.illuminate.kept import FOLDER as ILLUMINATION
 from profiler.illuminate.run import light_plates, with_functions
 from profiler.recipe import Recipe
 from profiler.request import PlateFields, Request, check_columns, measured_readouts
+from profiler.store import incidents
 from profiler.store.home import Home, apart, holder
 from profiler.store.index import write_index
 from profiler.store.places import safe_name, stored
@@ -69,6 +70,7 @@ def make_cells(
         if request.replace and (request.out / FACTS).exists():
             home.discard()
         claim(request.out, facts=_facts(request, plates, layout, about))
+        incidents.begin(request.out)
         sweep(request.out)
         _keep_layout(request, layout)
         yield from _compute(request, plates, executor, home)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class BatchHalved:
     """
 
     fields: int
+    code: ClassVar[str] = "device_out_of_memory"
 
     @property
     def sentence(self) -> str:

@@ -57,13 +57,14 @@ from profiler.request import (
 )
 from profiler.store.columns import matching
 from profiler.store.home import all_but_labels, at_home, everything
+from profiler.store.incidents import note
 from profiler.store.run import check, read_facts, write_facts
 from profiler.store.schema import TABLES
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import read_footer, scan_table, write_table
 from profiler.summary import all_failed, count_fields, tell_hits, tell_time
 
-NOT_DERIVED = ("cells", "images", "fields")
+NOT_DERIVED = ("cells", "images", "fields", "incidents")
 DERIVED = tuple(name for name in TABLES if name not in NOT_DERIVED)
 HITS = (
     "statistics", "positions", "curves", "hits", "compounds", "activity", "replicates",
@@ -102,10 +103,16 @@ def run(request: Request) -> Iterator[Event]:
         for event in make_cells(request, plates, layout, home=home):
             if isinstance(event, BatchHalved | Incident):
                 told.append(event.sentence)
+                _note(home.folder, event)
             yield event
         for event in analyse(home.folder, is_whole=not request.wells, notes=tuple(told)):
             home.push()
             yield replace(event, out=home.name) if isinstance(event, Finished) else event
+
+
+def _note(out: Path, event: BatchHalved | Incident) -> None:
+    lost = (len(event.wells), event.fields) if isinstance(event, Incident) else (0, 0)
+    note(out, event.code, event.sentence, wells=lost[0], fields=lost[1])
 
 
 def analyse(

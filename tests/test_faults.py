@@ -18,13 +18,13 @@ def scene(small_plate, small_run, tmp_path) -> faults.Scene:
 
 
 CODES = {
-    "SIGKILL at a random moment": "^[0-9]+ of 12 wells done$",
-    "full disk": "The disk is full",
+    "SIGKILL at a random moment": "^[0-9]+ of 12 wells done; incident killed$",
+    "full disk": "The disk is full; incident disk_full$",
     "file vanishing": "^1 missing_file$",
     "truncated image": "^1 empty_file$",
     "store fails one request in ten": "none: asked again",
     "store never gives one image": "^1 unreadable$",
-    "out of memory on the device": "memory was too small|at a time",
+    "out of memory on the device": "at a time.*; incident device_out_of_memory$",
 }
 
 

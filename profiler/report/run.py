@@ -20,7 +20,7 @@ from profiler.store.tables import read_footer, scan_table
 SHOWN = (
     "fields", "wells", "profiles", "statistics", "curves", "hits", "compounds", "activity",
     "replicates", "consistency", "positions", "map", "clusters", "enrichment", "neighbours",
-    "mechanisms", "accuracy", "subpopulations", "kinds", "consensus", "quality",
+    "mechanisms", "accuracy", "subpopulations", "kinds", "consensus", "quality", "incidents",
 )  # fmt: skip
 FACTS = "run.json"
 WELL = ("Metadata_Plate", "Metadata_Well")

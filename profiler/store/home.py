@@ -19,8 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from plates.errors import BadRun, ProfilingError
+from profiler.store.incidents import note
 from profiler.store.lease import leased
-from profiler.store.lock import LEASE, LOCK, PULL, locked
+from profiler.store.lock import LEASE, LOCK, PULL, Ended, locked
 from profiler.store.mirror import Mirror, local_files, mirror_of, working_folder
 from profiler.store.objects import Objects, run_address
 from profiler.store.run import FACTS, PER_WELL, Run, discard, read_facts
@@ -122,23 +123,37 @@ def at_home(
     """
     address = run_address(out)
     if address is None:
-        with locked(out):
-            yield Home(out)
+        with locked(out) as before:
+            yield Home(out, notes=_noted(out, before))
         return
     folder = working_folder(address)
-    with _known_as(address, folder), locked(folder), leased(Objects(address), folder=folder) as own:
+    with (
+        _known_as(address, folder),
+        locked(folder) as before,
+        leased(Objects(address), folder=folder) as own,
+    ):
         mirror = mirror_of(address, folder, covers=covers, check=own.check)
         with _pulling(folder):
             mirror.pull(facts_alone if is_to_go else None)
+        if own.notes:  # a run that may have been on another machine
+            before = Ended("killed", " ".join(own.notes))
         said = f"{address} is worked on in {folder}; what is finished there goes to the store."
         try:
-            yield Home(folder, mirror, (*own.notes, said))
+            yield Home(folder, mirror, (*_noted(folder, before), said))
         except Exception as error:
             if not isinstance(error, BadRun):  # the disk or the store itself: asked long enough
                 with suppress(BadRun):
                     mirror.push()
             raise
         mirror.push()
+
+
+def _noted(folder: Path, before: Ended | None) -> tuple[str, ...]:
+    """Keep how the command before ended, where it did not end well, and say so."""
+    if before is None:
+        return ()
+    note(folder, *before)
+    return (f"What befell the command before this one: {before.code}. {before.message}",)
 
 
 def visit(address: str) -> tuple[Path, Callable[[str], None]]:

@@ -116,6 +116,9 @@ TABLES = {
         "one field: its own features, `Image_*`; null for a failed one",
     ),
     "fields": _cells("fields.parquet", "one field of the plate, failed ones too"),
+    "incidents": _cells(
+        "incidents.parquet", "one thing that befell the run: killed, disk full, ..."
+    ),
     "quality": _profile(
         "quality.parquet",
         "one field: what it is judged by, the verdict, and why",

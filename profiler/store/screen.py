@@ -77,6 +77,11 @@ class Screen:
         return self.table("fields")
 
     @property
+    def incidents(self) -> pl.LazyFrame:
+        """One row for each thing that befell the run: when, a code, and the reason."""
+        return self.table("incidents")
+
+    @property
     def quality(self) -> pl.LazyFrame:
         """One row per field: the numbers it is judged by, the verdict, and the reason."""
         return self.table("quality")

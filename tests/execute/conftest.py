@@ -58,9 +58,9 @@ def _read(path: Path) -> str:
 
 
 def tables(out: Path) -> dict[Path, pl.DataFrame]:
-    """Every Parquet file of a run, but for what tells its age or how long it took."""
+    """Every Parquet file of a run, but for its age, its length and what befell it."""
     found = {path.relative_to(out): pl.read_parquet(path) for path in out.rglob("*.parquet")}
-    del found[Path("index.parquet")]
+    del found[Path("index.parquet")], found[Path("incidents.parquet")]
     return {
         path: table.drop(c for c in table.columns if c.startswith("Metadata_Seconds"))
         for path, table in found.items()

@@ -13,6 +13,7 @@ from profiler.recipe import load_recipe
 from profiler.request import Cluster, Request
 from profiler.store.lock import locked
 from profiler.store.run import read_facts
+from profiler.store.screen import open as open_screen
 from tests.execute.conftest import FORKS, assert_same_run, kill, workers
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'plate-profiler[ray]'")
@@ -88,6 +89,7 @@ def test_a_lost_machine(cluster, request_, small_run):
     saved = [event.well for event in events if isinstance(event, WellSaved)]
     assert len(saved) == len(set(saved)) == 12
     assert any("worker_lost" in note for note in read_facts(request_.out).summary["input"])
+    assert "worker_lost" in open_screen(request_.out).incidents.collect()["code"]
     assert_same_run(request_.out, small_run)
 
 

@@ -9,16 +9,18 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from profiler.report import write_report
 from profiler.report.columns import page_columns
 from profiler.report.run import read_run
 from profiler.report.sections.doses import all_series, control_bands, curve_section
 from profiler.report.sections.facts import fact_groups, written
 from profiler.report.sections.gallery import embedded, gallery
 from profiler.report.sections.maps import map_section, on_page
-from profiler.report.sections.quality import sparse_wells, statistics_table
+from profiler.report.sections.quality import quality, sparse_wells, statistics_table
 from profiler.report.sections.ranking import compound_table, hit_table
 from profiler.report.sections.verdict import tiles, verdict
 from profiler.report.wells import treatment, well_table
+from profiler.store.incidents import note
 from profiler.store.tables import scan_table
 
 READOUT = "Nuclei_Intensity_MeanIntensity_GFP"
@@ -232,6 +234,20 @@ def test_a_lost_field_does_not_make_a_well_sparse():
 
 def test_wells_of_a_plate_without_any_cells_are_not_sparse():
     assert sparse_wells(well_rows(plate=["P", "P"], cells=[0, 0])).height == 0
+
+
+def test_what_befell_the_run_is_laid_out_as_it_came(run_copy, fake_run):
+    run = read_run(run_copy)
+    assert quality(run, well_table(run)).incidents is None
+    note(run_copy, "worker_lost", "A <node> went.", wells=2)
+    note(run_copy, "killed", "Process 7 was killed.")
+    run = read_run(run_copy)
+    laid_out = quality(run, well_table(run)).incidents
+    assert [[cell.text for cell in row[1:]] for row in laid_out.rows] == [
+        ['<span class="pill toxic">worker lost</span>', "2", "A <node> went."],
+        ['<span class="pill toxic">killed</span>', "0", "Process 7 was killed."],
+    ]
+    assert "A &lt;node&gt; went." in write_report(run_copy).read_text()
 
 
 # The head

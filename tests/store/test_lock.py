@@ -1,6 +1,8 @@
 """One run at a time, whatever became of the one before."""
 
+import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -8,7 +10,7 @@ import sys
 
 import pytest
 
-from plates.errors import BadRun
+from plates.errors import BadRecipe, BadRun
 from profiler.store.lock import LOCK, locked
 
 HOLDER = """
@@ -41,22 +43,53 @@ def test_second_run_is_told_who_holds_the_folder(tmp_path, holder):
         enter(tmp_path)
 
 
-def test_killed_run_releases_the_folder(tmp_path, holder):
+def test_killed_run_releases_the_folder_and_the_next_one_learns_of_it(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert (tmp_path / LOCK).read_text()  # it stayed behind, and does not matter
-    enter(tmp_path)
+    message = rf"process {holder.pid} on {socket.gethostname()}, started .*, was killed, or its"
+    with locked(tmp_path) as before:
+        assert before.code == "killed"
+        assert re.match(message, before.message)
+    with locked(tmp_path) as before:
+        assert before is None
 
 
-def test_released_after_the_block_even_by_an_error(tmp_path):
-    def fail():
-        with locked(tmp_path):
-            raise RuntimeError("in the block")
+FULL = BadRun("The disk is full: a.parquet could not be written.")
+FULL.__cause__ = OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(RuntimeError, match="in the block"):
-        fail()
-    enter(tmp_path)
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("in the block"), "failed"),
+        (FULL, "disk_full"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (MemoryError(), "out_of_memory"),
+        (KeyboardInterrupt(), "interrupted"),
+        (GeneratorExit(), "interrupted"),
+        (BadRun("Wells are lost."), "failed"),
+        (BadRecipe("No such stain."), None),  # a person's to mend, and told
+    ],
+)
+def test_released_even_by_an_error_which_the_next_one_learns_of(tmp_path, error, code):
+    with pytest.raises(type(error)), locked(tmp_path):
+        raise error
+    with locked(tmp_path) as before:
+        assert (before and before.code) == code
+        assert before is None or code == "interrupted" or str(error) in before.message
     assert (tmp_path / LOCK).read_text() == ""
+
+
+def test_a_very_long_message_is_cut(tmp_path):
+    with pytest.raises(RuntimeError), locked(tmp_path):
+        raise RuntimeError("x" * 10_000)
+    assert (tmp_path / LOCK).stat().st_size < 4096  # one block, so that a full disk can keep it
+
+
+def test_a_lock_that_was_cut_short_is_of_a_killed_run(tmp_path):
+    (tmp_path / LOCK).write_text('{"pid": 1')
+    with locked(tmp_path) as before:
+        assert before.code == "killed"
 
 
 def test_second_run_of_the_same_process_is_refused(tmp_path):

@@ -30,6 +30,10 @@ CAPTION = (
     "How well each plate tells its controls apart: n wells of the positive (+) and negative (−) "
     "controls, signal window, signal to background, coefficients of variation."
 )
+BEFELL = (
+    "What befell the run. Finished wells were kept each time, and all others computed again: no "
+    "table but this one differs for it."
+)
 
 
 class Quality(NamedTuple):
@@ -37,6 +41,7 @@ class Quality(NamedTuple):
 
     failed: Table | None
     sparse: Table | None
+    incidents: Table | None
     summary: str
 
 
@@ -77,7 +82,8 @@ def quality(run: Run, wells: pl.DataFrame) -> Quality:
     fields = run.table("fields")
     failed = _failed(fields)
     summary = "" if fields is None else _summary(fields)
-    return Quality(_failed_table(failed), _sparse_table(wells), summary)
+    befell = _incidents_table(run.table("incidents"))
+    return Quality(_failed_table(failed), _sparse_table(wells), befell, summary)
 
 
 def _failed(fields: pl.DataFrame | None) -> pl.DataFrame:
@@ -112,6 +118,23 @@ def _failed_row(row: Mapping[str, Any]) -> Sequence[Cell]:
         figure(row["Metadata_Site"]),
         Cell(pill(status, kind="toxic")),
         Cell(row.get("Metadata_QC_Reason") or ""),
+    )
+
+
+def _incidents_table(incidents: pl.DataFrame | None) -> Table | None:
+    if incidents is None:
+        return None
+    rows = [_incident_row(row) for row in incidents.tail(MAX_ROWS).iter_rows(named=True)]
+    remark = left_out(incidents.height, MAX_ROWS, what="incidents", where="incidents.parquet")
+    return Table(BEFELL, ("Time, UTC", "What", "Wells begun anew", "Reason"), rows, remark)
+
+
+def _incident_row(row: Mapping[str, Any]) -> Sequence[Cell]:
+    return (
+        Cell(row["time"].removesuffix("+00:00").replace("T", " ")),
+        Cell(pill(row["code"].replace("_", " "), kind="toxic")),
+        figure(row["wells"]),
+        Cell(row["message"]),
     )
 
 
