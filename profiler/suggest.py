@@ -21,8 +21,10 @@ from profiler.segment.doubt import Doubt, doubt
 from profiler.segment.label_files import files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 from profiler.store.atomic import replacing
+from profiler.store.home import open_run
+from profiler.store.objects import run_address
 from profiler.store.places import safe_name, stored, well_path
-from profiler.store.run import FACTS, read_facts
+from profiler.store.run import FACTS, Run
 from profiler.store.tables import read_footer
 
 LIST = "suggestions.csv"
@@ -77,7 +79,8 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
     on with a better network adds others.
 
     Args:
-        where: A run folder, whose images must still be where they were, or a folder of images.
+        where: A run, in a folder or a store, whose images must still be where they were; or a
+            folder of images.
         out: Gets `images/` and `labels/` (TIFFs of the same names, as `profiler train segmenter`
             reads them, and napari and Fiji open them), and `suggestions.csv`.
         wanted: How many, and by which network.
@@ -86,9 +89,11 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
         BadPlate: There is no field to look at that is not suggested already.
         BadImage: None of the fields can be read.
         BadModel: Whole cells are asked for in a run, whose nuclear stain is shown.
+        BadRun: The run cannot be read.
     """
     keep_compiled_programs()
-    sources, config, how = _run(where) if (where / FACTS).is_file() else _folder(where)
+    run = _opened(where)
+    sources, config, how = _run(run) if run else _folder(where)
     known = {path.stem for path in (out / "images").glob("*.tif")}
     fresh = [source for source in sources if source.name not in known]
     if not fresh:
@@ -98,7 +103,7 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
         )
     judge = replace(config, model=wanted.model or config.model, cells=CellsConfig())
     segmenter = load_segmenter(judge)  # of nuclei alone, doubtful ones above all
-    if segmenter.card.nucleus_px is not None and (where / FACTS).is_file():
+    if segmenter.card.nucleus_px is not None and run:
         raise BadModel(
             f"The model {judge.model!r} finds whole cells, and suggestions from a run show its "
             "nuclear stain. Give a folder with images of the cell stain instead of the run."
@@ -136,12 +141,21 @@ def _folder(folder: Path) -> tuple[list[_Source], SegmentConfig, str]:
     return sources, SegmentConfig(diameter_px="auto"), "none"
 
 
-def _run(out: Path) -> tuple[list[_Source], SegmentConfig, str]:
-    recipe = parse_recipe(dict(read_facts(out).settings), where=str(out / FACTS))
+def _opened(where: Path) -> Run | None:
+    """The run, with its cells at hand; None for a folder of images."""
+    if run_address(where) is None and not (where / FACTS).is_file():
+        return None
+    run = open_run(where, str(where))
+    run.fetch("cells")
+    return run
+
+
+def _run(run: Run) -> tuple[list[_Source], SegmentConfig, str]:
+    recipe = parse_recipe(dict(run.facts.settings), where=f"{run.name}/{FACTS}")
     sources = [
         source
-        for plate, well in stored(out)
-        for source in _fields(out, recipe, plate=plate, well=well)
+        for plate, well in stored(run.folder)
+        for source in _fields(run.folder, recipe, plate=plate, well=well)
     ]
     return sources, segment_config(recipe), recipe.images.projection
 

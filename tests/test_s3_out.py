@@ -209,6 +209,18 @@ def test_all_commands_on_a_run_in_the_store(bucket, small_run, tmp_path, monkeyp
     assert_frame_equal(again.wells.collect(), profiler.open(small_run).wells.collect())
 
 
+def test_fields_of_a_run_in_the_store_are_suggested(bucket, small_run, tmp_path, monkeypatch):
+    address = uploaded(small_run)
+    elsewhere(monkeypatch, tmp_path / "elsewhere")
+    for where, name in ((address, "there"), (str(small_run), "here")):
+        words = ["suggest", where, "--out", str(tmp_path / name), "--sample", "2", "--fields", "1"]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, (done.output, done.exception)
+    lists = [(tmp_path / name / "suggestions.csv").read_text() for name in ("there", "here")]
+    assert lists[0] == lists[1]
+    assert len(lists[0].splitlines()) == 2
+
+
 def test_classes_of_a_run_in_the_store(bucket, small_run, tmp_path, monkeypatch):
     address, here = uploaded(small_run), shutil.copytree(small_run, tmp_path / "here")
     cells = profiler.open(small_run).cells.collect()
