@@ -160,9 +160,8 @@ def codes(out: Path) -> str:
 
 def befell(out: Path) -> str:
     """The incidents of a run, by code, as its table keeps them."""
-    if not (out / "incidents.parquet").is_file():
-        return ""
-    return "incident " + ", ".join(pl.read_parquet(out / "incidents.parquet")["code"])
+    found = ", ".join(pl.read_parquet(out / "incidents.parquet")["code"])
+    return f"incident {found}" if found else ""
 
 
 def killed(scene: Scene, out: Path, trial: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 T = TypeVar("T")
 
@@ -10,7 +10,13 @@ MOST_NAMES = 12  # listed in a message
 
 
 class ProfilingError(Exception):
-    """Says what was found, what was expected, what to do, and what was kept."""
+    """Says what was found, what was expected, what to do, and what was kept.
+
+    Attributes:
+        is_incident: Whether it befell a run, rather than being about what a person asked for.
+    """
+
+    is_incident: ClassVar[bool] = False
 
 
 class UnknownName(ProfilingError, LookupError):

@@ -55,9 +55,10 @@ from profiler.request import (
     find_layout,
     measured_readouts,
 )
+from profiler.store import incidents
 from profiler.store.columns import matching
+from profiler.store.ending import now
 from profiler.store.home import all_but_labels, at_home, everything
-from profiler.store.incidents import note
 from profiler.store.run import check, read_facts, write_facts
 from profiler.store.schema import TABLES
 from profiler.store.screen import open as open_screen
@@ -103,16 +104,23 @@ def run(request: Request) -> Iterator[Event]:
         for event in make_cells(request, plates, layout, home=home):
             if isinstance(event, BatchHalved | Incident):
                 told.append(event.sentence)
-                _note(home.folder, event)
+                home.note(_befell(event))
             yield event
+        finished = Finished(home.name)
         for event in analyse(home.folder, is_whole=not request.wells, notes=tuple(told)):
             home.push()
-            yield replace(event, out=home.name) if isinstance(event, Finished) else event
+            if isinstance(event, Finished):  # told when the run is let go: nobody may ask further
+                finished = replace(event, out=home.name)
+            else:
+                yield event
+    yield finished
 
 
-def _note(out: Path, event: BatchHalved | Incident) -> None:
-    lost = (len(event.wells), event.fields) if isinstance(event, Incident) else (0, 0)
-    note(out, event.code, event.sentence, wells=lost[0], fields=lost[1])
+def _befell(event: BatchHalved | Incident) -> incidents.Incident:
+    if isinstance(event, BatchHalved):
+        return incidents.Incident(now(), event.code, event.sentence)
+    lost = len(event.wells), event.fields
+    return incidents.Incident(now(), event.code, event.message, *lost)
 
 
 def analyse(

@@ -98,8 +98,8 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
     fresh = [source for source in sources if source.name not in known]
     if not fresh:
         raise BadPlate(
-            f"All {len(sources)} fields of {where} are in {out} already. Train on them, or name "
-            "another folder."
+            f"All {len(sources)} fields of {run.name if run else where} are in {out} already. "
+            "Train on them, or name another folder."
         )
     judge = replace(config, model=wanted.model or config.model, cells=CellsConfig())
     segmenter = load_segmenter(judge)  # of nuclei alone, doubtful ones above all
@@ -143,9 +143,10 @@ def _folder(folder: Path) -> tuple[list[_Source], SegmentConfig, str]:
 
 def _opened(where: Path) -> Run | None:
     """The run, with its cells at hand; None for a folder of images."""
-    if run_address(where) is None and not (where / FACTS).is_file():
+    address = run_address(where)
+    if address is None and not (where / FACTS).is_file():
         return None
-    run = open_run(where, str(where))
+    run = open_run(where, address or str(where))
     run.fetch("cells")
     return run
 

@@ -22,7 +22,7 @@ CODES = {
     "full disk": "The disk is full; incident disk_full$",
     "file vanishing": "^1 missing_file$",
     "truncated image": "^1 empty_file$",
-    "store fails one request in ten": "none: asked again",
+    "store fails one request in ten": "^none: asked again$",
     "store never gives one image": "^1 unreadable$",
     "out of memory on the device": "at a time.*; incident device_out_of_memory$",
 }

@@ -51,7 +51,9 @@ def evaluate(
 
 
 def suggest(
-    where: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or images.")],
+    where: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run (a folder or an address), or images.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Gets images/, labels/ and a list.")],
     fields: Annotated[int, typer.Option(min=1, help="How many to write.")] = 10,
     sample: Annotated[int, typer.Option(min=1, help="How many to look at.")] = 200,

@@ -15,6 +15,8 @@ class NoCluster(ProfilingError, ConnectionError):
 class WorkLost(ProfilingError, RuntimeError):
     """Wells that could not be computed however often they were tried."""
 
+    is_incident = True
+
 
 class About(NamedTuple):
     """What a worker says of the program that it has compiled.

@@ -17,8 +17,11 @@ def percentile(plane: Float32[Array, "*shape"], percent: float) -> Float32[Array
     A sort of every pixel for one of them is what normalising a field would mostly cost on a CPU.
 
     Args:
-        plane: Finite numbers, of any shape.
+        plane: Numbers, of any shape.
         percent: 0 to 100.
+
+    Returns:
+        That value; NaN if any pixel is.
 
     Source:
         Bisection over the bits of the answer, 32 rounds of counting; checked against
@@ -31,7 +34,10 @@ def percentile(plane: Float32[Array, "*shape"], percent: float) -> Float32[Array
     above = jnp.where(keys > low, keys, LARGEST).min()
     is_alone = (keys <= low).sum(dtype=jnp.int32) == rank + 1
     high = jnp.where(is_alone & (rank + 1 < keys.size), above, low)
-    return _value(low) + (place - rank) * (_value(high) - _value(low))
+    found = _value(low)
+    if place > rank:
+        found = found + (place - rank) * (_value(high) - found)
+    return jnp.where(jnp.isnan(plane).any(), jnp.nan, found)
 
 
 def _at_rank(keys: Keys, rank: int) -> Int32[Array, ""]:

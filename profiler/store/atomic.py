@@ -9,7 +9,7 @@ from pathlib import Path
 from plates.errors import BadRun
 
 DRAFT = ".unfinished"  # ends the names of files that are being written
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
@@ -66,7 +66,7 @@ def _sync(path: Path) -> None:
 
 
 def _explain(path: Path, error: OSError) -> str:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return (
             f"The disk is full: {path} could not be written and is as it was before. Everything "
             "written earlier is kept and whole. Free some space and run the same command again: "

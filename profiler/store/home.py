@@ -14,14 +14,15 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from plates.errors import BadRun, ProfilingError
-from profiler.store.incidents import note
+from profiler.store.ending import Ended, now
+from profiler.store.incidents import FILE, Incident, note
 from profiler.store.lease import leased
-from profiler.store.lock import LEASE, LOCK, PULL, Ended, locked
+from profiler.store.lock import LEASE, LOCK, PULL, is_held, locked, settle
 from profiler.store.mirror import Mirror, local_files, mirror_of, working_folder
 from profiler.store.objects import Objects, run_address
 from profiler.store.run import FACTS, PER_WELL, Run, discard, read_facts
@@ -80,6 +81,12 @@ class Home:
             with _pulling(self.folder):
                 self.mirror.pull(lambda name: covers(name) and name.startswith(folder))
 
+    def note(self, *incidents: Incident) -> None:
+        """Keep what befell the run, at once: what comes next may kill it."""
+        note(self.folder, *incidents)
+        if self.mirror and incidents:
+            self.mirror.push_one(FILE)
+
     def saved(self, plate: str, well: str) -> None:
         """Let the store have a well that is whole."""
         if self.mirror:
@@ -124,7 +131,8 @@ def at_home(
     address = run_address(out)
     if address is None:
         with locked(out) as before:
-            yield Home(out, notes=_noted(out, before))
+            home = Home(out)
+            yield replace(home, notes=_noted(home, before, is_to_go=is_to_go))
         return
     folder = working_folder(address)
     with (
@@ -135,11 +143,13 @@ def at_home(
         mirror = mirror_of(address, folder, covers=covers, check=own.check)
         with _pulling(folder):
             mirror.pull(facts_alone if is_to_go else None)
-        if own.notes:  # a run that may have been on another machine
-            before = Ended("killed", " ".join(own.notes))
+        if own.notes and "killed" not in {end.code for end in before}:  # on another machine
+            before = (*before, Ended(now(), "killed", " ".join(own.notes)))
+        home = Home(folder, mirror, check=own.check)
+        told = _noted(home, before, is_to_go=is_to_go)
         said = f"{address} is worked on in {folder}; what is finished there goes to the store."
         try:
-            yield Home(folder, mirror, (*_noted(folder, before), said))
+            yield replace(home, notes=(*told, said))
         except Exception as error:
             if not isinstance(error, BadRun):  # the disk or the store itself: asked long enough
                 with suppress(BadRun):
@@ -148,12 +158,17 @@ def at_home(
         mirror.push()
 
 
-def _noted(folder: Path, before: Ended | None) -> tuple[str, ...]:
-    """Keep how the command before ended, where it did not end well, and say so."""
-    if before is None:
-        return ()
-    note(folder, *before)
-    return (f"What befell the command before this one: {before.code}. {before.message}",)
+def _noted(home: Home, before: tuple[Ended, ...], *, is_to_go: bool) -> tuple[str, ...]:
+    """Keep how commands before ended that did not end well, and say so."""
+    told = tuple(f"An earlier command: {end.code}. {end.message}" for end in before)
+    try:
+        if not is_to_go:
+            home.note(*(Incident(*end) for end in before))
+    except BadRun as error:
+        return (*told, f"That could not be kept: {error}")
+    if before:
+        settle(home.folder)
+    return told
 
 
 def visit(address: str) -> tuple[Path, Callable[[str], None]]:
@@ -247,7 +262,7 @@ def _is_busy(folder: Path) -> bool:
     """Whether a run is at work in a working folder."""
     try:
         with (folder / LOCK).open() as file:
-            if not file.read():  # nobody has it: a run that begins now shall not find us here
+            if not is_held(file.read()):  # a run that begins now shall not find us here
                 return False
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False

@@ -3,8 +3,8 @@
 Fields that could not be used are rows of the field table; these befell the run itself.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -13,13 +13,32 @@ from profiler.store.schema import TABLES
 from profiler.store.tables import scan_table, write_table
 
 LEVEL = "incidents"
+FILE = TABLES[LEVEL].file
 COLUMNS = {
-    "time": pl.String,  # ISO 8601, UTC; of a killed run, when the next command found out
+    "time": pl.String,  # ISO 8601, UTC; of a killed command, when the next one found out
     "code": pl.String,
     "message": pl.String,
-    "wells": pl.Int32,  # begun anew
-    "fields": pl.Int32,  # computed in vain
+    "wells": pl.Int32,  # begun anew, where that is known
+    "fields": pl.Int32,  # computed in vain, likewise
 }
+
+
+class Incident(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        time: When it was (ISO 8601, UTC).
+        code: What kind, such as "killed".
+        message: What is known of it, in sentences.
+        wells: How many are begun anew; None where nobody knows.
+        fields: How many were computed in vain, likewise.
+    """
+
+    time: str
+    code: str
+    message: str
+    wells: int | None = None
+    fields: int | None = None
 
 
 def begin(out: Path) -> None:
@@ -28,34 +47,26 @@ def begin(out: Path) -> None:
     Raises:
         BadRun: It cannot be written.
     """
-    if not _path(out).is_file():
+    if not (out / FILE).is_file():
         _write(out, pl.DataFrame(schema=COLUMNS))
 
 
-def note(out: Path, code: str, message: str, *, wells: int = 0, fields: int = 0) -> None:
-    """Add an incident to a run's table; a folder that is no run yet has nothing to lose.
+def note(out: Path, *incidents: Incident) -> None:
+    """Add incidents to a run's table; a folder that is no run yet has nothing to lose.
 
     Args:
         out: The run folder, held.
-        code: What kind, such as "killed".
-        message: What is known of it, in sentences.
-        wells: How many are begun anew.
-        fields: How many were computed in vain.
+        incidents: What befell it, in order.
 
     Raises:
         BadRun: The table cannot be read or written.
     """
-    if not (out / FACTS).is_file():
+    if not (out / FACTS).is_file() or not incidents:
         return
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    row = dict(zip(COLUMNS, (now, code, message, wells, fields), strict=True))
     begin(out)
-    _write(out, pl.concat([scan_table(_path(out)).collect(), pl.DataFrame([row], COLUMNS)]))
+    new = pl.DataFrame(incidents, schema=COLUMNS, orient="row")
+    _write(out, pl.concat([scan_table(out / FILE).collect(), new]))
 
 
 def _write(out: Path, table: pl.DataFrame) -> None:
-    write_table(_path(out), table, level=LEVEL, parameters={})
-
-
-def _path(out: Path) -> Path:
-    return out / TABLES[LEVEL].file
+    write_table(out / FILE, table, level=LEVEL, parameters={})

@@ -21,12 +21,19 @@ from typing import Any
 
 from plates.errors import BadRun
 from profiler.store.atomic import replacing
+from profiler.store.ending import signature
 from profiler.store.lock import LEASE
 from profiler.store.objects import Objects
 
 EXPIRES_S = 300.0
 RENEW_S = 30.0
 SETTLE_S = 2.0  # between the writing of a lease and the reading of it
+
+
+class LeaseLost(BadRun):
+    """The right to write to a store went to another run, or could not be renewed."""
+
+    is_incident = True
 
 
 @dataclass
@@ -50,12 +57,12 @@ class Lease:
         """Make sure that this run may still write.
 
         Raises:
-            BadRun: Another run has taken the lease over, as this one could not renew it.
+            LeaseLost: Another run has taken the lease over, as this one could not renew it.
         """
         if not self.lost and time.monotonic() - self._renewed > EXPIRES_S:
             self.lost = f"it could not be renewed for {EXPIRES_S:.0f} s"
         if self.lost:
-            raise BadRun(
+            raise LeaseLost(
                 f"This run's lease of {self.objects.address} is lost: {self.lost}. Finished wells "
                 "are kept; run the same command again once no other run is at work there."
             )
@@ -158,9 +165,7 @@ def _in_use(objects: Objects, text: bytes | None, state: str) -> str:
 
 def _holder(text: bytes | None) -> str:
     said = _read(text)
-    if "pid" not in said:
-        return "another run"
-    return f"process {said['pid']} on {said['host']}, started {said['started']}"
+    return signature(said) if "pid" in said else "another run"
 
 
 def _read(text: bytes | None) -> dict[str, Any]:

@@ -1,84 +1,91 @@
-"""One run at a time in a folder, and how the one before ended."""
+"""One run at a time in a folder, and how the ones before ended.
 
-import errno
+The lock file says who holds the folder. It is empty where the last one ended well; else it says
+how that ended, and a full disk cannot keep it from that: the file has its block already.
+"""
+
 import fcntl
 import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any
 
-from plates.errors import BadRun, ProfilingError
+from plates.errors import BadRun
+from profiler.store.ending import Ended, ended_by, killed, now, signature
 
 LOCK = ".lock"
 # Of the working folder of a run in a store: the lease taken last, what both sides have alike, and
 # what is locked while the folder is brought up to date.
 LEASE, LEDGER, PULL = ".lease", ".mirror.jsonl", ".pull"
 NO_RESULTS = (LOCK, LEASE, LEDGER, PULL)
-LONGEST = 1000  # characters of a message that are kept: with them the file is a block of the disk
-
-
-class Ended(NamedTuple):
-    """How the last command that held a folder ended, where it did not end well.
-
-    Attributes:
-        code: "killed", "interrupted", "disk_full", "out_of_memory" or "failed".
-        message: What is known of it, in sentences.
-    """
-
-    code: str
-    message: str
+MOST = 3  # endings that a lock file holds; with more it could outgrow its block
+BLOCK = 4096  # bytes
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[Ended | None]:
+def locked(out: Path) -> Iterator[tuple[Ended, ...]]:
     """Keep other runs out of a folder for the length of a block.
 
-    The operating system holds the lock, so it ends with the process, however that ends; the
-    file says who holds it and stays behind: empty if all went well, else with the reason.
+    The operating system holds the lock, so it ends with the process, however that ends.
 
     Args:
         out: The run folder; made where absent.
 
     Returns:
-        How the command before ended; None if well, or if it was refused for what a person asked.
+        How commands before ended that did not end well, since `settle` was called last.
 
     Raises:
         BadRun: Another run holds the folder, or the file system cannot lock.
     """
     with _opened(out) as file:
         _take(file, out)
-        before = _before(file)
-        holder = _sign(file)
+        before = _befell(_read(file))
+        _sign(file, before)
         try:
             yield before
         except BaseException as error:
-            _leave(file, holder, _end(error))
+            _leave(file, ended_by(error))
             raise
-        _leave(file, holder, None)
+        _leave(file, None)
 
 
-def _opened(out: Path) -> TextIO:
+def settle(out: Path) -> None:
+    """Forget how commands before ended, once that is kept elsewhere; call it where locked."""
+    with _opened(out) as file:
+        _write(file, {**_said(_read(file)), "ended": []})
+
+
+def is_held(text: str) -> bool:
+    """Whether a lock file speaks of one who holds the folder, or was killed holding it."""
+    return bool(text) and not _said(text).get("left")
+
+
+@contextmanager
+def _opened(out: Path) -> Iterator[int]:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return os.fdopen(os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+        file = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise BadRun(
             f"{out} cannot be written to ({error.strerror}). Choose another --out, or ask for "
             "permission to write there."
         ) from error
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
-def _take(file: TextIO, out: Path) -> None:
+def _take(file: int, out: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise BadRun(
-            f"{out} is in use by {_holder(file)}. Wait for it to end, or choose another --out; "
-            "nothing was changed."
+            f"{out} is in use by {_holder(_read(file))}. Wait for it to end, or choose another "
+            "--out; nothing was changed."
         ) from error
     except OSError as error:
         raise BadRun(
@@ -87,63 +94,45 @@ def _take(file: TextIO, out: Path) -> None:
         ) from error
 
 
-def _sign(file: TextIO) -> dict[str, Any]:
-    holder = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    _write(file, json.dumps(holder))
-    os.fsync(file.fileno())  # workers on other machines read it
-    return holder
+def _sign(file: int, before: tuple[Ended, ...]) -> None:
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "started": now()}
+    _write(file, holder | {"ended": before})
+    os.fsync(file)  # workers on other machines read it
 
 
-def _leave(file: TextIO, holder: dict[str, Any], end: Ended | None) -> None:
-    with suppress(OSError):
-        _write(file, json.dumps(holder | {"ended": end}) if end else "")
+def _leave(file: int, end: Ended | None) -> None:
+    said = _said(_read(file))
+    ended = [*said.get("ended", ()), *([end] if end else ())]
+    with suppress(OSError):  # an error of the block is the one to report
+        _write(file, {**said, "ended": ended[-MOST:], "left": True} if ended else None)
 
 
-def _write(file: TextIO, text: str) -> None:
-    file.seek(0)
-    file.write(text)  # over what is there: a full disk has no block for a new file
-    file.truncate()
-    file.flush()
+def _befell(text: str) -> tuple[Ended, ...]:
+    said = _said(text)
+    before = tuple(Ended(*end) for end in said.get("ended", ()))
+    if not is_held(text):
+        return before
+    who = signature(said) if "pid" in said else "a command that had just started"
+    return (*before, killed(who[0].upper() + who[1:]))[-MOST:]
 
 
-def _end(error: BaseException) -> Ended | None:
-    """Why a block was left; None where a person asked for what cannot be."""
-    if not isinstance(error, Exception):  # Ctrl-C, or a generator that nobody asks any more
-        return Ended("interrupted", "The run was stopped; the wells it had finished are kept.")
-    reason = f"{type(error).__name__}: {error}"[:LONGEST]
-    if errno.ENOSPC in {getattr(e, "errno", None) for e in (error, error.__cause__)}:
-        return Ended("disk_full", reason)
-    if isinstance(error, MemoryError):
-        return Ended("out_of_memory", reason)
-    is_asked = isinstance(error, ProfilingError) and not isinstance(error, BadRun)
-    return None if is_asked else Ended("failed", reason)
+def _holder(text: str) -> str:
+    said = _said(text)  # of one before, if the holder has not signed yet
+    return signature(said) if "pid" in said and is_held(text) else "another run that just started"
 
 
-def _before(file: TextIO) -> Ended | None:
-    file.seek(0)
-    text = file.read()
-    if not text:
-        return None
-    with suppress(ValueError, KeyError, TypeError):
-        said = json.loads(text)
-        if "ended" in said:
-            return Ended(*said["ended"])
-        return Ended("killed", f"{_signature(said)}, was killed, or its machine stopped.")
-    return Ended("killed", "A run that had just started was killed, or its machine stopped.")
+def _read(file: int) -> str:
+    return os.pread(file, BLOCK, 0).decode(errors="replace")
 
 
-def _holder(file: TextIO) -> str:
-    file.seek(0)
-    try:
-        holder = json.loads(file.read())
-    except json.JSONDecodeError:  # it has the lock, but has not signed yet
-        return "another run that has just started"
-    return _signature(holder)
+def _write(file: int, said: dict[str, Any] | None) -> None:
+    data = b"" if said is None else json.dumps(said, ensure_ascii=False).encode()
+    os.pwrite(file, data, 0)  # over what is there, which takes no new block of the disk
+    os.ftruncate(file, len(data))
 
 
-def _signature(holder: dict[str, Any]) -> str:
-    return f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
+def _said(text: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        found = json.loads(text)
+        return found if isinstance(found, dict) else {}
+    return {}

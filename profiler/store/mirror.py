@@ -154,6 +154,15 @@ class Mirror:
         for facts in (is_new, not is_new):  # else last: it tells of the others
             self._send([name for name in changed if (name == FACTS) == facts])
 
+    def push_one(self, name: str) -> None:
+        """Bring one file to a store that holds the run already.
+
+        Raises:
+            BadRun: As `push`.
+        """
+        if FACTS in self.ledger.files and (self.folder / name).is_file():
+            self._send([name])
+
     def push_well(self, plate: str, well: str) -> None:
         """Bring a finished well to the store: its pictures, then its tables, the cells last.
 

@@ -20,7 +20,7 @@ from profiler.report.sections.quality import quality, sparse_wells, statistics_t
 from profiler.report.sections.ranking import compound_table, hit_table
 from profiler.report.sections.verdict import tiles, verdict
 from profiler.report.wells import treatment, well_table
-from profiler.store.incidents import note
+from profiler.store.incidents import Incident, note
 from profiler.store.tables import scan_table
 
 READOUT = "Nuclei_Intensity_MeanIntensity_GFP"
@@ -239,13 +239,24 @@ def test_wells_of_a_plate_without_any_cells_are_not_sparse():
 def test_what_befell_the_run_is_laid_out_as_it_came(run_copy, fake_run):
     run = read_run(run_copy)
     assert quality(run, well_table(run)).incidents is None
-    note(run_copy, "worker_lost", "A <node> went.", wells=2)
-    note(run_copy, "killed", "Process 7 was killed.")
+    time = "2026-03-02T01:14:09+00:00"
+    lost = Incident(time, "worker_lost", "A <node> went.", wells=2, fields=3)
+    note(run_copy, lost, Incident(time, "killed", "Process 7 was killed."))
     run = read_run(run_copy)
     laid_out = quality(run, well_table(run)).incidents
-    assert [[cell.text for cell in row[1:]] for row in laid_out.rows] == [
-        ['<span class="pill toxic">worker lost</span>', "2", "A <node> went."],
-        ['<span class="pill toxic">killed</span>', "0", "Process 7 was killed."],
+    assert [[cell.text for cell in row] for row in laid_out.rows] == [
+        [
+            "2026-03-02 01:14:09",
+            '<span class="pill toxic">worker lost</span>',
+            "2",
+            "A <node> went.",
+        ],
+        [
+            "2026-03-02 01:14:09",
+            '<span class="pill toxic">killed</span>',
+            "–",
+            "Process 7 was killed.",
+        ],
     ]
     assert "A &lt;node&gt; went." in write_report(run_copy).read_text()
 

@@ -26,6 +26,14 @@ def test_percentiles_are_those_of_numpy(plane, percent):
     assert float(found) == pytest.approx(expected, rel=1e-6, abs=1e-30)
 
 
+def test_an_undefined_pixel_leaves_the_answer_undefined():
+    assert np.isnan(percentile(jnp.array([[1.0, jnp.nan], [2.0, 3.0]]), 50.0))
+
+
+def test_infinite_pixels_are_the_largest():
+    assert percentile(jnp.array([1.0, jnp.inf, 2.0]), 50.0) == 2.0
+
+
 def test_planes_of_a_batch_have_their_own():
     batch = RANDOM.normal(size=(3, 20, 20)).astype(np.float32)
     found = jax.vmap(lambda plane: percentile(plane, 99.8))(jnp.asarray(batch))

@@ -11,7 +11,9 @@ import sys
 import pytest
 
 from plates.errors import BadRecipe, BadRun
-from profiler.store.lock import LOCK, locked
+from profiler.execute.executor import WorkLost
+from profiler.store.lease import LeaseLost
+from profiler.store.lock import BLOCK, LOCK, locked, settle
 
 HOLDER = """
 import sys, time
@@ -43,53 +45,91 @@ def test_second_run_is_told_who_holds_the_folder(tmp_path, holder):
         enter(tmp_path)
 
 
+def left(out) -> list[tuple[str, str]]:
+    """How commands ended, as the next one learns, and settles."""
+    with locked(out) as before:
+        settle(out)
+    return [(end.code, end.message) for end in before]
+
+
 def test_killed_run_releases_the_folder_and_the_next_one_learns_of_it(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    message = rf"process {holder.pid} on {socket.gethostname()}, started .*, was killed, or its"
-    with locked(tmp_path) as before:
-        assert before.code == "killed"
-        assert re.match(message, before.message)
-    with locked(tmp_path) as before:
-        assert before is None
-
-
-FULL = BadRun("The disk is full: a.parquet could not be written.")
-FULL.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (RuntimeError("in the block"), "failed"),
-        (FULL, "disk_full"),
-        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
-        (MemoryError(), "out_of_memory"),
-        (KeyboardInterrupt(), "interrupted"),
-        (GeneratorExit(), "interrupted"),
-        (BadRun("Wells are lost."), "failed"),
-        (BadRecipe("No such stain."), None),  # a person's to mend, and told
-    ],
-)
-def test_released_even_by_an_error_which_the_next_one_learns_of(tmp_path, error, code):
-    with pytest.raises(type(error)), locked(tmp_path):
-        raise error
-    with locked(tmp_path) as before:
-        assert (before and before.code) == code
-        assert before is None or code == "interrupted" or str(error) in before.message
+    ((code, message),) = left(tmp_path)
+    assert code == "killed"
+    who = rf"Process {holder.pid} on {socket.gethostname()}, started \d{{4}}-.*, was killed, or its"
+    assert re.match(who, message)
+    assert left(tmp_path) == []
     assert (tmp_path / LOCK).read_text() == ""
 
 
-def test_a_very_long_message_is_cut(tmp_path):
-    with pytest.raises(RuntimeError), locked(tmp_path):
-        raise RuntimeError("x" * 10_000)
-    assert (tmp_path / LOCK).stat().st_size < 4096  # one block, so that a full disk can keep it
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
 
 
-def test_a_lock_that_was_cut_short_is_of_a_killed_run(tmp_path):
-    (tmp_path / LOCK).write_text('{"pid": 1')
-    with locked(tmp_path) as before:
-        assert before.code == "killed"
+ENDINGS = [
+    (RuntimeError("in the block"), "failed"),
+    (caused(BadRun("The disk is full."), OSError(errno.ENOSPC, "No space left")), "disk_full"),
+    (OSError(errno.EDQUOT, "Quota exceeded"), "disk_full"),
+    (MemoryError(), "out_of_memory"),
+    (KeyboardInterrupt(), "interrupted"),
+    (GeneratorExit(), "interrupted"),
+    (WorkLost("Wells are lost."), "failed"),
+    (LeaseLost("It is with another run."), "failed"),
+    (caused(BadRun("It cannot be read."), PermissionError(errno.EACCES, "denied")), "failed"),
+    # A person's to mend, and told:
+    (BadRecipe("No such stain."), None),
+    (BadRun("It holds what no run makes."), None),
+    (caused(BadRun("It is no run."), FileNotFoundError(errno.ENOENT, "no such file")), None),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), ENDINGS, ids=repr)
+def test_released_even_by_an_error_which_the_next_one_learns_of(tmp_path, error, code):
+    with pytest.raises(type(error)), locked(tmp_path):
+        raise error
+    found = left(tmp_path)
+    assert [code for code, _ in found] == [code] * (code is not None)
+    assert all(code == "interrupted" or str(error) in message for code, message in found)
+    assert (tmp_path / LOCK).read_text() == ""
+
+
+def test_what_is_not_settled_is_told_again(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with pytest.raises(MemoryError), locked(tmp_path):
+        raise MemoryError
+    enter(tmp_path)
+    assert [code for code, _ in left(tmp_path)] == ["killed", "out_of_memory"]
+
+
+@pytest.mark.parametrize("letter", ["x", "µ", '"', "\n"])
+def test_however_much_there_is_to_say_it_fits_in_a_block_of_the_disk(tmp_path, letter):
+    for _ in range(5):
+        with pytest.raises(RuntimeError), locked(tmp_path):
+            raise RuntimeError(letter * 10_000)
+    assert (tmp_path / LOCK).stat().st_size < BLOCK
+    assert len(left(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("text", [b'{"pid": 1', b"[]", b"\xff\xfe", b"null"])
+def test_a_lock_that_cannot_be_read_is_of_a_killed_command(tmp_path, text):
+    (tmp_path / LOCK).write_bytes(text)
+    assert [code for code, _ in left(tmp_path)] == ["killed"]
+
+
+def test_a_mark_that_cannot_be_written_hides_no_error(tmp_path, monkeypatch):
+    def fail():
+        with locked(tmp_path):
+            monkeypatch.setattr("profiler.store.lock.os.pwrite", refuse)
+            raise RuntimeError("in the block")
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RuntimeError, match="in the block"):
+        fail()
 
 
 def test_second_run_of_the_same_process_is_refused(tmp_path):
@@ -100,7 +140,7 @@ def test_second_run_of_the_same_process_is_refused(tmp_path):
 def test_holder_that_has_not_signed_yet(tmp_path):
     with locked(tmp_path):
         (tmp_path / LOCK).write_text("")
-        with pytest.raises(BadRun, match="another run that has just started"):
+        with pytest.raises(BadRun, match="another run that just started"):
             enter(tmp_path)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import plates.remote as remote
@@ -21,6 +22,7 @@ from profiler.store.home import (
     open_run,
     visit,
 )
+from profiler.store.incidents import FILE, Incident
 from profiler.store.lock import LEASE, LEDGER, LOCK, locked
 from profiler.store.mirror import (
     Known,
@@ -278,7 +280,7 @@ def killed(address: str, folder: Path) -> None:
     """What a run that was killed leaves behind."""
     text = leases._signed()
     Objects(address).write(LEASE, text)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / LEASE).write_bytes(text)
 
 
@@ -286,6 +288,30 @@ def test_a_run_killed_in_this_working_folder_needs_no_waiting(address):
     killed(address, working_folder(address))
     with hold(address) as home:
         assert "was killed; this one goes on" in home.notes[0]
+
+
+def test_a_killed_run_is_an_incident_once_though_lock_and_lease_speak_of_it(address):
+    with hold(address) as home:
+        fill(home.folder, run="r")
+    killed(address, working_folder(address))
+    (working_folder(address) / LOCK).write_text('{"pid": 7, "host": "here", "started": "then"}')
+    with hold(address) as home:
+        found = pl.read_parquet(home.folder / FILE)
+        assert found["code"].to_list() == ["killed"]
+        assert found["message"][0].startswith("Process 7 on here, started then, was killed")
+
+
+def test_what_befalls_a_run_is_in_the_store_at_once(address):
+    lost = Incident("2026-03-02T01:14:09+00:00", "worker_lost", "A node went.")
+    with hold(address) as home:
+        fill(home.folder, run="r")
+        home.note(lost)  # no run is there yet, so that this waits
+        assert FILE not in Objects(address).find()
+        home.push()
+        home.note(lost)
+        (home.folder / FILE).unlink()  # as if nothing more was pushed
+        Objects(address).get(FILE, home.folder / FILE)
+        assert pl.read_parquet(home.folder / FILE).rows() == [lost, lost]
 
 
 def test_a_machine_that_shares_the_working_folder_waits_all_the_same(address, monkeypatch):

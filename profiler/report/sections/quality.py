@@ -30,10 +30,7 @@ CAPTION = (
     "How well each plate tells its controls apart: n wells of the positive (+) and negative (−) "
     "controls, signal window, signal to background, coefficients of variation."
 )
-BEFELL = (
-    "What befell the run. Finished wells were kept each time, and all others computed again: no "
-    "table but this one differs for it."
-)
+BEFELL = "What befell the run. Finished wells were kept each time; what was not, is computed anew."
 
 
 class Quality(NamedTuple):

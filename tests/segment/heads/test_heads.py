@@ -1,6 +1,7 @@
 """Every head: truth in, the same truth out; empty, full and crowded fields; losses that teach."""
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +24,19 @@ SPLITTING = sorted(set(HEADS) - {"semantic"})
 SMALL = {"min_area_px": 1}
 
 
-def decoded(name, prediction, **settings):
+@cache  # a new function is a new program
+def decoder(name, **settings):
     head = HEADS[name]
-    return jax.jit(lambda p: head.decode(p, replace(head.settings, **settings)))(prediction)
+    return jax.jit(lambda p: head.decode(p, replace(head.settings, **settings)))
+
+
+@cache
+def losses(name):
+    return jax.jit(HEADS[name].losses)
+
+
+def decoded(name, prediction, **settings):
+    return decoder(name, **settings)(prediction)
 
 
 def assert_same_objects(truth, found):
@@ -149,10 +160,10 @@ def test_what_is_said_of_ignored_pixels_changes_no_loss(name, nuclei, right):
         start = -(-64 * part.shape[2] // 96)
         return part.at[0, :, start:].multiply(-2.0)
 
-    ignorant = HEADS[name].losses(guess, lesson.target, lesson.weight)
-    poked = HEADS[name].losses(jax.tree.map(poke, guess), lesson.target, lesson.weight)
+    ignorant = losses(name)(guess, lesson.target, lesson.weight)
+    poked = losses(name)(jax.tree.map(poke, guess), lesson.target, lesson.weight)
     np.testing.assert_array_equal(np.array(ignorant), np.array(poked))
-    aware = HEADS[name].losses(jax.tree.map(poke, guess), lesson.target, 0 * lesson.weight + 1)
+    aware = losses(name)(jax.tree.map(poke, guess), lesson.target, 0 * lesson.weight + 1)
     assert sum(aware) != sum(ignorant)
 
 
@@ -161,9 +172,9 @@ def test_the_truth_loses_less_than_anything_else(name, nuclei, right):
     lesson = example(name, nuclei)
     said = [right(name, labels) for labels in crops(nuclei)]
     truth = jax.tree.map(lambda *parts: jnp.stack(parts), *said)
-    best = HEADS[name].losses(truth, lesson.target, lesson.weight)
+    best = losses(name)(truth, lesson.target, lesson.weight)
     weak = jax.tree.map(lambda x: 0.3 * x, truth)
-    worse = HEADS[name].losses(weak, lesson.target, lesson.weight)
+    worse = losses(name)(weak, lesson.target, lesson.weight)
     assert sum(worse) > 1.2 * sum(best)
 
 

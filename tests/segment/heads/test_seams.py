@@ -1,6 +1,7 @@
 """Tiles and scales: no nucleus is lost or doubled, whichever head finds it."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -59,11 +60,12 @@ def test_nuclei_on_seams_are_neither_lost_nor_doubled(name, nuclei, right):
     assert len(on_seams) > 8
     said = right(name, labels)
     network = knowing(said, margin=-(-reach(config) // 16) * 16)
-    tiled = predict(network, place_names(FIELD), config, whole=SEAM)
+    tiled = jax.jit(partial(predict, network, config=config, whole=SEAM))(place_names(FIELD))
     for one, other in zip(jax.tree.leaves(said), jax.tree.leaves(tiled), strict=True):
         np.testing.assert_array_equal(one, other)
     head = HEADS[name]
-    found = np.asarray(head.decode(tiled, replace(head.settings, min_area_px=1)).labels)
+    settings = replace(head.settings, min_area_px=1)
+    found = np.asarray(jax.jit(lambda said: head.decode(said, settings).labels)(tiled))
     counts = count(labels, found)
     assert overlaps(labels, found).max(1).min() > 0.8
     assert (counts.split, counts.merged, counts.missed, counts.spurious) == (0, 0, 0, 0)
@@ -74,11 +76,13 @@ def test_nuclei_on_seams_are_neither_lost_nor_doubled(name, nuclei, right):
 def test_nuclei_of_another_size_come_back_in_the_fields_own_pixels(name, scale, nuclei, right):
     labels = nuclei(5)
     wanted = (round(160 * scale),) * 2
+    said = right(name, np.asarray(jax.image.resize(labels, wanted, "nearest")))
 
     def ideal(plane):
         assert plane.shape == wanted
-        return right(name, np.asarray(jax.image.resize(labels, wanted, "nearest")))
+        return said
 
-    found = decode_at(ideal, jnp.zeros((160, 160)), HEADS[name], scale=scale)
+    decode = jax.jit(lambda field: decode_at(ideal, field, HEADS[name], scale=scale))
+    found = decode(jnp.zeros((160, 160)))
     assert found.count == len(np.unique(labels)) - 1
     assert overlaps(labels, np.asarray(found.labels)).max(1).min() > 0.75
