@@ -1,6 +1,6 @@
 r"""Train the nuclei network that ships with the package.
 
-    python -m benchmarks.train_nuclei DATA --start nuclei --out nuclei.safetensors
+    python -m benchmarks.train_nuclei DATA --start nuclei-any-size --out nuclei.safetensors
 
 DATA holds `bbbc039/` and `dsb2018/` (both CC0). The last ten BBBC039 training images by name
 validate (and with them one in ten DSB2018 training images); one in seven DSB2018 images and the
@@ -42,8 +42,11 @@ DATA = (
 SPLIT = (
     "trained on BBBC039 training images less the last 10 by name, and DSB2018 images whose name's "
     "sha256 is a multiple of neither 7 nor 10; the former and the multiples of 10 chose the step; "
-    "BBBC039 validation images and the multiples of 7 were never looked at; the stages before had "
-    "trained on the multiples of 10, and their thresholds were chosen on the multiples of 7"
+    "BBBC039 validation images and the multiples of 7 were never looked at"
+)
+BEFORE = (
+    "; the stages before had trained on the multiples of 10, and their thresholds were chosen on "
+    "the multiples of 7"
 )
 
 
@@ -133,7 +136,7 @@ def main() -> None:
     earlier = {}
     if args.start:
         model, config, card = load_network(args.start)
-        earlier = {"started_from": {"sha256": card.sha256, **card.about}}
+        earlier = {"started_from": {"sha256": card.sha256, **card.about}, "split": SPLIT + BEFORE}
     lesson = lesson_of(args.data, schedule, share=args.share, seed=args.seed, earlier=earlier)
     start = time.time()
     for event in learn(model, config, lesson, out=args.out):

@@ -118,7 +118,8 @@ def _befell(text: str) -> tuple[Ended, ...]:
 
 def _holder(text: str) -> str:
     said = _said(text)  # of one before, if the holder has not signed yet
-    return signature(said) if "pid" in said and is_held(text) else "another run that just started"
+    is_known = "pid" in said and is_held(text)
+    return signature(said) if is_known else "another run that has just started"
 
 
 def _read(file: int) -> str:

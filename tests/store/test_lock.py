@@ -140,7 +140,7 @@ def test_second_run_of_the_same_process_is_refused(tmp_path):
 def test_holder_that_has_not_signed_yet(tmp_path):
     with locked(tmp_path):
         (tmp_path / LOCK).write_text("")
-        with pytest.raises(BadRun, match="another run that just started"):
+        with pytest.raises(BadRun, match="another run that has just started"):
             enter(tmp_path)
 
 
