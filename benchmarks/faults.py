@@ -248,7 +248,7 @@ def refused(scene: Scene, out: Path, trial: int) -> str:
     run = words(f"refusing://{scene.plate}", out, layout=scene.plate / "platemap.csv")
     said = scene.run(run, f"faults.refuse(seed={trial})")
     assert said.code == 0, said.text
-    return codes(out) or "none: asked again"
+    return codes(out)
 
 
 def unreachable(scene: Scene, out: Path, trial: int) -> str:

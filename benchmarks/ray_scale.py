@@ -2,8 +2,11 @@
 
     python -m benchmarks.ray_scale [--wells 96] [--sites 2] [--size 512] [--repeats 2]
 
-Every worker, and the process that works alone, has one core (`NPROC=1`). All are warmed by a
-well of their own first; starting them is timed apart. The cells they write must be the same.
+Every worker, and the process that works alone, has one core: `NPROC=1` for what computes, and
+once it is warm all its threads are bound to that core, since those that read, draw and write would
+take half of another (which leaves less to a second worker, and nothing to find out of sharing).
+All are warmed by a well of their own first; starting them is timed apart. The cells they write must
+be the same.
 """
 
 import argparse
@@ -36,6 +39,7 @@ from profiler.recipe import load_recipe  # noqa: E402
 from profiler.request import Request, find_fields  # noqa: E402
 from profiler.store.lock import LOCK, locked  # noqa: E402
 
+CORES = os.sched_getaffinity(0)
 GOAL_RATIO, GOAL_OVERHEAD = 1.8, 0.05
 NIGHT_FIELDS, NIGHT_S = 1_000 * 384 * 9, 8 * 3600
 
@@ -55,11 +59,26 @@ def timed(executor: AbstractContextManager[Executor], tasks: list[Task], fields:
     with executor as workers:
         _wait_for_all(workers)
         list(workers.run(warm))
+        bind()
         start, began, before = time.perf_counter() - began, time.perf_counter(), cpu_seconds()
         events = list(workers.run([task]))
         seconds, cpu = time.perf_counter() - began, cpu_seconds() - before
     assert sum(event.fields for event in events if isinstance(event, FieldsDone)) == fields
     return Time(start, seconds, cpu)
+
+
+def bind() -> None:
+    """Bind each Ray worker, or without any this process, to a core of its own."""
+    titles = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(os.getpid())}
+    workers = [pid for pid, title in titles.items() if title.startswith(b"ray::Worker")]
+    _bind(os.getpid(), CORES)
+    for pid, core in zip(workers or [os.getpid()], sorted(CORES), strict=False):
+        _bind(pid, {core})
+
+
+def _bind(pid: int, cores: set[int]) -> None:
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)  # its later threads inherit it
 
 
 def cpu_seconds() -> float:

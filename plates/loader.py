@@ -20,6 +20,7 @@ from plates.decode import Grey, decode
 from plates.errors import BadImage, BadPlate, lookup
 from plates.imageset import FIELD, FieldKey, path_column
 from plates.pixels import PROJECTIONS, FileStamp, project, read_file, read_plane
+from plates.remote import hearing
 
 SAMPLE = 24  # files that vote on a plate's format: enough to outvote a few odd ones
 WORKERS = min(
@@ -57,12 +58,14 @@ class Batch(NamedTuple):
             and all after the last key are zero.
         failures: The fields that could not be loaded, in the order of the image sets.
         inputs: Stamp of each file that was read, for failed fields too.
+        faltered: Why requests to a store failed that were made again.
     """
 
     keys: tuple[FieldKey, ...]
     images: Images
     failures: tuple[Failure, ...]
     inputs: dict[FieldKey, tuple[FileStamp, ...]]
+    faltered: tuple[str, ...] = ()
 
 
 class _Field(NamedTuple):
@@ -81,12 +84,13 @@ class _File(NamedTuple):
 
 
 class _Loaded(NamedTuple):
-    """What became of a field: one plane per stain, or a failure."""
+    """What became of a field: one plane per stain, or a failure, and what had to be asked again."""
 
     key: FieldKey
     planes: tuple[Grey, ...]
     failure: Failure | None
     stamps: tuple[FileStamp, ...]
+    faltered: tuple[str, ...]
 
 
 def expected_format(sets: pl.DataFrame, *, channels: Collection[str]) -> PixelFormat:
@@ -213,15 +217,18 @@ def _batch(loaded: list[_Loaded], *, shape: tuple[int, ...], dtype: np.dtype, sp
         images=images,
         failures=tuple(field.failure for field in loaded if field.failure is not None),
         inputs={field.key: field.stamps for field in loaded},
+        faltered=tuple(reason for field in loaded for reason in field.faltered),
     )
 
 
 def _load(field: _Field, *, pixel_format: PixelFormat, projection: str, span: Span) -> _Loaded:
     """Load one field. All its files are read even if one fails: mending any must show later."""
-    stacks = {
-        stain: [_read(path, pixel_format=pixel_format, span=span) for path in files or ()]
-        for stain, files in field.files.items()
-    }
+    faltered: list[str] = []
+    with hearing(faltered.append):
+        stacks = {
+            stain: [_read(path, pixel_format=pixel_format, span=span) for path in files or ()]
+            for stain, files in field.files.items()
+        }
     stamps = tuple(file.stamp for stack in stacks.values() for file in stack)
     try:
         planes = tuple(
@@ -230,8 +237,8 @@ def _load(field: _Field, *, pixel_format: PixelFormat, projection: str, span: Sp
         )
     except BadImage as problem:
         failure = Failure(field.key, problem.code, str(problem))
-        return _Loaded(field.key, (), failure, stamps)
-    return _Loaded(field.key, planes, None, stamps)
+        return _Loaded(field.key, (), failure, stamps, tuple(faltered))
+    return _Loaded(field.key, planes, None, stamps, tuple(faltered))
 
 
 def _read(path: str, *, pixel_format: PixelFormat, span: Span) -> _File:

@@ -1,13 +1,15 @@
 """Files that are not on this machine, through fsspec, and Zarr arrays wherever they are.
 
-A request that fails is made again, later and later: object stores refuse one now and then. One
-that is refused for lack of rights is not. Read-ahead is the loader's: it asks for whole files,
-several at a time, while those before are worked on.
+A request that fails is made again, later and later: object stores refuse one now and then, and
+`hearing` hears of each. One that is refused for lack of rights is not. Read-ahead is the loader's:
+it asks for whole files, several at a time, while those before are worked on.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -23,6 +25,7 @@ T = TypeVar("T")
 
 TRIES = 4
 PAUSE_S = 0.2  # doubled after each try
+HEARS: ContextVar[Callable[[str], object]] = ContextVar("hears", default=lambda reason: None)
 OPEN_ARRAYS = 512  # remote ones whose metadata is kept: it costs more requests than a plane
 
 
@@ -161,6 +164,23 @@ def fsspec_package(address: str) -> Any:
     return fsspec
 
 
+@contextmanager
+def hearing(hears: Callable[[str], object]) -> Iterator[None]:
+    """Hear why requests failed that this thread makes again, for the length of a block."""
+    token = HEARS.set(hears)
+    try:
+        yield
+    finally:
+        HEARS.reset(token)
+
+
+def asked_again(reasons: Sequence[str]) -> str:
+    """Say in a sentence that requests failed and were made again."""
+    requests = f"{len(reasons)} requests" if len(reasons) > 1 else "A request"
+    were = "were" if len(reasons) > 1 else "was"
+    return f"{requests} to a store failed and {were} made again, the last: {reasons[-1]}"
+
+
 def persistent(ask: Callable[[], T], *, address: str, tries: int = TRIES) -> T:
     """Ask a store for something, and again if it fails.
 
@@ -192,6 +212,7 @@ def persistent(ask: Callable[[], T], *, address: str, tries: int = TRIES) -> T:
                 raise OSError(
                     f"{address} failed {tries} times: {reason}. Check the network and the store"
                 ) from reason
+            HEARS.get()(f"{address}: {reason}")
             time.sleep(PAUSE_S * 2**trial)
     raise AssertionError("unreachable")
 

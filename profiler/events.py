@@ -111,10 +111,11 @@ class TaskTimed:
 
 @dataclass(frozen=True)
 class Incident:
-    """A worker of a cluster was lost, or failed; what it had not finished is tried again.
+    """The run got over something: a worker that was lost or failed, or a store that did not answer.
 
     Attributes:
-        code: "worker_lost", "worker_out_of_memory" or "task_failed".
+        code: "worker_lost", "worker_out_of_memory" or "task_failed": what was not finished is tried
+            again; "request_failed": requests to a store were made again.
         message: What is known of the reason.
         wells: The (plate, well) that are begun anew.
         fields: Fields of theirs that were computed already, and told as `FieldsDone`.

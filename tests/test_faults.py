@@ -24,8 +24,8 @@ CODES = {
     "full disk": "The disk is full; incident disk_full$",
     "file vanishing": "^1 missing_file$",
     "truncated image": "^1 empty_file$",
-    "store fails one request in ten": "^none: asked again$",
-    "store never gives one image": "^1 unreadable$",
+    "store fails one request in ten": "^incident request_failed$",
+    "store never gives one image": "^1 unreadable; incident request_failed$",
     "out of memory on the device": "at a time.*; incident device_out_of_memory$",
 }
 

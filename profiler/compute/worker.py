@@ -16,13 +16,14 @@ import polars as pl
 
 from plates.errors import BadPlate
 from plates.loader import Batch, PixelFormat, batches, expected_format
+from plates.remote import asked_again
 from profiler.compute.devices import batch_size
 from profiler.compute.field import FieldProgram, Share, fetch, time_alone
 from profiler.compute.fitting import Fitting
 from profiler.compute.gather import FieldRow, WellGatherer, failed_row, field_row, wells_of
 from profiler.compute.pictures import Pictures, has_times, plate_limits
 from profiler.compute.prospect import Prospect
-from profiler.events import BatchHalved, Event, FieldsDone, TaskTimed, WellSaved
+from profiler.events import BatchHalved, Event, FieldsDone, Incident, TaskTimed, WellSaved
 from profiler.illuminate.run import light_of, with_light
 from profiler.request import Request
 from profiler.store.schema import cell_schema
@@ -156,8 +157,9 @@ def _lit(
 
 def _computed(
     loaded: Generator[Batch, None, None], fitting: Fitting, clock: Clock
-) -> Generator[_Computed | BatchHalved, None, None]:
+) -> Generator[_Computed | BatchHalved | Incident, None, None]:
     """Compute batch after batch, the next one already on its way to the device."""
+    faltered: list[str] = []
 
     def placed() -> Generator[tuple[Batch, Any], None, None]:
         with closing(loaded):
@@ -168,6 +170,7 @@ def _computed(
 
     with closing(ahead(placed())) as ready:
         for batch, there in ready:
+            faltered += batch.faltered
             most, start, shares = fitting.most, clock.elapsed, []
             if batch.keys:
                 with clock("compute"):
@@ -175,6 +178,8 @@ def _computed(
             if fitting.most < most:
                 yield BatchHalved(fitting.most)
             yield _Computed(batch, shares, clock.elapsed - start)
+    if faltered:
+        yield Incident("request_failed", asked_again(faltered))
 
 
 @dataclass(frozen=True)
@@ -187,9 +192,9 @@ class _Finisher:
     gatherer: WellGatherer
     clock: Clock
 
-    def finish(self, done: _Computed | BatchHalved) -> list[Event]:
+    def finish(self, done: _Computed | BatchHalved | Incident) -> list[Event]:
         """Write the wells that a batch completes."""
-        if isinstance(done, BatchHalved):
+        if isinstance(done, BatchHalved | Incident):
             return [done]
         rows = self._rows(done)
         failed = sum(row.status not in ("ok", "no_cells") for row in rows)

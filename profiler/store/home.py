@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from plates.errors import BadRun, ProfilingError
+from plates.remote import asked_again
 from profiler.store.ending import Ended, now
 from profiler.store.incidents import FILE, Incident, note
 from profiler.store.lease import leased
@@ -70,8 +71,10 @@ class Home:
         return self.mirror.objects.address if self.mirror else self.folder
 
     def push(self) -> None:
-        """Let the store have all that is done."""
+        """Let the store have all that is done, and keep how often it had to be asked again."""
         if self.mirror:
+            if reasons := self.mirror.objects.hear():
+                self.note(Incident(now(), "request_failed", asked_again(reasons)))
             self.mirror.push()
 
     def pull(self, folder: str = "") -> None:
@@ -153,9 +156,9 @@ def at_home(
         except Exception as error:
             if not isinstance(error, BadRun):  # the disk or the store itself: asked long enough
                 with suppress(BadRun):
-                    mirror.push()
+                    home.push()
             raise
-        mirror.push()
+        home.push()
 
 
 def _noted(home: Home, before: tuple[Ended, ...], *, is_to_go: bool) -> tuple[str, ...]:

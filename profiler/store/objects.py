@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from plates.address import remote_address
 from plates.errors import BadRun
-from plates.remote import fsspec_package, persistent
+from plates.remote import fsspec_package, hearing, persistent
 from profiler.store.atomic import replacing
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ class Objects:
 
     def __init__(self, address: str):
         self.address = address.rstrip("/")
+        self._faltered: list[str] = []
 
     @cached_property
     def _system(self) -> tuple[Any, str]:
@@ -55,6 +56,12 @@ class Objects:
                 f"{self.address} is of a kind that no installed package can reach ({reason}). For "
                 "s3:// it is: pip install 'plate-profiler[s3]'; nothing was changed."
             ) from reason
+
+    def hear(self) -> list[str]:
+        """Why requests failed that were made again, since this was asked last."""
+        reasons = self._faltered[:]
+        del self._faltered[: len(reasons)]
+        return reasons
 
     def find(self, below: str = "", *, starts: str = "") -> dict[str, Found]:
         """List the objects below a name, those whose names there start so; none is no error."""
@@ -147,11 +154,10 @@ class Objects:
 
     def _ask(self, ask: Callable[[Any, str], T], name: str) -> T:
         system, root = self._system
-        path = f"{root}/{name}" if name else root
+        path, address = (f"{top}/{name}".rstrip("/") for top in (root, self.address))
         try:
-            return persistent(
-                lambda: ask(system, path), address=f"{self.address}/{name}".rstrip("/"), tries=TRIES
-            )
+            with hearing(self._faltered.append):
+                return persistent(partial(ask, system, path), address=address, tries=TRIES)
         except FileNotFoundError:
             raise
         except OSError as reason:

@@ -46,11 +46,24 @@ def their_name(feature, table):
     return "_".join((*parts, second, first))
 
 
-@pytest.mark.parametrize("compartment", COMPARTMENTS)
-def test_every_feature_of_every_cell(real, theirs, compartment):
-    families = tuple(name for name in FAMILIES if name not in APART)
+def measured(real, families):
     plan = plan_measurement(families=families, stains=tuple(CHANNELS), max_cells=37, backend="cpu")
-    table, expected = measure(*real, plan=plan), theirs[compartment]
+    return measure(*real, plan=plan), plan
+
+
+@pytest.fixture(scope="module")
+def ours(real):
+    return measured(real, tuple(name for name in FAMILIES if name not in APART))
+
+
+@pytest.fixture(scope="module")
+def our_zernikes(real):
+    return measured(real, ("RadialZernike",))
+
+
+@pytest.mark.parametrize("compartment", COMPARTMENTS)
+def test_every_feature_of_every_cell(ours, theirs, compartment):
+    (table, plan), expected = ours, theirs[compartment]
     assert table.present.all()
     compared = 0
     for at, column in enumerate(plan.columns):
@@ -72,11 +85,8 @@ def test_every_feature_of_every_cell(real, theirs, compartment):
 
 
 @pytest.mark.parametrize("compartment", COMPARTMENTS)
-def test_intensity_zernikes_of_every_cell(real, reference_folder, compartment):
-    plan = plan_measurement(
-        families=("RadialZernike",), stains=tuple(CHANNELS), max_cells=37, backend="cpu"
-    )
-    table = measure(*real, plan=plan)
+def test_intensity_zernikes_of_every_cell(our_zernikes, reference_folder, compartment):
+    table, plan = our_zernikes
     path = reference_folder / "cellprofiler" / f"{compartment}_radial_zernike.csv"
     expected = pl.read_csv(path).sort("ObjectNumber")
     names = [name for name in expected.columns if name.startswith("RadialDistribution_Zernike")]

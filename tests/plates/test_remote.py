@@ -5,9 +5,12 @@ import pytest
 
 import plates.remote as remote
 from plates.errors import BadImage, BadPlate
+from plates.imageset import image_sets
+from plates.loader import batches, expected_format
 from plates.pixels import UNKNOWN, is_unchanged, read_plane
 from plates.readers import scan, unused_images
 from plates.readers.flatfield import read_flat_field
+from plates.remote import asked_again
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -96,6 +99,25 @@ def test_a_store_that_fails_now_and_then(trees, tmp_path, store, monkeypatch):
     assert read_plane(path).stamp == local._replace(path=path, mtime_ns=UNKNOWN)
     assert calls.count("/bucket/plate/demo_A01_s1_DNA.tif") == 3
     assert is_unchanged(local, path)
+
+
+def test_batches_tell_what_was_asked_again(trees, tmp_path, store, monkeypatch):
+    address = store(trees["pattern"](tmp_path / "plate"))
+    sets = image_sets(scan(address), channels={"DNA": "DNA"})
+    pixel_format = expected_format(sets, channels=["DNA"])
+    whole, calls = type(fsspec.filesystem("memory")).cat_file, []
+
+    def flaky(self, path, **options):
+        calls.append(path)
+        if calls.count(path) == 1:
+            raise TimeoutError("slow down")
+        return whole(self, path, **options)
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", flaky)
+    (batch,) = batches(sets, channels=["DNA"], pixel_format=pixel_format, size=sets.height)
+    assert (len(batch.keys), batch.failures) == (sets.height, ())
+    assert sorted(batch.faltered) == sorted(f"{paths[0]}: slow down" for paths in sets["path_DNA"])
+    assert asked_again(batch.faltered[:1]).startswith("A request to a store failed and was made ag")
 
 
 def test_a_store_that_is_down(trees, tmp_path, store, monkeypatch):

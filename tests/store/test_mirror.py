@@ -246,6 +246,24 @@ def test_a_store_that_stays_away_is_told_with_what_is_kept(address, tmp_path):
     assert line.asked.total() == TRIES
 
 
+def test_requests_that_were_made_again_are_told_in_a_row(address):
+    with hold(address) as home:
+        fill(home.folder, run="r", hits="h")
+        failed = []
+        Line(
+            home.mirror.objects,
+            lambda name, n: name == "put_file" and n < 3 and not failed.append(n),
+        )
+        home.push()  # two requests fail, on the way
+        assert len(failed) == 2
+    folder, _ = visit(address)
+    (row,) = pl.read_parquet(folder / FILE).to_dicts()
+    assert row["code"] == "request_failed"
+    assert row["message"].startswith("2 requests to a store failed and were made again, the last: ")
+    assert row["message"].endswith("503 Slow Down")
+    assert address in row["message"]
+
+
 def refuse(name: str, n: int) -> bool:
     raise PermissionError("Access Denied")
 
