@@ -6,11 +6,19 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Watching:
-    """The watcher has begun."""
+    """The watcher has begun.
+
+    Attributes:
+        inbox: Where plates come.
+        runs: Where their runs go.
+        recipe: Its name.
+        before: How watchers before ended that did not end well: killed, interrupted, a full disk.
+    """
 
     inbox: str
     runs: str
     recipe: str
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

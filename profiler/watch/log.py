@@ -35,7 +35,8 @@ def sentence(event: WatchEvent) -> str:
     """Say what happened."""
     match event:
         case tells.Watching():
-            return f"Watching {event.inbox} with recipe {event.recipe}; runs go to {event.runs}."
+            where = f"Watching {event.inbox} with recipe {event.recipe}; runs go to {event.runs}."
+            return " ".join((where, *(f"An earlier watcher: {end}" for end in event.before)))
         case tells.InboxGone():
             return f"The inbox is gone: {event.reason}. Looking again until it is back."
         case tells.InboxBack():

@@ -8,6 +8,7 @@ from typing import Any
 
 from plates.errors import BadPlate, BadRun
 from profiler.request import Request
+from profiler.store import ending
 from profiler.store.home import visit
 from profiler.store.mirror import working_folder
 from profiler.store.objects import run_address
@@ -59,7 +60,7 @@ def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> It
         earlier = keep.read_status(here.runs)
         me = Watcher(here, request, run, clock, inbox, earlier, about, settings.runs, records.share)
         try:
-            for event in _events(me):
+            for event in _events(me, before=records.before):
                 yield from _told(me, event)
         except KeyboardInterrupt:
             list(_told(me, Ended("stopped", 0, 0, 0)))
@@ -109,10 +110,12 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
     me.has_trouble = bool(trouble)
 
 
-def _events(me: Watcher) -> Iterator[WatchEvent | None]:
+def _events(me: Watcher, *, before: tuple[ending.Ended, ...]) -> Iterator[WatchEvent | None]:
     """All that happens; None after each round, so that `status.json` shows a pulse."""
     done_before = _done(me)
-    yield Watching(me.about["inbox"], me.about["runs"], me.request.recipe.name)
+    # Ctrl-C is how a watcher ends.
+    told = tuple(f"{end.code}. {end.message}" for end in before if end.code != "interrupted")
+    yield Watching(me.about["inbox"], me.about["runs"], me.request.recipe.name, told)
     yield from _cut_short(me)
     is_gone = False
     while not me.clock.is_stopped():

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.store.atomic import replacing
+from profiler.store.ending import Ended
 from profiler.store.lease import leased
-from profiler.store.lock import locked
+from profiler.store.lock import locked, settle
 from profiler.store.mirror import working_folder
 from profiler.store.objects import Objects, run_address
 from profiler.watch import nights, status
@@ -17,10 +18,17 @@ NAMES = (status.FILE, nights.FILE, nights.PAGE)
 
 @dataclass(frozen=True)
 class Records:
-    """Where they are read and written, and what lets others have them."""
+    """Where they are read and written, what lets others have them, and how watchers before ended.
+
+    Attributes:
+        folder: Of this disk.
+        share: Puts what has changed into the store, if they are of one.
+        before: How watchers before ended that did not end well, as far as this machine knows.
+    """
 
     folder: Path
     share: Callable[[], None]
+    before: tuple[Ended, ...] = ()
 
 
 @contextmanager
@@ -32,11 +40,13 @@ def held_records(runs: Path) -> Iterator[Records]:
     """
     address = run_address(runs)
     if address is None:
-        with locked(runs):
-            yield Records(runs, lambda: None)
+        with locked(runs) as before:
+            settle(runs)
+            yield Records(runs, lambda: None, before)
         return
     folder, objects = working_folder(address), Objects(address)
-    with locked(folder), leased(objects, folder=folder) as own:
+    with locked(folder) as before, leased(objects, folder=folder) as own:
+        settle(folder)
         known = bring(address)
 
         def share() -> None:
@@ -48,7 +58,7 @@ def held_records(runs: Path) -> Iterator[Records]:
                     objects.put(path, name)
                     known[name] = data
 
-        yield Records(folder, share)
+        yield Records(folder, share, before)
 
 
 def bring(address: str) -> dict[str, bytes]:

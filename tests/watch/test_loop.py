@@ -1,11 +1,12 @@
 """A night in no time: plates that come, change, fail and go, and watchers that are ended."""
 
+import json
 import shutil
 
 import pytest
 
 from plates.errors import BadPlate, BadRun
-from profiler.store.lock import locked
+from profiler.store.lock import LOCK, locked
 from profiler.watch import loop
 from profiler.watch.events import (
     Began,
@@ -290,6 +291,25 @@ def test_a_watcher_that_is_killed_counts_as_a_try_and_cannot_go_on_for_ever(benc
     assert bench.status()["plates"]["P1"]["state"] == "given_up"
     assert len(bench.runs) == 3
     assert bench.index()["status"].to_list() == ["given_up"]
+
+
+def test_how_a_watcher_before_ended_is_told_once_unless_it_was_stopped(bench: Bench):
+    def before() -> tuple[str, ...]:
+        (event,) = kinds(bench.once(), Watching)
+        return event.before
+
+    bench.out.mkdir()
+    lock = bench.out / LOCK
+    lock.write_text(json.dumps({"pid": 7, "host": "night", "started": "2026-01-01"}))
+    (told,) = before()
+    assert told.startswith("killed. Process 7 on night, started 2026-01-01, was killed")
+    assert before() == ()
+    bench.add("P1")
+    bench.on_run["P1"] = fail(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        bench.once()
+    bench.on_run.clear()
+    assert before() == ()
 
 
 def test_two_watchers_on_the_same_runs_are_refused(bench: Bench):
