@@ -104,12 +104,12 @@ def find_labels(segmenter: Segmenter, field: np.ndarray, *, name: str) -> np.nda
         name: Of the image, for the error.
 
     Raises:
-        BadImage: There are more candidates for nuclei than the network's head looks at.
+        BadImage: There are more candidates for objects than the network's head looks at.
     """
     found = segmenter.nuclei(jnp.asarray(field, jnp.float32))
     if found.dropped:
         raise BadImage(
-            f"{name} has more candidates for nuclei than its size has room for: {found.dropped} "
+            f"{name} has more candidates for objects than its size has room for: {found.dropped} "
             "were not looked at, so its labels would lack some. Use a model with the watershed "
             "head, or cut the image into parts.",
             code="too_many_cells",

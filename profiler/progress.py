@@ -56,14 +56,14 @@ def draw(events: Iterable[Event]) -> None:
 
 
 def draw_images(done: Iterable[tuple[str, int, int]], *, out: Path) -> None:
-    """Consume (image, nuclei found, images in all), drawing them."""
+    """Consume (image, objects found, images in all), drawing them."""
     with _bar("images") as bar:
-        task, nuclei, images = bar.add_task("segmenting", total=None, rate="", visible=False), 0, 0
+        task, objects, images = bar.add_task("segmenting", total=None, rate="", visible=False), 0, 0
         for name, count, total in done:
-            nuclei, images = nuclei + count, images + 1
+            objects, images = objects + count, images + 1
             rate = f"{_rate(bar, task, 0)}  {name}: {count}"
             bar.update(task, advance=1, total=total, visible=True, rate=rate)
-        _tell(bar, (f"{images} images, {nuclei:,} nuclei. Label images are in {out}.",))
+        _tell(bar, (f"{images} images, {objects:,} objects. Label images are in {out}.",))
 
 
 def draw_looks(looks: Iterable[tuple[str, float | None, int, str | None]]) -> None:
@@ -96,7 +96,7 @@ def draw_training(events: Iterable[TrainEvent]) -> None:
                     _tell(bar, (f"step {event.step}: AP {ap:.3f}, F1@.5 {f1:.3f}{best}",))
                 case Calibrated():
                     off = "" if event.error is None else f", off by {event.error:.3f} on average"
-                    _tell(bar, (f"Confidence of nuclei: {event.note}{off}.",))
+                    _tell(bar, (f"Confidence: {event.note}{off}.",))
                 case Trained():
                     _tell(bar, (f"{event.out}, from step {event.step}: {event.reason}.",))
 

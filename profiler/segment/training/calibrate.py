@@ -65,11 +65,11 @@ def calibrate(seen: Verdicts, *, where: str) -> tuple[Calibration | None, str]:
     """Fit a calibration, and say what it rests on, or why there is none.
 
     Args:
-        seen: Nuclei found by the network to be calibrated.
+        seen: Objects found by the network to be calibrated.
         where: What their images are, for the sentence.
     """
     wrong = int((~seen.is_right).sum())
-    counted = f"{len(seen.is_right)} nuclei found in {where}, {wrong} of them wrong"
+    counted = f"{len(seen.is_right)} objects found in {where}, {wrong} of them wrong"
     fitted = fit_calibration(seen.evidence, seen.is_right, seen.image)
     if fitted is None:
         return None, f"not calibrated: {counted}; {FEWEST} right and {FEWEST} wrong are needed"

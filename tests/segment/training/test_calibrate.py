@@ -70,7 +70,7 @@ def test_a_calibration_says_what_it_rests_on():
     fitted, note = calibrate(seen, where="eight images")
     assert fitted is not None
     wrong = int((~seen.is_right).sum())
-    assert note == f"fitted on 400 nuclei found in eight images, {wrong} of them wrong"
+    assert note == f"fitted on 400 objects found in eight images, {wrong} of them wrong"
     assert fitted.error == pytest.approx(0.0, abs=0.06)
 
 
@@ -79,6 +79,6 @@ def test_too_few_errors_are_told_instead():
     fitted, note = calibrate(seen, where="eight images")
     assert fitted is None
     assert note == (
-        "not calibrated: 400 nuclei found in eight images, 0 of them wrong; 10 right and 10 wrong "
+        "not calibrated: 400 objects found in eight images, 0 of them wrong; 10 right and 10 wrong "
         "are needed"
     )
