@@ -125,8 +125,8 @@ def judged(wells: pl.DataFrame, *profiles: Sequence[str]) -> Found:
     scores, left_out = [], np.full(len(roles), np.nan)
     for fold in folds(roles):
         taught = is_positive & ~fold, is_negative & ~fold
-        axes = [fit_axis(values, *taught, weights)(values) for values, weights in parts]
-        scores.append(np.mean(axes, axis=0))
+        each = [fit_axis(values, *taught, weights)(values) for values, weights in parts]
+        scores.append(np.mean(each, axis=0))
         left_out[fold] = scores[-1][fold]
     positive, negative = left_out[is_positive], left_out[is_negative]
     window = abs(positive.mean() - negative.mean())
@@ -165,20 +165,17 @@ def lines(found: dict[str, Found], sizes: dict[str, int]) -> Iterator[str]:
         numbers = " | ".join(f"{rho:.3f}" for rho in one.spearman)
         apart = "" if one.is_apart else " (overlap)"
         yield f"| {name} | {sizes[name]:,} | {one.z_prime:.3f}{apart} | {numbers} |"
-    alone, features, *both = found.values()
-    fused = max(both, key=lambda one: one.z_prime)
+    alone, features, *_ = found.values()
     goals = {
         f"embeddings alone: Z' at least {Z_PRIME}": alone.z_prime >= Z_PRIME,
         f"embeddings alone: Spearman at least {SPEARMAN} for both": min(alone.spearman) >= SPEARMAN,
-        "features + embeddings at least as good a Z' as either": fused.z_prime
-        >= max(alone.z_prime, features.z_prime),
-        "features + embeddings order doses at least as well as either": all(
-            rho >= max(pair)
-            for rho, *pair in zip(
-                *(each.spearman for each in (fused, alone, features)), strict=True
-            )
-        ),
     }
+    for name, fused in list(found.items())[2:]:
+        best = max(alone.z_prime, features.z_prime)
+        goals[f"{name}: at least as good a Z' as either"] = fused.z_prime >= best
+        rhos = zip(fused.spearman, alone.spearman, features.spearman, strict=True)
+        as_well = all(rho >= max(pair) for rho, *pair in rhos)
+        goals[f"{name}: order doses at least as well as either"] = as_well
     for goal, is_reached in goals.items():
         yield f"\n{goal}: {'reached' if is_reached else 'MISSED'}."
 

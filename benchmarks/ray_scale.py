@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -55,11 +55,12 @@ class Time(NamedTuple):
 def timed(executor: AbstractContextManager[Executor], tasks: list[Task], fields: int) -> Time:
     """Start workers, warm them with the first tasks, and time the last."""
     *warm, task = tasks
+    _bind(os.getpid(), CORES)  # Ray's own processes inherit it
     began = time.perf_counter()
     with executor as workers:
         _wait_for_all(workers)
         list(workers.run(warm))
-        bind()
+        bind(workers)
         start, began, before = time.perf_counter() - began, time.perf_counter(), cpu_seconds()
         events = list(workers.run([task]))
         seconds, cpu = time.perf_counter() - began, cpu_seconds() - before
@@ -67,18 +68,26 @@ def timed(executor: AbstractContextManager[Executor], tasks: list[Task], fields:
     return Time(start, seconds, cpu)
 
 
-def bind() -> None:
-    """Bind each Ray worker, or without any this process, to a core of its own."""
-    titles = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(os.getpid())}
-    workers = [pid for pid, title in titles.items() if title.startswith(b"ray::Worker")]
-    _bind(os.getpid(), CORES)
-    for pid, core in zip(workers or [os.getpid()], sorted(CORES), strict=False):
+def bind(workers: Executor) -> None:
+    """Bind each Ray worker, or without Ray this process, to a core of its own."""
+    crew = _crew(workers)
+    titles = {pid: _title(pid) for pid in descendants(os.getpid())} if crew else {}
+    busy = [pid for pid, title in titles.items() if title.startswith(b"ray::Worker")]
+    assert len(busy) == (len(crew.free) if crew else 0), titles
+    for pid, core in zip(busy or [os.getpid()], sorted(CORES), strict=False):
         _bind(pid, {core})
 
 
 def _bind(pid: int, cores: set[int]) -> None:
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores)  # its later threads inherit it
+        with suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread.name), cores)  # its later threads inherit it
+
+
+def _title(pid: int) -> bytes:
+    with suppress(OSError):  # it has ended
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def cpu_seconds() -> float:
@@ -90,9 +99,14 @@ def cpu_seconds() -> float:
 
 def _wait_for_all(workers: Executor) -> None:
     """A run begins with the first worker that is ready; here all are to be warm."""
-    crew = next((part for part in getattr(workers.run, "args", ()) if isinstance(part, Crew)), None)
+    crew = _crew(workers)
     while crew and crew.starting:
         crew.wait()
+
+
+def _crew(workers: Executor) -> Crew | None:
+    parts = getattr(workers.run, "args", ())
+    return next((part for part in parts if isinstance(part, Crew)), None)
 
 
 def ways(request: Request) -> Iterator[tuple[str, Callable[[Path], AbstractContextManager]]]:
@@ -102,11 +116,17 @@ def ways(request: Request) -> Iterator[tuple[str, Callable[[Path], AbstractConte
         os.environ |= ONE_CORE
         return nullcontext(here(partial(_begin, at(out))))
 
-    def cluster(out: Path, *, workers: int) -> AbstractContextManager[Executor]:
-        os.environ.pop("NPROC", None)  # Ray is to see the whole machine; workers are told theirs
+    @contextmanager
+    def cluster(out: Path, *, workers: int) -> Iterator[Executor]:
+        os.environ.pop("NPROC", None)  # workers are told theirs
         seat = Seat(1, Path.cwd(), out, (out / LOCK).read_text())
         begin = partial(_begin, at(out))
-        return on_cluster(begin, seat=seat, address=None, workers=workers)
+        # Of as many cores as workers: alone on the machine's two, one would be given both.
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        with on_cluster(begin, seat=seat, address=None, workers=workers) as crew:
+            assert "of 1 core" in crew.notes[0], crew.notes
+            yield crew
+        ray.shutdown()
 
     def at(out: Path) -> Request:
         return Request(request.plates, out, request.recipe)

@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 TRIES = 4
 PAUSE_S = 0.2  # doubled after each try
-HEARS: ContextVar[Callable[[str], object]] = ContextVar("hears", default=lambda reason: None)
+# Of the thread that asks; else a parameter through the five rooms above this one.
+_hearer: ContextVar[Callable[[str], object]] = ContextVar("hearer", default=lambda reason: None)
 OPEN_ARRAYS = 512  # remote ones whose metadata is kept: it costs more requests than a plane
 
 
@@ -167,18 +168,17 @@ def fsspec_package(address: str) -> Any:
 @contextmanager
 def hearing(hears: Callable[[str], object]) -> Iterator[None]:
     """Hear why requests failed that this thread makes again, for the length of a block."""
-    token = HEARS.set(hears)
+    token = _hearer.set(hears)
     try:
         yield
     finally:
-        HEARS.reset(token)
+        _hearer.reset(token)
 
 
 def asked_again(reasons: Sequence[str]) -> str:
     """Say in a sentence that requests failed and were made again."""
-    requests = f"{len(reasons)} requests" if len(reasons) > 1 else "A request"
-    were = "were" if len(reasons) > 1 else "was"
-    return f"{requests} to a store failed and {were} made again, the last: {reasons[-1]}"
+    times = f"{len(reasons)} times" if len(reasons) > 1 else "once"
+    return f"Requests to a store failed {times} and were made again, the last: {reasons[-1]}."
 
 
 def persistent(ask: Callable[[], T], *, address: str, tries: int = TRIES) -> T:
@@ -212,7 +212,7 @@ def persistent(ask: Callable[[], T], *, address: str, tries: int = TRIES) -> T:
                 raise OSError(
                     f"{address} failed {tries} times: {reason}. Check the network and the store"
                 ) from reason
-            HEARS.get()(f"{address}: {reason}")
+            _hearer.get()(f"{address}: {reason}")
             time.sleep(PAUSE_S * 2**trial)
     raise AssertionError("unreachable")
 

@@ -13,13 +13,14 @@ import polars as pl
 from plates.address import remote_address
 from plates.errors import lookup
 from plates.imageset import FieldKey
+from plates.remote import asked_again
 from plates.well import parse_well
 from profiler.compute.devices import device_name, leave_accelerators
 from profiler.compute.field import compile_recipe
 from profiler.compute.gather import wells_of
 from profiler.compute.pictures import LABELS, has_times, label_path
 from profiler.compute.worker import Looker, Taken, Task, work
-from profiler.events import Event, Planned
+from profiler.events import Event, Incident, Planned
 from profiler.execute.executor import About, Executor, NoCluster, Started
 from profiler.execute.local import here
 from profiler.illuminate.kept import FOLDER as ILLUMINATION
@@ -121,6 +122,8 @@ def _begin_apart(request: Request, address: str, *, lease: str) -> Started:
         with home.for_a_while():
             home.pull(f"{ILLUMINATION}/{safe_name(task.sets['plate'][0])}/")
             yield from started.work(task)
+            if reasons := home.faltered():
+                yield Incident(incidents.REQUEST_FAILED, asked_again(reasons), wells=None)
 
     return started._replace(work=work_apart)
 

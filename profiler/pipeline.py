@@ -119,7 +119,7 @@ def run(request: Request) -> Iterator[Event]:
 def _befell(event: BatchHalved | Incident) -> incidents.Incident:
     if isinstance(event, BatchHalved):
         return incidents.Incident(now(), event.code, event.sentence)
-    lost = len(event.wells), event.fields
+    lost = (None, None) if event.wells is None else (len(event.wells), event.fields)
     return incidents.Incident(now(), event.code, event.message, *lost)
 
 

@@ -26,6 +26,7 @@ from profiler.compute.prospect import Prospect
 from profiler.events import BatchHalved, Event, FieldsDone, Incident, TaskTimed, WellSaved
 from profiler.illuminate.run import light_of, with_light
 from profiler.request import Request
+from profiler.store.incidents import REQUEST_FAILED
 from profiler.store.schema import cell_schema
 from profiler.store.wells import write_well
 from profiler.throughput.ahead import ahead, behind
@@ -179,7 +180,7 @@ def _computed(
                 yield BatchHalved(fitting.most)
             yield _Computed(batch, shares, clock.elapsed - start)
     if faltered:
-        yield Incident("request_failed", asked_again(faltered))
+        yield Incident(REQUEST_FAILED, asked_again(faltered), wells=None)
 
 
 @dataclass(frozen=True)

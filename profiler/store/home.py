@@ -21,7 +21,7 @@ from pathlib import Path
 from plates.errors import BadRun, ProfilingError
 from plates.remote import asked_again
 from profiler.store.ending import Ended, now
-from profiler.store.incidents import FILE, Incident, note
+from profiler.store.incidents import FILE, REQUEST_FAILED, Incident, note
 from profiler.store.lease import leased
 from profiler.store.lock import LEASE, LOCK, PULL, is_held, locked, settle
 from profiler.store.mirror import Mirror, local_files, mirror_of, working_folder
@@ -43,8 +43,8 @@ def everything(name: str) -> bool:
 
 
 def facts_alone(name: str) -> bool:
-    """What is brought of a run that is about to be replaced."""
-    return name == FACTS
+    """What is brought of a run that is about to be replaced, and may not be after all."""
+    return name in (FACTS, FILE)
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,17 @@ class Home:
     def push(self) -> None:
         """Let the store have all that is done, and keep how often it had to be asked again."""
         if self.mirror:
-            if reasons := self.mirror.objects.hear():
-                self.note(Incident(now(), "request_failed", asked_again(reasons)))
             self.mirror.push()
+            if reasons := self.faltered():
+                with suppress(BadRun):  # the tables are there, which matters more
+                    self.note(Incident(now(), REQUEST_FAILED, asked_again(reasons)))
+
+    def faltered(self) -> list[str]:
+        """Why requests to the store failed that were made again, since this was asked last."""
+        reasons = self.mirror.objects.faltered if self.mirror else []
+        told = reasons[:]
+        del reasons[: len(told)]
+        return told
 
     def pull(self, folder: str = "") -> None:
         """Have what others have put into the store, or into one folder of it."""

@@ -14,6 +14,7 @@ from profiler.store.tables import scan_table, write_table
 
 LEVEL = "incidents"
 FILE = TABLES[LEVEL].file
+REQUEST_FAILED = "request_failed"  # a store did not answer, and was asked again
 COLUMNS = {
     "time": pl.String,  # ISO 8601, UTC; of a killed command, when the next one found out
     "code": pl.String,

@@ -44,7 +44,7 @@ class Objects:
 
     def __init__(self, address: str):
         self.address = address.rstrip("/")
-        self._faltered: list[str] = []
+        self.faltered: list[str] = []  # why requests failed that were made again
 
     @cached_property
     def _system(self) -> tuple[Any, str]:
@@ -56,12 +56,6 @@ class Objects:
                 f"{self.address} is of a kind that no installed package can reach ({reason}). For "
                 "s3:// it is: pip install 'plate-profiler[s3]'; nothing was changed."
             ) from reason
-
-    def hear(self) -> list[str]:
-        """Why requests failed that were made again, since this was asked last."""
-        reasons = self._faltered[:]
-        del self._faltered[: len(reasons)]
-        return reasons
 
     def find(self, below: str = "", *, starts: str = "") -> dict[str, Found]:
         """List the objects below a name, those whose names there start so; none is no error."""
@@ -154,9 +148,10 @@ class Objects:
 
     def _ask(self, ask: Callable[[Any, str], T], name: str) -> T:
         system, root = self._system
-        path, address = (f"{top}/{name}".rstrip("/") for top in (root, self.address))
+        path = f"{root}/{name}" if name else root
+        address = f"{self.address}/{name}".rstrip("/")
         try:
-            with hearing(self._faltered.append):
+            with hearing(self.faltered.append):
                 return persistent(partial(ask, system, path), address=address, tries=TRIES)
         except FileNotFoundError:
             raise

@@ -12,7 +12,7 @@ class Watching:
         inbox: Where plates come.
         runs: Where their runs go.
         recipe: Its name.
-        before: How watchers before ended that did not end well: killed, interrupted, a full disk.
+        before: How watchers before ended that did not end well: killed, say, or by a full disk.
     """
 
     inbox: str

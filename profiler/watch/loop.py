@@ -8,7 +8,6 @@ from typing import Any
 
 from plates.errors import BadPlate, BadRun
 from profiler.request import Request
-from profiler.store import ending
 from profiler.store.home import visit
 from profiler.store.mirror import working_folder
 from profiler.store.objects import run_address
@@ -31,7 +30,7 @@ from profiler.watch.events import (
 )
 from profiler.watch.inbox import Inbox, Look, last_change, look, open_inbox
 from profiler.watch.nights import record
-from profiler.watch.records import held_records
+from profiler.watch.records import Records, held_records
 from profiler.watch.settings import Clock, Runner, Seen, Watch, Watcher
 
 STAGES = {"profiles", "hits", "phenotypes"}  # in the summary of a run that went to its end
@@ -60,7 +59,7 @@ def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> It
         earlier = keep.read_status(here.runs)
         me = Watcher(here, request, run, clock, inbox, earlier, about, settings.runs, records.share)
         try:
-            for event in _events(me, before=records.before):
+            for event in _events(me, records):
                 yield from _told(me, event)
         except KeyboardInterrupt:
             list(_told(me, Ended("stopped", 0, 0, 0)))
@@ -110,12 +109,14 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
     me.has_trouble = bool(trouble)
 
 
-def _events(me: Watcher, *, before: tuple[ending.Ended, ...]) -> Iterator[WatchEvent | None]:
+def _events(me: Watcher, records: Records) -> Iterator[WatchEvent | None]:
     """All that happens; None after each round, so that `status.json` shows a pulse."""
     done_before = _done(me)
     # Ctrl-C is how a watcher ends.
-    told = tuple(f"{end.code}. {end.message}" for end in before if end.code != "interrupted")
-    yield Watching(me.about["inbox"], me.about["runs"], me.request.recipe.name, told)
+    ends = [end for end in records.before if end.code != "interrupted"]
+    before = tuple(f"{end.code}. {end.message}" for end in ends)
+    yield Watching(me.about["inbox"], me.about["runs"], me.request.recipe.name, before)
+    records.settle()
     yield from _cut_short(me)
     is_gone = False
     while not me.clock.is_stopped():

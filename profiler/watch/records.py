@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from profiler.store.atomic import replacing
@@ -24,11 +25,13 @@ class Records:
         folder: Of this disk.
         share: Puts what has changed into the store, if they are of one.
         before: How watchers before ended that did not end well, as far as this machine knows.
+        settle: Forgets them, once they are told.
     """
 
     folder: Path
     share: Callable[[], None]
-    before: tuple[Ended, ...] = ()
+    before: tuple[Ended, ...]
+    settle: Callable[[], None]
 
 
 @contextmanager
@@ -41,12 +44,10 @@ def held_records(runs: Path) -> Iterator[Records]:
     address = run_address(runs)
     if address is None:
         with locked(runs) as before:
-            settle(runs)
-            yield Records(runs, lambda: None, before)
+            yield Records(runs, lambda: None, before, partial(settle, runs))
         return
     folder, objects = working_folder(address), Objects(address)
     with locked(folder) as before, leased(objects, folder=folder) as own:
-        settle(folder)
         known = bring(address)
 
         def share() -> None:
@@ -58,7 +59,7 @@ def held_records(runs: Path) -> Iterator[Records]:
                     objects.put(path, name)
                     known[name] = data
 
-        yield Records(folder, share, before)
+        yield Records(folder, share, before, partial(settle, folder))
 
 
 def bring(address: str) -> dict[str, bytes]:

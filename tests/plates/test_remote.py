@@ -117,7 +117,9 @@ def test_batches_tell_what_was_asked_again(trees, tmp_path, store, monkeypatch):
     (batch,) = batches(sets, channels=["DNA"], pixel_format=pixel_format, size=sets.height)
     assert (len(batch.keys), batch.failures) == (sets.height, ())
     assert sorted(batch.faltered) == sorted(f"{paths[0]}: slow down" for paths in sets["path_DNA"])
-    assert asked_again(batch.faltered[:1]).startswith("A request to a store failed and was made ag")
+    assert asked_again(["no answer"]) == (
+        "Requests to a store failed once and were made again, the last: no answer."
+    )
 
 
 def test_a_store_that_is_down(trees, tmp_path, store, monkeypatch):

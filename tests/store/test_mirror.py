@@ -259,9 +259,42 @@ def test_requests_that_were_made_again_are_told_in_a_row(address):
     folder, _ = visit(address)
     (row,) = pl.read_parquet(folder / FILE).to_dicts()
     assert row["code"] == "request_failed"
-    assert row["message"].startswith("2 requests to a store failed and were made again, the last: ")
-    assert row["message"].endswith("503 Slow Down")
-    assert address in row["message"]
+    start = f"Requests to a store failed 2 times and were made again, the last: {address}/"
+    assert row["message"].startswith(start)
+    assert row["message"].endswith("503 Slow Down.")
+
+
+def test_a_run_that_is_to_be_replaced_keeps_its_incidents_until_it_is(
+    address, tmp_path, monkeypatch
+):
+    with hold(address) as home:
+        fill(home.folder, run="r")
+        home.push()
+        home.note(Incident("2026-01-01", "killed", "At night."))
+    monkeypatch.setenv("PROFILER_WORK", str(tmp_path / "elsewhere"))
+
+    def replace() -> None:
+        with at_home(Path(address), is_to_go=True) as home:
+            home.mirror.objects.faltered.append("slow down")
+            raise ZeroDivisionError  # before anything was discarded
+
+    with pytest.raises(ZeroDivisionError):
+        replace()
+    folder, _ = visit(address)
+    assert pl.read_parquet(folder / FILE)["code"].to_list() == ["killed", "request_failed"]
+
+
+def test_tables_reach_the_store_where_an_incident_cannot_be_kept(address, monkeypatch):
+    def fail(*incidents):
+        raise BadRun("The disk is full")
+
+    with hold(address) as home:
+        fill(home.folder, run="r", hits="h")
+        monkeypatch.setattr("profiler.store.home.note", fail)
+        home.mirror.objects.faltered.append("slow down")
+        home.push()
+        assert {"run.json", "hits.parquet"} <= home.mirror.objects.find().keys()
+        assert home.faltered() == []
 
 
 def refuse(name: str, n: int) -> bool:
