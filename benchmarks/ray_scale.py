@@ -122,7 +122,8 @@ def ways(request: Request) -> Iterator[tuple[str, Callable[[Path], AbstractConte
         seat = Seat(1, Path.cwd(), out, (out / LOCK).read_text())
         begin = partial(_begin, at(out))
         # Of as many cores as workers: alone on the machine's two, one would be given both.
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+        ray.init(num_cpus=workers, **quiet)
         with on_cluster(begin, seat=seat, address=None, workers=workers) as crew:
             assert "of 1 core" in crew.notes[0], crew.notes
             yield crew
