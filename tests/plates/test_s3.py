@@ -57,6 +57,8 @@ class Server:
             return self.inner(environ, start)
         status, code, message = error
         start(status, [("Content-Type", "application/xml")])
+        if environ["REQUEST_METHOD"] == "HEAD":  # as S3 does; clients break off at a body
+            return []
         return [f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()]
 
 
