@@ -23,7 +23,7 @@ from plates.errors import BadPlate
 
 T = TypeVar("T")
 
-TRIES = 4
+TRIES = 6  # at one request in ten that fails, one image in a million is lost
 PAUSE_S = 0.2  # doubled after each try
 # Of the thread that asks; else a parameter through the five rooms above this one.
 _hearer: ContextVar[Callable[[str], object]] = ContextVar("hearer", default=lambda reason: None)

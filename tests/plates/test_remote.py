@@ -129,7 +129,7 @@ def test_a_store_that_is_down(trees, tmp_path, store, monkeypatch):
     address = store(trees["pattern"](tmp_path / "plate"))
     path = scan(address)["path"][0]
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", down)
-    with pytest.raises(BadImage, match=r"failed 4 times: no route\. Check the network") as caught:
+    with pytest.raises(BadImage, match=r"failed 6 times: no route\. Check the network") as caught:
         read_plane(path)
     assert caught.value.code == "unreadable"
 

@@ -200,7 +200,7 @@ def test_what_stays_broken_is_a_coded_row_until_it_is_mended(tiffs, store, serve
     done = loaded(planes, channels={"A": planes["channel"][0]})
     (failure,) = (failure for batch in done for failure in batch.failures)
     assert (failure.key.well, failure.code) == (planes["well"][0], "unreadable")
-    assert "failed 4 times" in failure.message
+    assert "failed 6 times" in failure.message
     assert sum(len(batch.keys) for batch in done) == planes["well"].n_unique() - 1
     (stamp,) = (batch.inputs[failure.key][0] for batch in done if failure.key in batch.inputs)
     server.fault = lambda path, n: None
