@@ -91,7 +91,7 @@ def main() -> None:
                 order = np.random.default_rng(seed).permutation(len(images))[:count]
                 chosen = [images[index] for index in order]
                 scores.append(trained_on(chosen, apart, start, steps=args.steps, seed=seed))
-            print(row(count, start or "nothing", scores), flush=True)
+            print(row(count, Path(start).stem if start else "nothing", scores), flush=True)
 
 
 if __name__ == "__main__":

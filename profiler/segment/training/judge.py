@@ -45,7 +45,7 @@ def make_judge(
     def judge(state: TrainState) -> Scores:
         def pair(one: Labelled) -> tuple[np.ndarray, np.ndarray]:
             truth, known = looked_at(one, ignore)
-            scale = scale_for(median_diameter(truth), trained_px=trained_px)
+            scale = _scale_of(truth, trained_px)
             field = jnp.asarray(one.image, jnp.float32)
             found = _find(state.average, state.statistics, field, graph, config, scale)
             seen = where_known(np.asarray(found.labels), known)
@@ -68,7 +68,7 @@ def make_examiner(
     examine = examiner(None, min_area_px=SMALLEST_PX, is_cpu=is_cpu)
 
     def one(image: Labelled) -> Examined:
-        scale = scale_for(median_diameter(looked_at(image, ignore)[0]), trained_px=trained_px)
+        scale = _scale_of(looked_at(image, ignore)[0], trained_px)
         field = jnp.asarray(image.image, jnp.float32)
         return examine(_find(params, statistics, field, graph, config, scale))
 
@@ -79,6 +79,11 @@ def looked_at(one: Labelled, ignore: int | None) -> tuple[np.ndarray, np.ndarray
     """The labels of an image, and where somebody has looked; elsewhere they are 0."""
     known = np.ones(one.labels.shape, bool) if ignore is None else one.labels != ignore
     return np.where(known, one.labels, 0), known
+
+
+def _scale_of(truth: np.ndarray, trained_px: float) -> float:
+    # A field without nuclei has no size of its own and is left as it is.
+    return scale_for(median_diameter(truth) or trained_px, trained_px=trained_px)
 
 
 @partial(jax.jit, static_argnames=("graph", "config", "scale"))

@@ -77,6 +77,16 @@ def test_losses_fall_and_the_network_finds_discs_it_has_not_seen(lesson, tmp_pat
     assert [e for e in events if isinstance(e, Validated)][-1].f1 > 0.9
 
 
+def test_a_field_without_nuclei_may_be_kept_apart(lesson, discs, tmp_path):
+    plane, labels = discs(2)
+    empty = Labelled("empty", np.where(labels > 0, 10, plane).astype(np.uint8), 0 * labels)
+    alone = replace(lesson, apart=(empty,))
+    events = list(learn(network(), SMALL, alone, out=tmp_path / "a.safetensors"))
+    told = [e.average_precision for e in events if isinstance(e, Validated)]
+    assert set(told) <= {0.0, 1.0}  # nothing was there: something found is all wrong
+    assert len(told) == 2
+
+
 def test_an_interrupted_run_goes_on_to_the_same_weights_and_log(lesson, tmp_path):
     whole, halves = tmp_path / "whole.safetensors", tmp_path / "halves.safetensors"
     list(learn(network(), SMALL, lesson, out=whole))
