@@ -1,5 +1,6 @@
 """A run whose cells are those that a network sees, beside the same plate with propagated ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def request(plate: Path, out: Path, **segment) -> Request:
 @pytest.fixture(scope="module")
 def whole(small_plate, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
-    list(run(request(small_plate, out)))
+    list(run(replace(request(small_plate, out), profile=True)))
     return out
 
 
@@ -53,6 +54,14 @@ def test_both_networks_are_on_record_and_part_of_what_cells_depend_on(whole, sma
     both = [load_network(name)[2].sha256 for name in ("nuclei", "cells")]
     assert read_facts(whole).weights == "+".join(both)
     assert read_facts(small_run).weights == both[0]
+
+
+def test_the_network_of_cells_is_timed_apart(whole):
+    stages = pl.read_csv(whole / "timing" / "stages.csv")
+    seconds = dict(stages.select("stage", "seconds").iter_rows())
+    parts = ("network", "decode labels", "whole cells", "cells, cytoplasm")
+    assert sum(seconds[part] for part in parts) == pytest.approx(seconds["segment"])
+    assert seconds["whole cells"] > 0
 
 
 def test_runs_with_other_cells_are_not_opened_together(whole, small_run):

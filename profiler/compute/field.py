@@ -282,7 +282,8 @@ def time_alone(
         image: A raw field of the plate.
 
     Returns:
-        Seconds a field of the network alone, at the field's own scale, and of finding nuclei.
+        Seconds a field of the network alone, at the field's own scale; of finding nuclei; and of
+        seeing whole cells, where a network does.
     """
     config = segment_config(recipe)
     model, network, _ = load_network(config.model)
@@ -292,9 +293,16 @@ def time_alone(
     def predicted(state: Any, plane: Plane) -> Any:
         return predict(nnx.merge(graph, state), normalise(plane), network)
 
-    plane = _to_unit(image)[..., config.nuclei_channel]
-    runs = {"network": partial(predicted, state), "nuclei": load_segmenter(config).nuclei}
-    return {name: _second_time(lambda run=run: run(plane)) for name, run in runs.items()}
+    segmenter, field = load_segmenter(config), _to_unit(image)
+    plane = field[..., config.nuclei_channel]
+    runs: dict[str, Callable[[], Any]] = {
+        "network": partial(predicted, state, plane),
+        "nuclei": partial(segmenter.nuclei, plane),
+    }
+    if segmenter.whole_cells is not None:
+        labels = segmenter.nuclei(plane).labels
+        runs["whole cells"] = partial(segmenter.whole_cells, field, labels)
+    return {name: _second_time(each) for name, each in runs.items()}
 
 
 def _second_time(run: Callable[[], Any]) -> float:

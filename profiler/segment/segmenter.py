@@ -99,6 +99,8 @@ class Segmenter:
         nuclei: One plane [height, width], or [height, width, channel] for a network that sees
             several stains, to `Nuclei`.
         examine: The same, and how likely each is right.
+        whole_cells: One image [height, width, channel], and the labels of its nuclei, to what the
+            network of whole cells sees; None where none takes part.
         segment: A batch of images, scaled to 0 to 1, to `Compartments` with a batch axis.
     """
 
@@ -106,6 +108,7 @@ class Segmenter:
     cells_card: Card | None
     nuclei: Callable[[Stains], Nuclei]
     examine: Callable[[Stains], Examined]
+    whole_cells: Callable[[Image, Labels], Seen] | None
     segment: Callable[[Images], Compartments]
 
     @property
@@ -157,6 +160,7 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
         cells_card,
         nuclei=lambda field: see(field).nuclei,
         examine=lambda field: examine(see(field)),
+        whole_cells=see_cells,
         segment=drive(see, examine, config, see_cells),
     )
 

@@ -95,11 +95,13 @@ def _parts(alone: Mapping[str, float], segment: float, fields: int) -> list[tupl
         return []
     network = min(fields * alone["network"], segment)
     nuclei = min(max(fields * alone["nuclei"], network), segment)
+    cells = min(fields * alone.get("whole cells", 0.0), segment - nuclei)
     where = "of segment, by its time alone"
     return [
         ("network", where, network),
         ("decode labels", where, nuclei - network),
-        ("cells, cytoplasm", where, segment - nuclei),
+        *([("whole cells", where, cells)] if "whole cells" in alone else []),
+        ("cells, cytoplasm", where, segment - nuclei - cells),
     ]
 
 

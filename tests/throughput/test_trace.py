@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -63,6 +64,16 @@ def test_table_by_hand():
     assert seconds["device idle"] == 4
     assert found["compute"].share == 0.75
     assert found["compute"].ms_per_field == 600
+
+
+def test_whole_cells_of_a_network_have_a_row_of_their_own():
+    alone = replace(TIMED, alone={**TIMED.alone, "whole cells": 0.04})
+    found = {stage.stage: stage.seconds for stage in table([alone])}
+    assert found["whole cells"] == pytest.approx(0.4)
+    assert found["cells, cytoplasm"] == pytest.approx(4 - 3.5 - 0.4)
+    slow = replace(TIMED, alone={**TIMED.alone, "whole cells": 9.0})  # longer than all of it
+    found = {stage.stage: stage.seconds for stage in table([slow])}
+    assert (found["whole cells"], found["cells, cytoplasm"]) == pytest.approx((0.5, 0))
 
 
 def test_trace_and_table_are_written(tmp_path):
