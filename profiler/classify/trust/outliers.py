@@ -21,6 +21,26 @@ CLIP = 5.0  # standard deviations: one absurd feature must not make a cell new
 Places = Float[np.ndarray, "cell axis"]
 
 
+class MainAxes(NamedTuple):
+    """The directions in which cells vary most, each scaled to a variance of 1.
+
+    Attributes:
+        centre: Mean of every dimension of the vectors.
+        scale: Its standard deviation; 1 for a constant one.
+        axes: From scaled vectors to the main axes, [dimension, axis].
+        middle: Mean of the scaled vectors, which clipping moves off 0.
+    """
+
+    centre: Float[np.ndarray, " dimension"]
+    scale: Float[np.ndarray, " dimension"]
+    axes: Float[np.ndarray, "dimension axis"]
+    middle: Float[np.ndarray, " dimension"]
+
+    def scaled(self, vectors: Vectors) -> Vectors:
+        """Vectors in standard deviations, none absurd."""
+        return scaled(vectors, self.centre, self.scale)
+
+
 class Known(NamedTuple):
     """Where the known classes lie.
 
@@ -71,8 +91,7 @@ def learn_known(
         Shared covariance: Lee et al. 2018 (arXiv:1807.03888); its shrinkage: Ledoit & Wolf 2004.
         Both, and the discriminant axes, are scikit-learn's.
     """
-    from sklearn.decomposition import PCA  # scikit-learn takes a second to import
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # takes a second to import
 
     everything = vectors if around is None else around
     _check_finite(vectors)
@@ -85,29 +104,43 @@ def learn_known(
             f"Found {spanned} classes of at least two cells; expected two or more, to see how "
             "they differ."
         )
-    centre, spread = everything.mean(axis=0), everything.std(axis=0)
-    scale = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(centre)), spread, 1.0)
-    every, scaled = (_scaled(x, centre, scale) for x in (everything, vectors))
-    main = PCA(min(axes, *every.shape), random_state=0).fit(every)
-    variance = np.asarray(main.explained_variance_)
-    is_real = variance > 1e-9 * variance[0]  # doubled columns leave axes without any
-    whitened = np.asarray(main.components_)[is_real].T / np.sqrt(variance[is_real])
+    main = main_axes(everything, axes=axes)
+    own = main.scaled(vectors)
     turned = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
-    turned.fit(scaled[is_shared] @ whitened, codes[is_shared])
-    projection = whitened @ turned.scalings_[:, : spanned - 1]
-    places = scaled @ projection
+    turned.fit(own[is_shared] @ main.axes, codes[is_shared])
+    projection = main.axes @ turned.scalings_[:, : spanned - 1]
+    places = own @ projection
     means = np.stack([places[codes == each].mean(axis=0) for each in range(codes.max() + 1)])
     return Known(
-        centre,
-        scale,
+        main.centre,
+        main.scale,
         projection,
         means,
-        _whitening(places - means[codes]),
+        whitening(places - means[codes]),
         places.mean(axis=0),
-        _whitening(places - places.mean(axis=0)),
-        every.mean(axis=0) @ projection,
+        whitening(places - places.mean(axis=0)),
+        main.middle @ projection,
         places,
     )
+
+
+def main_axes(vectors: Vectors, *, axes: int) -> MainAxes:
+    """Find the directions in which cells vary most.
+
+    Args:
+        vectors: Of all cells at hand, finite.
+        axes: How many to keep; fewer where there are no more.
+    """
+    from sklearn.decomposition import PCA  # scikit-learn takes a second to import
+
+    centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    scale = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(centre)), spread, 1.0)
+    every = scaled(vectors, centre, scale)
+    main = PCA(min(axes, *every.shape), random_state=0).fit(every)
+    variance = np.asarray(main.explained_variance_)
+    is_real = variance > 1e-9 * max(variance[0], 1e-300)  # doubled columns leave axes without any
+    turned = np.asarray(main.components_)[is_real].T / np.sqrt(variance[is_real])
+    return MainAxes(centre, scale, turned, every.mean(axis=0))
 
 
 def place(vectors: Vectors, known: Known) -> Places:
@@ -117,7 +150,7 @@ def place(vectors: Vectors, known: Known) -> Places:
         ValueError: Vectors that are not finite.
     """
     _check_finite(vectors)
-    return _scaled(vectors, known.centre, known.scale) @ known.axes
+    return scaled(vectors, known.centre, known.scale) @ known.axes
 
 
 def mahalanobis(places: Places, known: Known) -> PerCell:
@@ -171,11 +204,17 @@ def energy(logits: Logits) -> PerCell:
     return -logsumexp(logits, axis=1)
 
 
-def _scaled(vectors: Vectors, centre: np.ndarray, scale: np.ndarray) -> Vectors:
+def scaled(vectors: Vectors, centre: np.ndarray, scale: np.ndarray) -> Vectors:
+    """Vectors in standard deviations from the centre, clipped."""
     return np.clip((vectors - centre) / scale, -CLIP, CLIP)
 
 
-def _whitening(gaps: Places) -> Float[np.ndarray, "axis axis"]:
+def whitening(gaps: Places) -> Float[np.ndarray, "axis axis"]:
+    """What brings gaps around a mean to a variance of 1 in every direction.
+
+    Source:
+        The shrunk covariance of Ledoit & Wolf 2004, as scikit-learn has it.
+    """
     from sklearn.covariance import LedoitWolf  # scikit-learn takes a second to import
 
     covariance = LedoitWolf(assume_centered=True).fit(gaps).covariance_

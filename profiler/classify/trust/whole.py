@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from profiler.classify.trust.novelty import novelty_scores
-from profiler.classify.trust.outliers import CLIP, Known
+from profiler.classify.trust.outliers import Known, main_axes, scaled, whitening
 from profiler.classify.trust.shapes import Classes, Logits, PerCell, Vectors
 
 AXES = 20  # main axes: 10 to 20 did as well, 40 worse
@@ -66,29 +66,19 @@ def learn_whole(
         Lee et al. 2018 (arXiv:1807.03888), on principal axes; both, and the shrinkage of Ledoit &
         Wolf 2004, are scikit-learn's.
     """
-    from sklearn.covariance import LedoitWolf  # scikit-learn takes a second to import
-    from sklearn.decomposition import PCA
-
-    every = vectors if around is None else around
-    centre, spread = every.mean(axis=0), every.std(axis=0)
-    scale = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(centre)), spread, 1.0)
-    scaled = np.clip((every - centre) / scale, -CLIP, CLIP)
-    main = PCA(min(axes, *every.shape), random_state=0).fit(scaled)
-    variance = np.asarray(main.explained_variance_)
-    is_real = variance > 1e-9 * max(variance[0], 1e-300)
-    turned = np.asarray(main.components_)[is_real].T / np.sqrt(variance[is_real])
-    points = (np.clip((vectors - centre) / scale, -CLIP, CLIP) - main.mean_) @ turned
+    main = main_axes(vectors if around is None else around, axes=axes)
+    points = (main.scaled(vectors) - main.middle) @ main.axes
     codes = np.unique(labels, return_inverse=True)[1]
     means = np.stack([points[codes == each].mean(axis=0) for each in range(codes.max() + 1)])
-    covariance = LedoitWolf(assume_centered=True).fit(points - means[codes]).covariance_
-    within = np.linalg.cholesky(np.linalg.inv(covariance))
-    return Whole(centre, scale, turned @ within, main.mean_ @ turned @ within, means @ within)
+    within = whitening(points - means[codes])
+    turned = main.axes @ within
+    return Whole(main.centre, main.scale, turned, main.middle @ turned, means @ within)
 
 
 def distance(vectors: Vectors, whole: Whole) -> PerCell:
     """Squared distance to the nearest class mean, in units of the spread within classes."""
-    scaled = np.clip((vectors - whole.centre) / whole.scale, -CLIP, CLIP)
-    gaps = (scaled @ whole.axes - whole.middle)[:, None] - whole.means[None]
+    own = scaled(vectors, whole.centre, whole.scale)
+    gaps = (own @ whole.axes - whole.middle)[:, None] - whole.means[None]
     return (gaps**2).sum(axis=-1).min(axis=1)
 
 
