@@ -39,7 +39,7 @@ class BadImage(ProfilingError, OSError):
     """One image file that cannot become a plane; its field becomes a coded row.
 
     Attributes:
-        code: Short reason for `Metadata_QC_Status`, such as "truncated".
+        code: Short reason for `Metadata_QC_Status`, such as "wrong_shape".
     """
 
     def __init__(self, message: str, *, code: str):

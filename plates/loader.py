@@ -158,7 +158,7 @@ def batches(
         channels: Stains, in the order of the last axis of the images.
         pixel_format: From `expected_format`; a field with another is a failure.
         size: Rows of `sets` in a batch.
-        projection: How a z stack becomes a plane: "max", "mean" or "none".
+        projection: How a z stack becomes a plane: "max", "mean", "focus" or "none".
         ahead: Batches to read while one is being worked on, 1 or more.
         span: Called with "read", "decode" or "gather", times what is done within; by default
             nothing is timed.

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import reprlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from plates.well import parse_well, well_at
 Complaint = Callable[[str], ProfilingError]  # BadLayout for a plate map, BadPlate for an index
 
 DELIMITERS = ",\t;"
+MOST = 999_999  # larger "counts" are dates, serial numbers or damage
+COUNT = re.compile(r"0*\d{1,6}")
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null")  # what pandas takes for missing, too
 WELL = ("well_position", "well", "well_name", "well_id")
 ROW = ("row", "well_row")
@@ -153,15 +157,26 @@ def whole_numbers(
     """Read a column of counts, such as sites; without one, all are 1.
 
     Raises:
-        ProfilingError: A cell is empty, or no whole number.
+        ProfilingError: A cell is empty, no whole number, below 0 or above `MOST`.
     """
     if column is None:
         return pl.repeat(1, table.height, dtype=pl.Int32, eager=True)
-    numbers = table[column].cast(pl.Int32, strict=False)
-    if numbers.has_nulls():
-        index = numbers.is_null().arg_max() or 0
+    numbers = [as_count(cell or "") for cell in table[column]]
+    if None in numbers:
+        index = numbers.index(None)
+        found = reprlib.repr(table[column][index])
         raise error(
-            f"{path}, row {index + 1} below the header: {column} is {table[column][index]!r}, "
-            "expected a whole number."
+            f"{path}, row {index + 1} below the header: {column} is {found}, expected a whole "
+            f"number from 0 to {MOST}."
         )
-    return numbers
+    return pl.Series(numbers, dtype=pl.Int32)
+
+
+def as_count(text: str) -> int | None:
+    """A count, such as a site or a z plane, or None: no whole number, or above `MOST`.
+
+    >>> as_count(" 012"), as_count("-3"), as_count("1.5"), as_count("1234567")
+    (12, None, None, None)
+    """
+    text = text.strip()
+    return int(text) if COUNT.fullmatch(text) else None

@@ -1,20 +1,24 @@
 """A microscope's folder in, one row per image plane out."""
 
+import os
+import reprlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from plates.address import parse_address, remote_address
-from plates.errors import BadPlate, BadRecipe, lookup
+from plates.errors import BadPlate, BadRecipe, ProfilingError, lookup
 from plates.readers import ome_zarr
 from plates.readers import pattern as by_pattern
 from plates.readers.cellh5 import CELLH5
+from plates.readers.cellh5 import SUFFIXES as HDF5_SUFFIXES
 from plates.readers.cellvoyager import CELLVOYAGER
 from plates.readers.folder import files_below, image_files
 from plates.readers.gallery import GALLERY
 from plates.readers.harmony import HARMONY
-from plates.readers.hdf5 import HDF5
+from plates.readers.hdf5 import HDF5, check_whole
 from plates.readers.imagexpress import IMAGEXPRESS
 from plates.readers.incell import INCELL
 from plates.readers.loaddata import LOADDATA
@@ -25,6 +29,7 @@ from plates.readers.pattern import PATTERN
 from plates.readers.reader import Reader, checked
 from plates.readers.samplesheet import SAMPLESHEET
 from plates.readers.scanr import SCANR
+from plates.remote import read_json
 
 # In the order they are tried: a table that somebody wrote is trusted before a microscope's index,
 # and an index before file names.
@@ -53,8 +58,8 @@ def scan(folder: Path | str, *, reader: str = "auto", pattern: str | None = None
         sorted by plate, row, column, site, channel, z.
 
     Raises:
-        BadPlate: The folder is missing, empty, unreadable or of no known format, a plane has
-            two files, or a channel was taken at two magnifications.
+        BadPlate: The folder is missing, empty, unreadable or of no known format, its index is
+            damaged, a plane has two files, or a channel was taken at two magnifications.
         UnknownName: There is no such reader or built-in pattern.
         BadRecipe: The pattern is not one, or another reader was asked for with it.
     """
@@ -66,16 +71,37 @@ def scan(folder: Path | str, *, reader: str = "auto", pattern: str | None = None
     if address is None:
         return _scan(Path(folder), reader=reader, pattern=pattern)
     if pattern is None and reader in ("auto", OME_ZARR.name) and ome_zarr.matches(address):
-        return checked(ome_zarr.scan(address), source=Path(address))
+        return _read(partial(ome_zarr.scan, address), source=Path(address))
     return scan_mirrored(address, partial(_scan, reader=reader, pattern=pattern))
 
 
 def _scan(source: Path, *, reader: str, pattern: str | None) -> pl.DataFrame:
     files = _files(source)
-    if pattern is not None:
-        return checked(by_pattern.scan(source, pattern=pattern), source=source)
-    chosen = READERS[reader] if reader != "auto" else _detected(source, files)
-    return checked(chosen.scan(source), source=source)
+
+    def read() -> pl.DataFrame:
+        if pattern is not None:
+            return by_pattern.scan(source, pattern=pattern)
+        chosen = READERS[reader] if reader != "auto" else _detected(source, files)
+        return chosen.scan(source)
+
+    return _read(read, source=source)
+
+
+def _read(scan: Callable[[], pl.DataFrame], *, source: Path) -> pl.DataFrame:
+    """Call a reader; whatever a damaged index makes it raise is told as damage."""
+    try:
+        return checked(scan(), source=source)
+    except ProfilingError:
+        raise
+    except OSError as reason:
+        name = reason.filename or source
+        raise BadPlate(f"{name} cannot be read: {reason.strerror or reason}.") from reason
+    except Exception as reason:  # damage takes more forms than a reader can foresee
+        said = f"{type(reason).__name__}: {reprlib.repr(str(reason))}"
+        raise BadPlate(
+            f"{source}: the index is damaged: {said}. Copy it again, export the plate again, or "
+            "give a pattern for its file names."
+        ) from reason
 
 
 def _files(source: Path) -> list[Path]:
@@ -96,6 +122,7 @@ def _detected(source: Path, files: list[Path]) -> Reader:
     for reader in READERS.values():
         if reader.matches(source):
             return reader
+    _check_indexes(source)
     if source.suffix.lower() in ARCHIVES:
         raise BadPlate(
             f"{source} is an archive, and no plate is read out of one. Unpack it, and give the "
@@ -109,6 +136,13 @@ def _detected(source: Path, files: list[Path]) -> Reader:
     )
 
 
+def _check_indexes(source: Path) -> None:
+    """Say so where no reader knows a plate because the file that tells what it is is damaged."""
+    check_whole(source, *HDF5_SUFFIXES)
+    for name in (".zattrs", "zarr.json"):
+        read_json(str(source), name)
+
+
 def unused_images(folder: Path | str, planes: pl.DataFrame) -> list[Path]:
     """Images in a folder that a scan did not take, so that a run can say so.
 
@@ -117,11 +151,16 @@ def unused_images(folder: Path | str, planes: pl.DataFrame) -> list[Path]:
         planes: What `scan` returned.
 
     Returns:
-        Their paths; none for a remote folder, which is not searched again.
+        Their paths, fit to be printed: what is not UTF-8 in a name is written out in hexadecimal.
+        None for a remote folder, which is not searched again.
     """
     source = Path(folder)
     home = source if source.is_dir() else source.parent
     if remote_address(folder) or not home.is_dir():
         return []
     taken = {Path(parse_address(path).file).resolve() for path in planes["path"]}
-    return [path for path in image_files(home) if path.resolve() not in taken]
+    return [_printable(path) for path in image_files(home) if path.resolve() not in taken]
+
+
+def _printable(path: Path) -> Path:
+    return Path(os.fsencode(path).decode(errors="backslashreplace"))

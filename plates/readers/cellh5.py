@@ -20,6 +20,7 @@ from plates.errors import BadPlate
 from plates.hdf import groups
 from plates.imageset import FieldKey
 from plates.readers.folder import indexes
+from plates.readers.hdf5 import check_whole, site_number
 from plates.readers.reader import PlaneRow, Reader, check_field, table
 from plates.well import parse_well
 
@@ -43,7 +44,7 @@ def _is_cellh5(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as store:
             return PLATES in store
-    except (OSError, RuntimeError):
+    except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
         return False
 
 
@@ -57,6 +58,7 @@ def scan(source: Path) -> pl.DataFrame:
     Raises:
         BadPlate: A file is damaged, or a well is not called as a well.
     """
+    check_whole(source, *SUFFIXES)
     return table(row for path in _files(source) for row in _planes(path))
 
 
@@ -70,12 +72,12 @@ def _planes(path: Path) -> Iterator[PlaneRow]:
                     positions = list(groups(experiment["position"]))
                     for number, (site, position) in enumerate(positions, start=1):
                         images = position["image/channel"]
-                        site = int(site) if site.isdecimal() else number
+                        site = site_number(site) if site.isdecimal() else number
                         key = FieldKey(plate, _well(well, path=path), site)
                         yield from _field(path, images, names=_names(store, images), key=key)
     except BadPlate:
         raise
-    except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as reason:
+    except Exception as reason:  # h5py raises almost anything on damaged bytes
         raise BadPlate(f"{path} is no complete CellH5 file: {reason}. Export it again.") from reason
 
 

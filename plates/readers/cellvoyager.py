@@ -15,7 +15,7 @@ from typing import NamedTuple
 import polars as pl
 
 from plates.errors import BadPlate
-from plates.readers.folder import indexes, inside, plate_name
+from plates.readers.folder import indexes, inside, is_there, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import as_number, read_xml, whole
 from plates.well import well_at
@@ -118,7 +118,7 @@ def _channels(home: Path, detail: ET.Element) -> dict[int, _Channel]:
             pixel_size_um=as_number(measured.get("HorizontalPixelDimension")),
             magnification=as_number(setting.get("Magnification")),
             objective=setting.get("Objective"),
-            flat_field=str(profile) if profile and profile.is_file() else None,
+            flat_field=str(profile) if profile and is_there(profile) else None,
         )
     return channels
 
@@ -126,7 +126,7 @@ def _channels(home: Path, detail: ET.Element) -> dict[int, _Channel]:
 def _settings(home: Path, detail: ET.Element) -> ET.Element:
     name = detail.get("MeasurementSettingFileName")
     path = inside(home, name, index=home / DETAIL) if name else None
-    return read_xml(path) if path and path.is_file() else ET.Element("none")
+    return read_xml(path) if path and is_there(path) else ET.Element("none")
 
 
 CELLVOYAGER = Reader("cellvoyager", f"Yokogawa's {INDEX}", matches, scan)

@@ -2,12 +2,15 @@
 
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterator
 from fnmatch import translate
 from pathlib import Path, PureWindowsPath
 
 from plates.errors import BadPlate
+from plates.table import DELIMITERS, MOST, as_count
 
+DEEPEST = 1000  # levels of folders: paths end earlier
 LONGEST_HEADER = 1_000_000  # characters: a channel takes four columns at most
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -16,6 +19,8 @@ GENERIC = re.compile(r"images?|timepoint_\d+|zstep_\d+", re.IGNORECASE)
 
 def files_below(folder: Path) -> list[Path]:
     """Every file below a folder, sorted; hidden ones (`.DS_Store`, `._copy.tif`) left out.
+
+    Folders that are links are followed, and each folder is listed once, wherever links lead.
 
     Raises:
         BadPlate: The folder, or one in it, cannot be listed.
@@ -27,11 +32,37 @@ def files_below(folder: Path) -> list[Path]:
             "permissions and that the drive is there."
         ) from reason
 
-    found = []
-    for home, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(home, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    walked = _folders(folder, onerror=refuse)
+    return sorted(Path(home, name) for home, names in walked for name in names)
+
+
+def _folders(
+    top: Path, *, depth: int = DEEPEST, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those below it, each once, with the names of its files.
+
+    Links are followed when all else is done, so that a folder goes by its own name. The folders
+    above count as done: a link back to one would bring other plates in.
+    """
+    done = {str(parent) for parent in Path(os.path.realpath(top)).parents}
+    waiting = [(str(top), 0)]
+    for start, level in waiting:
+        real = os.path.realpath(start)
+        for home, folders, names in os.walk(start, onerror=onerror):
+            below = home.removeprefix(start)
+            here = level + below.count(os.sep)
+            if real + below in done:
+                folders.clear()
+                continue
+            done.add(real + below)
+            folders[:] = _shown(folders) if here < depth else []
+            paths = [Path(home, name) for name in folders]
+            waiting += [(str(path), here + 1) for path in paths if path.is_symlink()]
+            yield home, _shown(names)
+
+
+def _shown(names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith(".")]
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -50,21 +81,10 @@ def indexes(source: Path, *patterns: str, depth: int = 2) -> list[Path]:
     wanted = re.compile("|".join(map(translate, patterns)), re.IGNORECASE)
     if source.is_file():
         return [source] if wanted.match(source.name) else []
-    return sorted(map(Path, _shallow(str(source), wanted, depth=depth)))
-
-
-def _shallow(folder: str, wanted: re.Pattern[str], *, depth: int) -> Iterator[str]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:  # `files_below` says so
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if wanted.match(entry.name) and entry.is_file():
-            yield entry.path
-        elif depth and entry.is_dir():
-            yield from _shallow(entry.path, wanted, depth=depth - 1)
+    walked = _folders(source, depth=depth)
+    return sorted(
+        Path(home, name) for home, names in walked for name in names if wanted.match(name)
+    )
 
 
 def inside(home: Path, name: str, *, index: Path) -> Path:
@@ -80,25 +100,55 @@ def inside(home: Path, name: str, *, index: Path) -> Path:
     """
     parts = PureWindowsPath(name.strip())
     if not parts.parts or parts.anchor or ".." in parts.parts or "\0" in name:
-        raise BadPlate(
-            f"{index} names the file {name!r}, which is not below its folder. It was not opened. "
-            "Expected a relative path without '..'; export the plate again."
-        )
+        raise leads_out(name, index=index)
     return home.joinpath(*parts.parts)
+
+
+def leads_out(name: str, *, index: Path) -> BadPlate:
+    """The error of an index that names a file out of its folder."""
+    return BadPlate(
+        f"{index} names the file {name!r}, which is not below its folder. It was not opened. "
+        "Expected a path below it, without '..'; export the plate again."
+    )
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether a path that an index names leads to a file; a name that no disk can hold does not."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def tables_with(source: Path, is_wanted: Callable[[set[str]], object]) -> list[Path]:
     """CSVs at the top of a folder, or the file itself, whose columns are those of some format."""
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
-    return [p for p in files if p.suffix.lower() == ".csv" and is_wanted(_columns(p))]
+    files = indexes(source, "*.csv", depth=0)
+    return [path for path in files if is_wanted(_columns(path))]
 
 
 def _columns(path: Path) -> set[str]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return {name.strip(' "\r\n') for name in file.readline(LONGEST_HEADER).split(",")}
+            header = file.readline(LONGEST_HEADER)
     except OSError:
         return set()
+    delimiter = max(DELIMITERS, key=header.count)
+    return {name.strip(' "\r\n') for name in header.split(delimiter)}
+
+
+def number_in(name: str, *, path: Path) -> int:
+    """A number that a file's or folder's name holds.
+
+    Raises:
+        BadPlate: It is larger than any site, channel, plane or time.
+    """
+    number = as_count(name)
+    if number is None:
+        raise BadPlate(
+            f"{path}: the name has the number {reprlib.repr(name)}, and no site, channel, plane or "
+            f"time is above {MOST}. Correct the name, or move the file away."
+        )
+    return number
 
 
 def plate_name(folder: Path) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
+from plates.address import is_remote
 from plates.errors import BadPlate
-from plates.readers.folder import inside
+from plates.readers.folder import inside, is_there, leads_out
 from plates.readers.loaddata import listed
 from plates.readers.reader import Reader
 
@@ -24,7 +25,10 @@ INSIDE = re.compile(r".*/images/(?P<batch>[^/]+)/images/(?P<rest>.+)")
 
 def matches(source: Path) -> bool:
     """Whether the folder has `images` and a LoadData CSV in `workspace`."""
-    return (source / "images").is_dir() and any(_tables(source))
+    try:
+        return (source / "images").is_dir() and any(_tables(source))
+    except OSError:
+        return False
 
 
 def _tables(source: Path) -> Iterator[Path]:
@@ -35,15 +39,17 @@ def scan(source: Path) -> pl.DataFrame:
     """List every plane of every plate that has a LoadData CSV and images here.
 
     Returns:
-        One row per plane, columns `PLANES`. Plates without any image here are left out, since
-        a source has hundreds and people copy a few.
+        One row per plane. Plates without any image here are left out, since a source has hundreds
+        and people copy a few.
 
     Raises:
-        BadPlate: A CSV cannot be read, or no plate has an image here.
+        BadPlate: A CSV cannot be read or leads out of the source, or no plate has an image here.
     """
     tables = sorted(_tables(source))
+    if not tables:
+        raise BadPlate(f"{source} has no {TABLES}/<batch>/<plate>/load_data.csv. Copy it too.")
     plates = [_moved(listed(path), source=source, index=path) for path in tables]
-    here = [planes for planes in plates if any(Path(path).exists() for path in planes["path"])]
+    here = [planes for planes in plates if any(map(is_there, planes["path"]))]
     if not here:
         raise BadPlate(
             f"{source} has {len(tables)} LoadData CSVs, but none of the images they name, such as "
@@ -59,9 +65,12 @@ def _moved(planes: pl.DataFrame, *, source: Path, index: Path) -> pl.DataFrame:
 
 def _here(path: str, *, source: Path, index: Path) -> str:
     found = INSIDE.fullmatch(path)
-    if not found:
+    if found:
+        below = f"{found['batch']}/images/{found['rest']}"
+        return str(inside(source / "images", below, index=index))
+    if is_remote(path):
         return path
-    return str(inside(source / "images" / found["batch"] / "images", found["rest"], index=index))
+    raise leads_out(path, index=index)
 
 
 GALLERY = Reader("gallery", f"a Cell Painting Gallery source (images and {TABLES})", matches, scan)

@@ -19,8 +19,10 @@ import polars as pl
 from plates.address import item_of
 from plates.errors import BadPlate
 from plates.hdf import groups
+from plates.imageset import FieldKey
 from plates.readers.folder import indexes
 from plates.readers.reader import PlaneRow, Reader, check_field, table
+from plates.table import as_count
 from plates.well import parse_well
 
 SUFFIXES = ("*.h5", "*.hdf5")
@@ -43,8 +45,30 @@ def _format(path: Path) -> str | None:
     try:
         with h5py.File(path, "r") as store:
             return str(store.attrs.get("format", ""))
-    except OSError:
+    except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
         return None
+
+
+def check_whole(source: Path, *patterns: str) -> None:
+    """Refuse HDF5 files that cannot be opened: they would else be left out unsaid.
+
+    Args:
+        source: A folder, or such a file itself.
+        patterns: Of the names of files that should be HDF5.
+
+    Raises:
+        BadPlate: One cannot; the message names it.
+    """
+    import h5py
+
+    for path in indexes(source, *patterns, depth=1):
+        try:
+            h5py.File(path, "r").close()
+        except OSError as reason:
+            raise BadPlate(
+                f"{path} cannot be opened as HDF5, so it is damaged or cut short: {reason}. Copy "
+                "it again (a plate in a store must be copied here first), or move it away."
+            ) from reason
 
 
 def scan(source: Path) -> pl.DataFrame:
@@ -56,6 +80,7 @@ def scan(source: Path) -> pl.DataFrame:
     Raises:
         BadPlate: A file is damaged or of a later version.
     """
+    check_whole(source, *SUFFIXES)
     return table(row for path in _plates(source) for row in _planes(path))
 
 
@@ -72,23 +97,34 @@ def _planes(path: Path) -> Iterator[PlaneRow]:
                 )
             for well, sites in groups(store):
                 for site, field in groups(sites):
-                    yield from _field(path, field, well=well, site=int(site), plate=store.attrs)
+                    key = FieldKey(str(store.attrs["plate"]), parse_well(well), site_number(site))
+                    yield from _field(path, field, key=key, plate=store.attrs)
     except BadPlate:
         raise
-    except (OSError, KeyError, ValueError, IndexError, AttributeError) as reason:
+    except Exception as reason:  # h5py raises almost anything on damaged bytes
         raise BadPlate(f"{path} is damaged: {reason}. Convert the plate again.") from reason
 
 
-def _field(path: Path, field: Any, *, well: str, site: int, plate: Any) -> Iterator[PlaneRow]:
+def site_number(name: str) -> int:
+    """A site from the name of its group.
+
+    Raises:
+        ValueError: It is no number, or none that a site has.
+    """
+    number = as_count(name)
+    if number is None:
+        raise ValueError(f"{name!r} is no number of a site")
+    return number
+
+
+def _field(path: Path, field: Any, *, key: FieldKey, plate: Any) -> Iterator[PlaneRow]:
     images = field[IMAGES]
     check_field(field[HAS_PLANE].shape, path=path)
     has_plane, said = np.asarray(field[HAS_PLANE]), images.attrs
     for time, channel, z in np.argwhere(has_plane).tolist():
         wavelength = float(plate["wavelengths_nm"][channel])
         yield PlaneRow(
-            plate=str(plate["plate"]),
-            well=parse_well(well),
-            site=site,
+            *key[:3],
             channel=str(plate["channels"][channel]),
             z=z + 1,
             timepoint=time + 1,

@@ -8,16 +8,17 @@ projection of them; it is taken only where a channel has no steps of its own.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import polars as pl
 import tifffile
 
 from plates.errors import BadPlate
-from plates.readers.folder import image_files, indexes, plate_name
+from plates.readers.folder import image_files, indexes, number_in, plate_name
 from plates.readers.reader import PlaneRow, Reader, power, table
 from plates.readers.safe_xml import as_number, parse_xml
 from plates.well import parse_well
@@ -28,7 +29,11 @@ NAME = re.compile(
     r"(?i).+?_(?P<well>[A-Z]{1,2}\d{2})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?"
     rf"(?P<thumb>_thumb)?(?P<guid>{GUID})?\.tiff?"
 )
+HTD = "*.htd"
+AT_ONCE = 16  # headers read: on a network drive nearly all of the time is waiting
 WAVE = re.compile(r'"WaveName(\d+)"\s*,\s*"([^"]*)"')
+
+_Wave: TypeAlias = tuple[str, int]  # plate, number
 
 
 class _File(NamedTuple):
@@ -42,7 +47,7 @@ class _File(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """What a channel's first image says of itself."""
+    """What a well's first image of a channel says of itself."""
 
     channel_name: str | None = None
     wavelength_nm: float | None = None
@@ -53,7 +58,7 @@ class _Header(NamedTuple):
 
 def matches(source: Path) -> bool:
     """Whether there is an .HTD file near the top, or an image named with a GUID anywhere."""
-    if indexes(source, "*.htd"):
+    if indexes(source, HTD):
         return True
     try:
         return source.is_dir() and any(_guid(path) for path in image_files(source))
@@ -71,7 +76,8 @@ def scan(source: Path) -> pl.DataFrame:
 
     Returns:
         One row per plane, channels `w1`, `w2`, ... with their names. What images say of
-        themselves is read from the first of each plate and channel.
+        themselves is read from the first of each plate, well and channel: an objective may be
+        changed between wells, and `plates.readers.reader.checked` refuses such a plate.
 
     Raises:
         BadPlate: No image has such a name.
@@ -84,14 +90,9 @@ def scan(source: Path) -> pl.DataFrame:
             "a GUID). Give the folder of the plate, or a pattern for its file names."
         )
     taken = _without_projections(files)
-    names = dict(chain.from_iterable(map(_wave_names, indexes(home, "*.htd", depth=1))))
-    headers: dict[tuple[str, int], _Header] = {}
-    for file in taken:
-        key = file.plate, file.wave
-        if key not in headers:
-            header = _header(file.path)
-            headers[key] = header._replace(channel_name=names.get(key) or header.channel_name)
-    return table(_row(file, headers[file.plate, file.wave]) for file in taken)
+    names = dict(chain.from_iterable(map(_wave_names, indexes(home, HTD))))
+    headers = _headers(taken)
+    return table(_row(file, headers[_shared(file)], names=names) for file in taken)
 
 
 def _files(paths: list[Path]) -> list[_File]:
@@ -105,8 +106,8 @@ def _files(paths: list[Path]) -> list[_File]:
         _File(
             plate=plates[path.parent],
             well=parse_well(found["well"]),
-            site=int(found["site"] or 1),
-            wave=int(found["wave"] or 1),
+            site=number_in(found["site"] or "1", path=path),
+            wave=number_in(found["wave"] or "1", path=path),
             timepoint=times[path.parent],
             step=steps[path.parent],
             path=path,
@@ -119,7 +120,7 @@ def _files(paths: list[Path]) -> list[_File]:
 def _folder_number(folder: Path, name: str, *, default: int) -> int:
     for part in reversed(folder.parts):
         if found := re.fullmatch(rf"(?i){name}_(\d+)", part):
-            return int(found[1])
+            return number_in(found[1], path=folder)
     return default
 
 
@@ -129,16 +130,31 @@ def _without_projections(files: list[_File]) -> list[_File]:
     return [file for file in files if file.step or file[:5] not in stacked]
 
 
-def _row(file: _File, header: _Header) -> PlaneRow:
+def _row(file: _File, header: _Header, *, names: Mapping[_Wave, str]) -> PlaneRow:
+    name = names.get((file.plate, file.wave)) or header.channel_name
+    header = header._replace(channel_name=name)
     return PlaneRow(
         plate=file.plate, well=file.well, site=file.site, channel=f"w{file.wave}",
         z=file.step or 1, timepoint=file.timepoint, path=str(file.path), **header._asdict(),
     )  # fmt: skip
 
 
-def _wave_names(htd: Path) -> Iterable[tuple[tuple[str, int], str]]:
+def _wave_names(htd: Path) -> Iterable[tuple[_Wave, str]]:
     found = WAVE.findall(htd.read_bytes().decode("latin-1"))
     return [((plate_name(htd.parent), int(number)), name) for number, name in found]
+
+
+def _headers(files: list[_File]) -> dict[tuple[str, str, int], _Header]:
+    """What images of one plate, well and wave share, each read from the first of them."""
+    first: dict[tuple[str, str, int], Path] = {}
+    for file in files:
+        first.setdefault(_shared(file), file.path)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(first, pool.map(_header, first.values()), strict=True))
+
+
+def _shared(file: _File) -> tuple[str, str, int]:
+    return file.plate, file.well, file.wave
 
 
 def _header(path: Path) -> _Header:

@@ -14,8 +14,8 @@ import polars as pl
 
 from plates.address import is_remote
 from plates.errors import BadPlate
-from plates.readers.folder import plate_name, tables_with
-from plates.readers.reader import PLANES, Reader
+from plates.readers.folder import is_there, plate_name, tables_with
+from plates.readers.reader import PlaneRow, Reader, table
 from plates.table import find_column, read_table, wells_of, whole_numbers
 
 FILE, URL = "FileName_", "URL_"
@@ -44,7 +44,7 @@ def scan(source: Path) -> pl.DataFrame:
         source: The CSV, or a folder with exactly one.
 
     Returns:
-        One row per plane, columns `PLANES`; files that are not there are listed too, so that
+        One row per plane; files that are not there are listed too, so that
         their fields get a reason. The plate is `Metadata_Plate`, else the folder's name.
 
     Raises:
@@ -54,7 +54,7 @@ def scan(source: Path) -> pl.DataFrame:
     path = _index(source)
     planes = listed(path)
     files = planes["path"]
-    if not any(is_remote(file) or Path(file).exists() for file in files):
+    if not any(is_remote(file) or is_there(file) for file in files):
         raise BadPlate(
             f"None of the {len(files)} files that {path} names is there; the first is "
             f"{files[0]}. Correct the paths in the CSV (relative ones start at its folder), or "
@@ -69,15 +69,14 @@ def listed(path: Path) -> pl.DataFrame:
     Raises:
         BadPlate: The CSV lacks wells or files, or names an address of no known kind.
     """
-    table = read_table(path, error=BadPlate)
-    channels = _channels(table.columns)
+    lines = read_table(path, error=BadPlate)
+    channels = _channels(lines.columns)
     if not channels:
         raise BadPlate(
-            f"{path} names no image. Found the columns {', '.join(table.columns)}; expected "
+            f"{path} names no image. Found the columns {', '.join(lines.columns)}; expected "
             "FileName_Orig<channel> with PathName_Orig<channel>, or URL_Orig<channel>."
         )
-    rows = _planes(table, path=path, channels=channels)
-    return pl.DataFrame(list(rows), schema=PLANES, orient="row")
+    return table(_planes(lines, path=path, channels=channels))
 
 
 def _index(source: Path) -> Path:
@@ -103,12 +102,13 @@ def _channels(columns: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _planes(
-    table: pl.DataFrame, *, path: Path, channels: dict[str, tuple[str, ...]]
-) -> Iterator[tuple]:
-    wells = wells_of(_metadata(table), path=path, error=BadPlate)
-    plate = find_column(_metadata(table).columns, PLATE, error=BadPlate)
-    numbers = {name: _numbers(table, name=name, path=path) for name in NUMBERS}
-    for index, row in enumerate(table.iter_rows(named=True)):
+    lines: pl.DataFrame, *, path: Path, channels: dict[str, tuple[str, ...]]
+) -> Iterator[PlaneRow]:
+    where = _metadata(lines)
+    wells = wells_of(where, path=path, error=BadPlate)
+    plate = find_column(where.columns, PLATE, error=BadPlate)
+    numbers = {name: _numbers(where, name=name, path=path) for name in NUMBERS}
+    for index, row in enumerate(lines.iter_rows(named=True)):
         files = {name: _file(row, columns, path=path) for name, columns in channels.items()}
         if not any(files.values()):
             raise BadPlate(f"{path}, row {index + 1} below the header names no file at all.")
@@ -116,19 +116,18 @@ def _planes(
         name = row[plate] if plate else plate_name(path.parent)
         for channel, file in files.items():
             if file:  # an empty cell is a channel that this field lacks
-                yield name or "", wells[index], site, channel, z, timepoint, file
+                yield PlaneRow(name or "", wells[index], site, channel, z, timepoint, file)
 
 
-def _metadata(table: pl.DataFrame) -> pl.DataFrame:
+def _metadata(lines: pl.DataFrame) -> pl.DataFrame:
     """The columns that say where, without measurements that might share their names."""
-    named = [name for name in table.columns if name.startswith("Metadata_")]
-    return table.select(named or table.columns)
+    named = [name for name in lines.columns if name.startswith("Metadata_")]
+    return lines.select(named or lines.columns)
 
 
-def _numbers(table: pl.DataFrame, *, name: str, path: Path) -> list[int]:
-    column = find_column(_metadata(table).columns, NUMBERS[name], error=BadPlate)
-    numbers = whole_numbers(table, column, path=path, error=BadPlate)
-    return (numbers + 1 if numbers.min() == 0 else numbers).to_list()
+def _numbers(where: pl.DataFrame, *, name: str, path: Path) -> list[int]:
+    column = find_column(where.columns, NUMBERS[name], error=BadPlate)
+    return whole_numbers(where, column, path=path, error=BadPlate).to_list()
 
 
 def _file(row: dict[str, str | None], columns: tuple[str, ...], *, path: Path) -> str | None:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from plates.errors import BadPlate
 from plates.readers.reader import check_field, power
-from plates.readers.safe_xml import as_number
+from plates.readers.safe_xml import as_number, whole
+from plates.table import as_count
 
 MICRONS = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -144,10 +145,9 @@ def _quantity(
 def _times(pixels: ET.Element) -> Iterator[tuple[tuple[int, int, int], float]]:
     for plane in pixels.iterfind("Plane"):
         time = _quantity(plane, "DeltaT", units=SECONDS, default="s")
-        c, z, t = (plane.get(axis, "0") for axis in ("TheC", "TheZ", "TheT"))
-        is_placed = c.isdecimal() and z.isdecimal() and t.isdecimal()
-        if time is not None and is_placed:
-            yield (int(c), int(z), int(t)), time
+        c, z, t = (as_count(plane.get(axis, "0")) for axis in ("TheC", "TheZ", "TheT"))
+        if time is not None and c is not None and z is not None and t is not None:
+            yield (c, z, t), time
 
 
 def _pages(pixels: ET.Element, *, path: Path) -> Iterator[OmePage]:
@@ -192,7 +192,4 @@ def _in_order(order: str, sizes: dict[str, int]) -> Iterator[dict[str, int]]:
 
 
 def _count(element: ET.Element, name: str, *, path: Path, default: str = "") -> int:
-    written = element.get(name, default)
-    if not written.isdecimal():
-        raise BadPlate(f"{path}: {name} of {element.tag} is {written!r}, expected a whole number.")
-    return int(written)
+    return whole(element.get(name, default), what=f"{name} of {element.tag}", path=path)

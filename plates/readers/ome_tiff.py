@@ -6,6 +6,7 @@ that is a well (`screen1_h15.ome.tif`), and its images are then that well's site
 """
 
 import re
+import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import tifffile
 from plates.address import page_of
 from plates.errors import BadPlate
 from plates.readers import ome
-from plates.readers.folder import indexes, inside, plate_name
+from plates.readers.folder import indexes, inside, is_there, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import parse_xml, read_xml
 from plates.well import parse_well, well_name
@@ -76,14 +77,46 @@ def read_index(path: Path) -> _Index:
     """Read the OME-XML of a companion file or of an OME-TIFF.
 
     Raises:
-        BadPlate: There is none, or it is damaged.
+        BadPlate: There is none, it is damaged, or it leads to a companion that is not there.
     """
     root = read_xml(path) if path.suffix == ".ome" else parse_xml(_header(path), path=str(path))
     if root.tag != "OME":
         raise BadPlate(f"{path} holds no OME-XML, but {root.tag}. Export it as OME-TIFF again.")
-    if root.find("BinaryOnly") is not None:
-        return _Index(path, {}, {})  # its companion file says the rest
+    if (elsewhere := root.find("BinaryOnly")) is not None:
+        _check_companion(elsewhere.get("MetadataFile", ""), path=path)
+        return _Index(path, {}, {})
+    if path.suffix != ".ome":
+        _forget_own_name(root, path=path)
     return _Index(path, ome.images(root, path=path), ome.wells(root, path=path))
+
+
+def _check_companion(name: str, *, path: Path) -> None:
+    """A companion names the files beside it, so one that is there was read before them."""
+    if not is_there(inside(path.parent, name, index=path)):
+        raise BadPlate(
+            f"{path} says that its companion {name} tells what is in it, but there is no such file "
+            "beside it. Copy it, too."
+        )
+
+
+def _forget_own_name(root: ET.Element, *, path: Path) -> None:
+    """A renamed file still calls itself as before: what it says of itself is of the file at hand.
+
+    That is what has the file's own UUID or, where one of the two UUIDs lacks, a name that is the
+    only one and not there.
+    """
+    own, said = _uuid(root.get("UUID")), list(root.iter("UUID"))
+    names = {element.get("FileName", "") for element in said}
+    mine = [element for element in said if own and _uuid(element.text) == own]
+    unsure = [element for element in said if not (own and _uuid(element.text))]
+    if unsure and len(names) == 1 and all(names):
+        mine += [] if is_there(inside(path.parent, *names, index=path)) else unsure
+    for element in mine:
+        element.attrib.pop("FileName", None)
+
+
+def _uuid(text: str | None) -> str:
+    return (text or "").strip().lower()
 
 
 def _header(path: Path) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,17 +19,18 @@ import polars as pl
 from plates.address import is_remote, item_of
 from plates.errors import BadPlate
 from plates.readers.folder import inside
+from plates.readers.ome_zarr_kept import AXIS, kept, missing
+from plates.readers.ome_zarr_said import Said, array_shape, said_in
 from plates.readers.reader import PlaneRow, Reader, check_field, table
-from plates.remote import read_json
 from plates.well import parse_well
 
 VERSIONS = ("0.4", "0.5")
 REQUESTS = 16  # at a time: a plate has thousands of small files of metadata
+MOST_DIGITS = 9  # of the name of a field that is its number
 UNITS = {  # in um and s
     "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6,
     "millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0,
 }  # fmt: skip
-MISSING = "plate_profiler_missing"  # attribute of `plates.convert`: planes that were not there
 
 
 class _Field(NamedTuple):
@@ -66,91 +68,83 @@ def scan(source: Path | str) -> pl.DataFrame:
 def _plates(source: Path | str) -> list[str]:
     """The folder itself, or those below it that end in .zarr."""
     home = str(source).rstrip("/")
+    if _is_plate(home):
+        return [home]
+    below = [] if is_remote(home) or not Path(home).is_dir() else Path(home).glob("*.zarr")
+    return sorted(str(path) for path in below if _is_plate(str(path)))
+
+
+def _is_plate(home: str) -> bool:
     try:
-        if "plate" in _attributes(home):
-            return [home]
-        below = [] if is_remote(home) or not Path(home).is_dir() else Path(home).glob("*.zarr")
-        return sorted(str(path) for path in below if "plate" in _attributes(str(path)))
+        return "plate" in said_in(home).values
     except BadPlate:
-        return [home] if home.endswith(".zarr") else []  # `scan` says what is wrong with it
-
-
-def _attributes(folder: str) -> dict[str, Any]:
-    """OME's attributes of a group, whichever version of Zarr it is."""
-    if (found := read_json(folder, "zarr.json")) is not None:
-        return found.get("attributes", {}).get("ome", {})
-    return read_json(folder, ".zattrs") or {}
+        return home.endswith(".zarr")  # `scan` says what is wrong with it
 
 
 def _planes(home: str) -> Iterator[PlaneRow]:
-    attributes = _attributes(home)
-    plate = attributes.get("plate")
-    if not isinstance(plate, dict):
+    attributes = said_in(home)
+    if not isinstance(attributes.values.get("plate"), dict):
         raise BadPlate(f"{home} has no 'plate' in its attributes: it is no OME-Zarr plate.")
-    version = plate.get("version", attributes.get("version", VERSIONS[0]))
+    plate = attributes.part("plate")
+    version = plate.values.get("version", attributes.values.get("version", VERSIONS[0]))
     if version not in VERSIONS:
         raise BadPlate(
             f"{home} is an OME-Zarr plate of version {version!r}. Known: {', '.join(VERSIONS)}. "
             "Convert it with a tool of its maker."
         )
-    name = plate.get("name") or home.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
-    wells = [_below(home, well.get("path")) for well in _list(plate, "wells", home=home)]
+    name = plate.text("name") or home.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
+    wells = [_below(home, well.text("path")) for well in plate.parts("wells")]
     with ThreadPoolExecutor(REQUESTS) as pool:
         fields = [field for found in pool.map(partial(_fields, home), wells) for field in found]
         has_several = len({field.acquisition for field in fields}) > 1
-        read = partial(_field_planes, plate=str(name), has_several=has_several)
+        read = partial(_field_planes, plate=name, has_several=has_several)
         for rows in pool.map(read, fields):
             yield from rows
 
 
-def _list(attributes: dict[str, Any], name: str, *, home: str) -> list[dict[str, Any]]:
-    found = attributes.get(name)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise BadPlate(f"{home}: {name!r} is {str(found)[:80]}, expected a list. Write it again.")
-    return found
-
-
-def _below(home: str, name: object) -> str:
-    inside(Path(), str(name or ""), index=Path(home))
+def _below(home: str, name: str) -> str:
+    inside(Path(), name, index=Path(home))
     return f"{home}/{name}"
 
 
 def _fields(plate: str, home: str) -> list[_Field]:
     """Fields of a well; their own numbers are their sites, unless several cycles share them."""
     well = parse_well("".join(home.removeprefix(plate).strip("/").split("/")))
-    images = _list(_attributes(home).get("well", {}), "images", home=home)
-    cycles = [str(image.get("acquisition", 0)) for image in images]
-    names = [str(image.get("path")) for image in images]
-    is_numbered = len(set(cycles)) < 2 and all(name.isdecimal() for name in names)
+    images = said_in(home).part("well").parts("images")
+    cycles = [image.text("acquisition") or "0" for image in images]
+    names = [image.text("path") for image in images]
+    are_numbers = all(name.isdecimal() and len(name) <= MOST_DIGITS for name in names)
+    is_numbered = are_numbers and len(set(cycles)) < 2
     return [
         _Field(
             well,
             int(name) if is_numbered else cycles[: i + 1].count(cycle),
             cycle,
-            _below(home, images[i].get("path")),
+            _below(home, name),
         )
         for i, (name, cycle) in enumerate(zip(names, cycles, strict=True))
     ]
 
 
 def _field_planes(field: _Field, *, plate: str, has_several: bool) -> list[PlaneRow]:
-    attributes = _attributes(field.home)
-    array = _array(attributes, home=field.home)
+    said = said_in(field.home)
+    array = _array(said, home=field.home)
     leading = list(array.sizes)[:-2]
-    labels = _channels(attributes, array.sizes.get("c", 1))
+    labels = _channels(said, array.sizes.get("c", 1))
     prefix = f"a{field.acquisition}_" if has_several else ""
-    missing = {tuple(index) for index in attributes.get(MISSING, [])}
+    absent, noted = missing(said, axes=len(leading)), kept(said, sizes=array.sizes)
     rows = []
     for index in product(*(range(array.sizes[axis]) for axis in leading)):
-        if index in missing:
+        if index in absent:
             continue
         at = {"t": 0, "c": 0, "z": 0} | dict(zip(leading, index, strict=True))
-        rows.append(PlaneRow(
+        row = PlaneRow(
             plate=plate, well=field.well, site=field.site, channel=prefix + labels[at["c"]],
             z=at["z"] + 1, timepoint=at["t"] + 1, path=item_of(array.path, *index),
             pixel_size_um=array.steps.get("x"), z_um=_times(at["z"], array.steps.get("z")),
             time_s=_times(at["t"], array.steps.get("t")),
-        ))  # fmt: skip
+        )  # fmt: skip
+        rows.append(row._replace(**{name: noted[name][at[AXIS[name]]] for name in noted}))
     return rows
 
 
@@ -158,39 +152,41 @@ def _times(count: int, step: float | None) -> float | None:
     return None if step is None else count * step
 
 
-def _array(attributes: dict[str, Any], *, home: str) -> _Array:
-    scales = _list(attributes, "multiscales", home=home)
-    dataset = (_list(scales[0] if scales else {}, "datasets", home=home) or [{}])[0]
-    path = _below(home, dataset.get("path"))
-    axes = _list(scales[0], "axes", home=home)
-    names = [str(axis.get("name")) for axis in axes]
-    said = read_json(path, "zarr.json") or read_json(path, ".zarray") or {}
-    shape: list[int] = said.get("shape", [])
-    is_counted = isinstance(shape, list) and all(isinstance(size, int) for size in shape)
-    is_known = names[-2:] == ["y", "x"] and set(names[:-2]) <= set("tcz")
-    if not is_counted or len(shape) != len(names) or not is_known:
+def _array(said: Said, *, home: str) -> _Array:
+    scales = said.parts("multiscales")
+    datasets = scales[0].parts("datasets") if scales else []
+    if not datasets:
+        raise said.wrong("multiscales", "a list of objects with 'datasets'")
+    dataset, axes = datasets[0], scales[0].parts("axes")
+    path = _below(home, dataset.text("path"))
+    names, shape = [axis.text("name") for axis in axes], array_shape(path)
+    if not isinstance(shape, list) or not _fits(shape, names):
         raise BadPlate(
             f"{path} has the shape {shape} and the axes {', '.join(names)}; expected any of t, c, "
             "z and then y, x, and one number for each. Is the plate complete?"
         )
     check_field(shape[:-2], path=path)
     scale = _scale((dataset, scales[0]), axes=len(names))
-    units = [UNITS.get(str(axis.get("unit"))) for axis in axes]
-    steps = {n: u and u * s for n, u, s in zip(names, units, scale, strict=True)}
+    units = [UNITS.get(axis.text("unit")) for axis in axes]
+    steps = {n: u and s and u * s for n, u, s in zip(names, units, scale, strict=True)}
     return _Array(path, dict(zip(names, shape, strict=True)), steps)
 
 
-def _scale(parts: tuple[dict[str, Any], ...], *, axes: int) -> list[float]:
-    scale = [1.0] * axes
-    for step in (step for part in parts for step in part.get("coordinateTransformations", [])):
-        if step.get("type") == "scale" and len(step.get("scale", [])) == axes:
-            scale = [a * float(b) for a, b in zip(scale, step["scale"], strict=True)]
-    return scale
+def _fits(shape: list[Any], names: list[str]) -> bool:
+    is_known = names[-2:] == ["y", "x"] and set(names[:-2]) <= set("tcz")
+    is_once = len(set(names)) == len(names) == len(shape)
+    return is_known and is_once and all(type(size) is int and size > 0 for size in shape)
 
 
-def _channels(attributes: dict[str, Any], size: int) -> list[str]:
-    said = attributes.get("omero", {}).get("channels", [])
-    labels = [str(c.get("label") or "") for c in said if isinstance(c, dict)][:size]
+def _scale(parts: tuple[Said, ...], *, axes: int) -> list[float] | list[None]:
+    """Size of a step along each axis, in its unit; unknown where nothing says so."""
+    steps = [step for part in parts for step in part.some("coordinateTransformations")]
+    scales = [s.numbers("scale", count=axes) for s in steps if s.text("type") == "scale"]
+    return [prod(along) for along in zip(*scales, strict=True)] if scales else [None] * axes
+
+
+def _channels(said: Said, size: int) -> list[str]:
+    labels = [channel.text("label") for channel in said.part("omero").some("channels")][:size]
     labels += [""] * (size - len(labels))
     return [
         label if label and labels.count(label) == 1 else f"C{i}" for i, label in enumerate(labels)

@@ -15,12 +15,11 @@ import polars as pl
 
 from plates.errors import BadPlate, BadRecipe, lookup, suggestion
 from plates.readers.folder import image_files, plate_name
-from plates.readers.reader import PLANES, Reader
+from plates.readers.reader import COUNTS, PlaneRow, Reader, table
+from plates.table import MOST, as_count
 from plates.well import parse_well, well_at
 
 GROUPS = ("plate", "well", "row", "column", "site", "channel", "z", "timepoint")
-COUNTS = ("site", "z", "timepoint")
-MOST = 999_999  # larger "numbers" are dates or serial numbers that a pattern took by mistake
 
 # The first that fits any file is taken, so the more particular come first.
 PATTERNS = {
@@ -85,7 +84,7 @@ def scan(folder: Path, *, pattern: str | None = None) -> pl.DataFrame:
         pattern: Regular expression or built-in name; None takes the built-in that fits.
 
     Returns:
-        One row per file that fits, columns `PLANES`. `plates.readers.unused_images` lists
+        One row per file that fits. `plates.readers.unused_images` lists
         the others.
 
     Raises:
@@ -100,7 +99,7 @@ def scan(folder: Path, *, pattern: str | None = None) -> pl.DataFrame:
             f"No image in {folder} has a name that fits the pattern {pattern or 'of any kind'!r}. "
             f"Images there: {len(names)}, first: {first}."
         )
-    return _from_one(pl.DataFrame(rows, schema=PLANES, orient="row"))
+    return table(rows)
 
 
 def _names(folder: Path) -> dict[str, Path]:
@@ -116,7 +115,7 @@ def _fitting(names: dict[str, Path]) -> re.Pattern[str] | None:
     return next((regex for regex in every if any(_fit(regex, name) for name in names)), None)
 
 
-def _planes(names: dict[str, Path], *, folder: Path, regex: re.Pattern[str]) -> Iterator[tuple]:
+def _planes(names: dict[str, Path], *, folder: Path, regex: re.Pattern[str]) -> Iterator[PlaneRow]:
     plate = plate_name(folder)
     for name, path in names.items():
         if found := _fit(regex, name):
@@ -126,9 +125,10 @@ def _planes(names: dict[str, Path], *, folder: Path, regex: re.Pattern[str]) -> 
                 well = _well(given)
             except BadPlate as reason:
                 raise BadPlate(f"{path}: {reason} Correct the pattern or the name.") from reason
-            channel = given.get("channel", "1")
-            yield (given.get("plate", plate), well, numbers["site"], channel, numbers["z"],
-                   numbers["timepoint"], str(path))  # fmt: skip
+            yield PlaneRow(
+                given.get("plate", plate), well, numbers["site"], given.get("channel", "1"),
+                numbers["z"], numbers["timepoint"], str(path),
+            )  # fmt: skip
 
 
 def _well(given: dict[str, str]) -> str:
@@ -138,19 +138,18 @@ def _well(given: dict[str, str]) -> str:
 
 
 def _number(text: str, group: str) -> int:
-    if not text.isdecimal() or int(text) > MOST:
+    number = as_count(text)
+    if number is None:  # dates and serial numbers, too, which a pattern took by mistake
         raise BadPlate(f"the group {group} found {text!r}, expected a number up to {MOST}.")
-    return int(text)
-
-
-def _from_one(planes: pl.DataFrame) -> pl.DataFrame:
-    starts_at_zero = [name for name in COUNTS if planes[name].min() == 0]
-    return planes.with_columns(pl.col(starts_at_zero) + 1) if starts_at_zero else planes
+    return number
 
 
 def matches(folder: Path) -> bool:
     """Whether any image's name fits a built-in pattern."""
-    return folder.is_dir() and _fitting(_names(folder)) is not None
+    try:
+        return folder.is_dir() and _fitting(_names(folder)) is not None
+    except BadPlate:
+        return False
 
 
 PATTERN = Reader(

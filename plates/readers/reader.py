@@ -36,6 +36,7 @@ METADATA = pl.Schema(  # each null where the format does not say
 )
 PLANE = ("plate", "well", "site", "channel", "z", "timepoint")  # at most one file for each
 COUNTS = ("site", "z", "timepoint")
+NOT_UTF_8 = re.compile(r"[\ud800-\udfff]")  # what Python makes of such bytes in a name
 SAME_SIZE = 0.02  # relative: calibrations of one objective differ by less, objectives by more
 
 
@@ -104,8 +105,20 @@ def check_field(sizes: Iterable[int], *, path: object) -> None:
 
 
 def table(rows: Iterable[PlaneRow]) -> pl.DataFrame:
-    """Lay rows out as a plane table; sites, z and time that start at 0 are moved to start at 1."""
-    planes = pl.DataFrame(list(rows), schema=pl.Schema({**PLANES, **METADATA}), orient="row")
+    """Lay rows out as a plane table; sites, z and time that start at 0 are moved to start at 1.
+
+    Raises:
+        BadPlate: A name is not UTF-8, which no table can hold.
+    """
+    listed, schema = list(rows), pl.Schema({**PLANES, **METADATA})
+    try:
+        planes = pl.DataFrame(listed, schema=schema, orient="row")
+    except UnicodeEncodeError as reason:
+        odd = next((row.path for row in listed if NOT_UTF_8.search(row.path)), reason.object)
+        raise BadPlate(
+            f"The name {odd!r} is not UTF-8, so no table can hold it. Rename the file "
+            "or folder, or copy the plate again with a program that keeps names."
+        ) from reason
     starts_at_zero = [name for name in COUNTS if planes[name].min() == 0]
     return planes.with_columns(pl.col(starts_at_zero) + 1) if starts_at_zero else planes
 

@@ -4,11 +4,14 @@ Entities are declared in a DOCTYPE only, and no microscope writes one. So a docu
 is refused whole: entity bombs ("billion laughs") and external entities with it.
 """
 
+import math
+import reprlib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from xml.parsers import expat
 
 from plates.errors import BadPlate
+from plates.table import MOST, as_count
 
 START = 65_536  # bytes that hold the first element of any index
 
@@ -38,6 +41,8 @@ def parse_xml(data: bytes | str, *, path: str) -> ET.Element:
     try:
         _refuse_doctype(data, path=path)
         root = ET.fromstring(data)
+    except BadPlate:
+        raise
     except (expat.ExpatError, ET.ParseError, ValueError, LookupError) as reason:
         raise BadPlate(
             f"{path} is not the XML it should be: {reason}. Copy it again from the microscope."
@@ -82,32 +87,29 @@ def text(element: ET.Element, tag: str) -> str | None:
     return (found.strip() or None) if found else None
 
 
-def number(element: ET.Element, tag: str) -> float | None:
-    """Number in a child; None if it is not there or no number."""
-    return as_number(text(element, tag))
-
-
 def as_number(written: str | None) -> float | None:
     """A number as microscopes write it, or None.
 
-    >>> as_number("1.49E-07"), as_number("n/a"), as_number(None)
-    (1.49e-07, None, None)
+    >>> as_number("1.49E-07"), as_number("n/a"), as_number("NaN"), as_number(None)
+    (1.49e-07, None, None, None)
     """
     try:
-        return float(written) if written is not None else None
+        number = float(written) if written is not None else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def whole(written: str | None, *, what: str, path: Path) -> int:
-    """A whole number that must be there.
+    """A whole number that must be there, at most `plates.table.MOST`.
 
     Raises:
         BadPlate: It is not.
     """
-    if written is None or not written.strip().isdecimal():
+    number = as_count(written or "")
+    if number is None:
         raise BadPlate(
-            f"{path}: {what} is {written!r}, expected a whole number. The index is damaged or of "
-            "an unknown version; export it again."
+            f"{path}: {what} is {reprlib.repr(written)}, expected a whole number. The index is "
+            f"damaged (none is above {MOST}) or of an unknown version; export it again."
         )
-    return int(written)
+    return number

@@ -9,7 +9,7 @@ import polars as pl
 
 from plates.address import is_remote
 from plates.errors import BadPlate
-from plates.readers.folder import plate_name, tables_with
+from plates.readers.folder import is_there, plate_name, tables_with
 from plates.readers.loaddata import located
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.table import find_column, read_table, wells_of, whole_numbers
@@ -46,7 +46,7 @@ def scan(source: Path) -> pl.DataFrame:
         names = ", ".join(path.name for path in sheets) or "none"
         raise BadPlate(f"Expected one samplesheet in {source}, found: {names}. Give the file.")
     planes = table(_rows(sheets[0]))
-    if not any(is_remote(file) or Path(file).exists() for file in planes["path"]):
+    if not any(is_remote(file) or is_there(file) for file in planes["path"]):
         raise BadPlate(
             f"None of the {len(planes)} files that {sheets[0]} names is there; the first is "
             f"{planes['path'][0]}. Correct the paths (relative ones start at the sheet's folder)."

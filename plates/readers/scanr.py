@@ -13,9 +13,10 @@ from pathlib import Path
 import polars as pl
 
 from plates.errors import BadPlate
-from plates.readers.folder import image_files, indexes, plate_name
+from plates.readers.folder import image_files, indexes, number_in, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import as_number, parse_xml
+from plates.table import as_count
 from plates.well import FORMATS, parse_well, well_name
 
 INDEX = "experiment_descriptor.xml"
@@ -58,10 +59,10 @@ def _planes(index: Path) -> Iterator[PlaneRow]:
         yield PlaneRow(
             plate=said.get("plate name") or plate_name(index.parent),
             well=_well(name, columns=columns, path=path),
-            site=int(name["site"]),
+            site=number_in(name["site"], path=path),
             channel=name["channel"],
-            z=int(name["z"]) + 1,
-            timepoint=int(name["time"]) + 1,
+            z=number_in(name["z"], path=path) + 1,
+            timepoint=number_in(name["time"], path=path) + 1,
             path=str(path),
             pixel_size_um=pixel_size,
             objective=said.get("objective"),
@@ -90,18 +91,17 @@ def _said(root: ET.Element) -> Iterator[tuple[str, str]]:
 
 def _columns(said: dict[str, str]) -> int | None:
     """Columns of the plate, from its own number of columns or of wells."""
-    columns, wells = said.get("Columns", ""), said.get("Number of wells", "")
-    if columns.isdecimal():
-        return int(columns)
-    return FORMATS[int(wells)].columns if wells.isdecimal() and int(wells) in FORMATS else None
+    columns, wells = (as_count(said.get(name, "")) for name in ("Columns", "Number of wells"))
+    known = FORMATS.get(wells or 0)
+    return known.columns if columns is None and known else columns
 
 
 def _well(name: re.Match[str], *, columns: int | None, path: Path) -> str:
     try:
         return parse_well(name["label"])
     except BadPlate as reason:
-        if columns and int(name["well"]):
-            row, column = divmod(int(name["well"]) - 1, columns)
+        if columns and (number := number_in(name["well"], path=path)):
+            row, column = divmod(number - 1, columns)
             return well_name(row=row, column=column)
         raise BadPlate(
             f"{path}: the name starts with no well, and {INDEX} does not say how many columns "

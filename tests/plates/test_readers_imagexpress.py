@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
+import tifffile
 
 from plates.errors import BadPlate
 from plates.pixels import read_plane
@@ -109,3 +111,41 @@ def test_imaged_twice(trees, tmp_path):
     trees["imagexpress"](home)
     with pytest.raises(BadPlate, match=r"E08, site 1, channel w1.* has two files: .*/6/.*/7/"):
         scan(home)
+
+
+def calibrated(path, *, pixel_um: float, objective: str) -> None:
+    said = {"spatial-calibration-x": pixel_um, "spatial-calibration-units": "um"}
+    props = "".join(f'<prop id="{name}" value="{value}"/>' for name, value in said.items())
+    text = f'<MetaData>{props}<custom-prop id="_MagSetting_" value="{objective}"/></MetaData>'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.zeros((4, 6), np.uint16), description=text, metadata=None)
+
+
+def test_wells_of_two_magnifications(tmp_path):
+    home = tmp_path / "P1/TimePoint_1"
+    for well, wave, size, objective in (
+        ("B02", 1, 0.65, "10X Plan Apo"), ("B03", 1, 0.325, "20X Plan Apo"),
+        ("B02", 2, 0.65, "10X Plan Apo"),
+    ):  # fmt: skip
+        calibrated(home / f"x_{well}_s1_w{wave}.TIF", pixel_um=size, objective=objective)
+    (tmp_path / "P1/x.HTD").touch()
+    message = r"w1 mixes magnifications: pixels of 0\.325 um \(well B03, .* 0\.65 um \(well B02, "
+    with pytest.raises(BadPlate, match=message):
+        scan(tmp_path / "P1")
+    (home / "x_B03_s1_w1.TIF").unlink()
+    assert scan(tmp_path / "P1")["magnification"].to_list() == [10.0, 10.0]
+
+
+def test_a_well_whose_header_cannot_be_read_is_told_nothing(tmp_path):
+    home = tmp_path / "P1/TimePoint_1"
+    calibrated(home / "x_B02_s1_w1.TIF", pixel_um=0.65, objective="10X Plan Apo")
+    (home / "x_B03_s1_w1.TIF").write_bytes(b"II*\0 broken")
+    (tmp_path / "P1/x.HTD").write_text('"WaveName1", "DAPI"')
+    assert scan(tmp_path / "P1").select("well", "channel_name", "pixel_size_um").rows() == [
+        ("B02", "DAPI", 0.65), ("B03", "DAPI", None)]  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["", "P1", "batch/P1"])
+def test_names_of_waves_wherever_the_plate_is_found(trees, tmp_path, folder):
+    trees["imagexpress, exported"](tmp_path / folder)
+    assert scan(tmp_path)["channel_name"].to_list() == ["DAPI"]

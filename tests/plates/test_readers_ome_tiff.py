@@ -142,7 +142,9 @@ def test_companion_that_leads_elsewhere(trees, tmp_path):
         ('SizeZ="1"', 'SizeZ="x"', "SizeZ of Pixels is 'x', expected a whole number"),
         ('PlaneCount="2"', 'PlaneCount="-1"', "PlaneCount of TiffData is '-1', expected a whole"),
         ('PlaneCount="2"', 'FirstC="?"', "FirstC of TiffData is"),
-        ('SizeT="1"', 'SizeT="9999999999"', "one field has 19,999,999,998 planes; more than"),
+        ('SizeT="1"', 'SizeT="999999"', "one field has 1,999,998 planes; more than"),
+        ('SizeT="1"', 'SizeT="9999999999"', "SizeT of Pixels is '9999999999', expected a whole"),
+        ('PlaneCount="2"', 'FirstC="9999999999"', "FirstC of TiffData is '9999999999', expected"),
         ('Row="1"', 'Row="77"', "Row 78, column 12 is on no plate"),
     ],
 )
@@ -152,4 +154,70 @@ def test_impossible_numbers(trees, tmp_path, old, new, message):
     assert old in index.read_text()
     index.write_text(index.read_text().replace(old, new))
     with pytest.raises(BadPlate, match=message):
+        scan(home)
+
+
+BINARY_ONLY = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><BinaryOnly '
+    'MetadataFile="{name}" UUID="urn:uuid:1"/></OME>'
+)
+OWN, OTHER = (f"urn:uuid:11111111-2222-3333-4444-55555555555{i}" for i in range(2))
+
+
+def write_named(path, *, says: str, uuid: str = OWN, own: str = OWN) -> None:
+    """An OME-TIFF of two channels, filled with 1 and 2, whose XML calls its file by some name."""
+    data = "".join(
+        f'<TiffData FirstC="{c}" IFD="{c}" PlaneCount="1"><UUID FileName="{says}">{uuid}</UUID>'
+        "</TiffData>"
+        for c in range(2)
+    )
+    text = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+        f'{f" UUID={chr(34)}{own}{chr(34)}" if own else ""}><Image ID="Image:0"><Pixels '
+        'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="6" SizeY="4" SizeZ="1" '
+        f'SizeC="2" SizeT="1"><Channel ID="Channel:0:0" Name="DNA"/><Channel ID="Channel:0:1" '
+        f'Name="GFP"/>{data}</Pixels></Image></OME>'
+    )
+    with tifffile.TiffWriter(path, ome=False) as tiff:
+        for c in range(2):
+            pixels = np.full((4, 6), c + 1, np.uint16)
+            tiff.write(pixels, description=None if c else text, metadata=None)
+
+
+@pytest.mark.parametrize(
+    ("uuid", "own"), [(OWN, OWN), (OWN.upper(), OWN), (OWN, ""), ("", OWN), ("", "")]
+)
+def test_a_renamed_file_is_itself(tmp_path, uuid, own):
+    name = r"C:\old\export1.ome.tif" if uuid == own == OWN else "export1.ome.tif"
+    write_named(tmp_path / "plate_B03.ome.tif", says=name, uuid=uuid, own=own)
+    planes = scan(tmp_path)
+    means = [float(read_plane(path).pixels.mean()) for path in planes["path"]]
+    assert planes.with_columns(mean=np.array(means)).select("well", "channel", "mean").rows() == [
+        ("B03", "DNA", 1.0), ("B03", "GFP", 2.0)]  # fmt: skip
+
+
+def test_copies_under_other_names_are_each_themselves(tmp_path):
+    for name in ("plate_B03.ome.tif", "plate_B04.ome.tif"):
+        write_named(tmp_path / name, says="plate_B03.ome.tif")
+    files = scan(tmp_path).select("well", "path").rows()
+    assert {(well, path.rpartition("plate_")[2][:3]) for well, path in files} == {
+        ("B03", "B03"), ("B04", "B04")}  # fmt: skip
+
+
+def test_another_file_that_is_lost_is_not_taken_for_this_one(tmp_path):
+    write_named(tmp_path / "plate_B03.ome.tif", says="other.ome.tif", uuid=OTHER)
+    assert scan(tmp_path)["path"][0] == f"{tmp_path}/other.ome.tif#page=0"
+
+
+def test_pixels_without_their_companion(trees, tmp_path):
+    home = trees["ome-tiff, companion"](tmp_path / "x")
+    text = BINARY_ONLY.format(name="plate.companion.ome")
+    for path in home.glob("*.ome.tif"):
+        stack = tifffile.imread(path)
+        tifffile.imwrite(path, stack, description=text, metadata=None, ome=False)
+    assert len(scan(home)) == 4
+    (home / "plate.companion.ome").unlink()
+    with pytest.raises(
+        BadPlate, match=r"well-A1\.ome\.tif says that its companion plate\.companion"
+    ):
         scan(home)

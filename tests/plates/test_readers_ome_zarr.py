@@ -8,7 +8,7 @@ import pytest
 from plates.address import parse_address
 from plates.errors import BadImage, BadPlate
 from plates.pixels import is_unchanged, read_plane
-from plates.readers import scan
+from plates.readers import ome_zarr, scan
 
 zarr = pytest.importorskip("zarr")
 
@@ -102,6 +102,135 @@ def test_damaged_metadata(plate, where, change, message):
     edit(plate / where, change)
     with pytest.raises(BadPlate, match=message):
         scan(plate)
+
+
+def scales(said):
+    return said["multiscales"][0]
+
+
+def transforms(steps):
+    return lambda said: scales(said).update(coordinateTransformations=steps)
+
+
+def scaled(by):
+    return transforms([{"type": "scale", "scale": by}])
+
+
+def noted(name, value):
+    return lambda said: said.update({name: value})
+
+
+def kept(**columns):
+    return noted("plate_profiler_metadata", columns)
+
+
+@pytest.mark.parametrize(
+    ("where", "change", "message"),
+    [
+        ("B/3", noted("well", None), "'well' is None, expected an object"),
+        ("B/3/0", noted("omero", None), "'omero' is None, expected an object"),
+        ("B/3/0", noted("omero", {"channels": None}), "'channels' is None, expected a list of"),
+        ("B/3/0", noted("omero", {"channels": [{"label": []}]}), r"'label' is \[\], expected a"),
+        ("B/3/0", noted("multiscales", []), r"'multiscales' is \[\], expected a list"),
+        ("B/3/0", lambda s: scales(s).update(axes=["c", "y", "x"]), "'axes' is .* expected a list"),
+        ("B/3/0", transforms(None), "'coordinateTransformations' is None, expected a list of"),
+        ("B/3/0", transforms([5]), r"'coordinateTransformations' is \[5\], expected a list of"),
+        ("B/3/0", scaled(5), "'scale' is 5, expected 4 numbers"),
+        ("B/3/0", scaled([1, 1]), r"'scale' is \[1, 1\], expected 4 numbers"),
+        ("B/3/0", scaled(["a", 1, 1, 1]), r"'scale' is \['a', 1, 1, 1\], expected 4 numbers"),
+        ("B/3/0", scaled([1, 1, 1, float("nan")]), "'scale' is .*nan.*, expected 4 numbers"),
+        ("B/3/0", scaled([1, 1, 1, 10**400]), "'scale' is .*, expected 4 numbers"),
+        ("B/3/0", noted("plate_profiler_missing", 5), "'plate_profiler_missing' is 5, expected a"),
+        (
+            "B/3/0",
+            noted("plate_profiler_missing", [[0]]),
+            r"'plate_profiler_missing' is \[\[0\]\], expected a list",
+        ),
+        ("B/3/0", noted("plate_profiler_metadata", 5), "'plate_profiler_metadata' is 5, expected"),
+        ("B/3/0", kept(channel_name="DAPI"), "'channel_name' is DAPI, expected 2 names, or null"),
+        (
+            "B/3/0",
+            kept(channel_name=["a"]),
+            r"'channel_name' is \['a'\], expected 2 names, or null",
+        ),
+        ("B/3/0", kept(z_um=[1, "b"]), r"'z_um' is \[1, 'b'\], expected 2 numbers, or null"),
+        ("B/3/0", kept(time_s=[1, 2]), r"'time_s' is \[1, 2\], expected 1 numbers, or null"),
+    ],
+)
+def test_entries_of_another_kind(plate, where, change, message):
+    edit(plate / where, change)
+    with pytest.raises(BadPlate, match=rf"B/3.*(\.zattrs|zarr\.json): {message}"):
+        scan(plate)
+
+
+@pytest.mark.parametrize(
+    ("whole", "message"),
+    [
+        ({"attributes": []}, r"'attributes' is \[\], expected an object"),
+        ({"attributes": None}, r"'attributes' is None, expected an object"),
+        ({"attributes": {"ome": None}}, r"'ome' is None, expected an object"),
+        ({"attributes": {"ome": [1]}}, r"'ome' is \[1\], expected an object"),
+    ],
+)
+def test_attributes_of_another_kind(trees, tmp_path, whole, message):
+    home = trees["ome-zarr"](tmp_path / "z.zarr", version="0.5")
+    (home / "zarr.json").write_text(json.dumps(whole))
+    for place in (home, home.parent):
+        assert ome_zarr.matches(place)
+        with pytest.raises(BadPlate, match=rf"z\.zarr/zarr\.json: {message}\. Write it again"):
+            scan(place)
+
+
+def test_metadata_nested_without_end(plate):
+    path = next(p for p in (plate / "zarr.json", plate / ".zattrs") if p.exists())
+    path.write_text('{"plate":' + "[" * 100_000 + "]" * 100_000 + "}")
+    assert ome_zarr.matches(plate)
+    with pytest.raises(BadPlate, match="nested too deeply to be metadata"):
+        scan(plate)
+
+
+def test_one_damaged_plate_among_several_is_told(trees, tmp_path):
+    for name in ("a.zarr", "b.zarr"):
+        trees["ome-zarr"](tmp_path / name)
+    (tmp_path / "b.zarr/.zattrs").write_text("{")
+    with pytest.raises(BadPlate, match=r"b\.zarr/\.zattrs is not JSON"):
+        scan(tmp_path)
+
+
+def test_a_field_without_a_scale_has_no_size(plate):
+    edit(plate / "B/3/0", lambda s: scales(s)["datasets"][0].pop("coordinateTransformations"))
+    planes = scan(plate)
+    assert planes["pixel_size_um"].to_list() == planes["z_um"].to_list() == [None] * 4
+
+
+def test_scales_of_level_and_image_are_multiplied(plate):
+    edit(plate / "B/3/0", scaled([1, 2, 0.5, 0.5]))
+    planes = scan(plate)
+    assert set(planes["pixel_size_um"]) == {0.325}
+    assert set(planes["z_um"]) == {0, 6}
+
+
+def test_axes_that_are_named_twice(plate):
+    edit(plate / "B/3/0", lambda s: scales(s)["axes"][1].update(name="c"))
+    with pytest.raises(BadPlate, match="the axes c, c, y, x; expected any of"):
+        scan(plate)
+
+
+def test_the_number_of_a_field_that_no_table_holds(plate):
+    long = "9" * 12
+    (plate / "B/3/0").rename(plate / "B/3" / long)
+    edit(plate / "B/3", lambda said: said["well"]["images"][0].update(path=long))
+    assert scan(plate)["site"].unique().to_list() == [1]
+
+
+def test_what_was_noted_beside_is_read(plate):
+    edit(plate / "B/3/0", kept(channel_name=["DAPI", None], magnification=[20, 40], z_um=[12.5, 13],
+                               time_s=[7], unheard=0))  # fmt: skip
+    said = ("channel", "z", "channel_name", "magnification", "z_um", "time_s")
+    assert scan(plate).select(said).rows() == [
+        ("DNA", 1, "DAPI", 20, 12.5, 7), ("DNA", 2, "DAPI", 20, 13, 7),
+        ("ER", 1, None, 40, 12.5, 7), ("ER", 2, None, 40, 13, 7),
+    ]  # fmt: skip
 
 
 def test_metadata_that_is_no_json(plate):
