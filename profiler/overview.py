@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -17,9 +18,14 @@ def planes(folders: Sequence[Path], *, recipe: str | None = None) -> pl.DataFram
         folders: Plate folders, or index files.
         recipe: Whose reader and pattern to use; detected by default.
     """
-    images = load_recipe(recipe).images if recipe else None
-    how = {"reader": images.reader, "pattern": images.pattern} if images else {}
+    how = reading(recipe)
     return pl.concat([scan(folder, **how) for folder in folders])
+
+
+def reading(recipe: str | None) -> dict[str, Any]:
+    """Reader and pattern of a recipe, as `plates.readers.scan` takes them; detected by default."""
+    images = load_recipe(recipe).images if recipe else None
+    return {"reader": images.reader, "pattern": images.pattern} if images else {}
 
 
 def describe(table: pl.DataFrame) -> str:

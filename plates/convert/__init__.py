@@ -5,17 +5,19 @@ complete. A plane that cannot be read is told in the field's event and recorded 
 new plate: no zeros stand for it.
 """
 
-import shutil
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import polars as pl
 
+from plates.address import remote_address
 from plates.convert.hdf5 import Hdf5Plate
 from plates.convert.ome_zarr import ZarrPlate
+from plates.convert.part import held_part, keep
 from plates.convert.stack import Stack, Unread, read_stack
 from plates.errors import BadImage, BadPlate, lookup
 from plates.imageset import FieldKey
@@ -32,7 +34,7 @@ class FieldConverted(NamedTuple):
         key: Which; all its time points, whatever the key says.
         planes: How many of its planes.
         unread: The others.
-        plate: Where its plate will be when it is whole.
+        plate: Where its plate will be when it is whole, if any plane of it can be read.
     """
 
     key: FieldKey
@@ -48,8 +50,12 @@ class Plate(Protocol):
         """Write a field."""
         ...
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write what only the whole plate tells."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it, whole or not."""
         ...
 
 
@@ -84,46 +90,71 @@ def convert(
 
     Raises:
         UnknownName: There is no such format or reader.
-        BadPlate: The source cannot be scanned, a plate of that name is there already, or it
-            cannot be written.
+        BadPlate: `out` is an address or a file, the source cannot be scanned, a plate of that
+            name is there already or being written, it cannot be written, or, after all others
+            were written, not one plane of a plate can be read.
     """
     form = lookup(FORMATS, kind="format", name=to)
+    _check_folder(out)
     planes = scan(source, reader=reader, pattern=pattern)
+    empty = []
     for (plate,), rows in planes.group_by("plate", maintain_order=True):
-        yield from _converted(rows, out / f"{plate}{form.suffix}", form=form)
+        if not (yield from _converted(rows, out / f"{plate}{form.suffix}", form=form)):
+            empty.append(str(plate))
+    if empty:
+        raise BadPlate(
+            f"Not one plane of {', '.join(empty)} can be read, so no plate was written of it. Each "
+            "plane was told with its reason; copy the images again."
+        )
+
+
+def _check_folder(out: Path) -> None:
+    if address := remote_address(out):
+        raise BadPlate(
+            f"{address} is an address, and plates are written into folders of this machine only. "
+            "Choose a folder, and copy the plate when it is whole."
+        )
+    with suppress(PermissionError):  # told when something is written to it
+        if out.exists() and not out.is_dir():
+            raise BadPlate(f"{out} is a file. Give a folder; plates are written into it.")
 
 
 def _converted(
     rows: pl.DataFrame, path: Path, *, form: Format
-) -> Generator[FieldConverted, None, None]:
-    if path.exists():
-        raise BadPlate(f"{path} is there already. Move it away, or choose another folder.")
-    part = path.with_name(f".{path.name}.part")
+) -> Generator[FieldConverted, None, int]:
+    """Write a plate; returns how many planes of it could be read, without any it is not kept."""
     try:
-        _remove(part)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        plate = form.open(part, rows)
-        with ThreadPoolExecutor(READING) as pool:
-            for key, field in rows.group_by(POSITION, maintain_order=True):
-                stack, unread = read_stack(field, rows, pool=pool)
-                if stack:
-                    plate.add(FieldKey(*key), stack)
-                done = int(stack.has_plane.sum()) if stack else 0
-                yield FieldConverted(FieldKey(*key), done, unread, path)
-        plate.close()
-        part.rename(path)
+        with held_part(path) as part:
+            written = yield from _written(rows, path, form=form, part=part)
+            if written:
+                keep(part, path)
+            return written
     except OSError as reason:
-        if isinstance(reason, BadPlate | BadImage):
+        if isinstance(reason, BadImage):
             raise
         raise BadPlate(
             f"{path} cannot be written: {reason.strerror or reason}. What was written of it was "
             "removed."
         ) from reason
-    finally:
-        _remove(part)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
+def _written(
+    rows: pl.DataFrame, path: Path, *, form: Format, part: Path
+) -> Generator[FieldConverted, None, int]:
+    written = 0
+    # All writing is one other thread's: Python raises an interrupt in the main one, and within a
+    # library that writes, it would leave files or threads behind.
+    with ThreadPoolExecutor(READING) as readers, ThreadPoolExecutor(1) as writer:
+        plate = writer.submit(form.open, part, rows).result()
+        try:
+            for key, field in rows.group_by(POSITION, maintain_order=True):
+                stack, unread = read_stack(field, rows, pool=readers)
+                if stack:
+                    writer.submit(plate.add, FieldKey(*key), stack).result()
+                done = int(stack.has_plane.sum()) if stack else 0
+                written += done
+                yield FieldConverted(FieldKey(*key), done, unread, path)
+            writer.submit(plate.finish).result()
+        finally:
+            writer.submit(plate.close).result()
+    return written

@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import polars as pl
 
+from plates.convert.disk import Disk
 from plates.convert.stack import Stack, along, channels_of, known
 from plates.imageset import FieldKey
 from plates.readers import hdf5 as own
@@ -14,7 +15,8 @@ class Hdf5Plate:
     """A plate as `plates.readers.hdf5` describes it."""
 
     def __init__(self, path: Path, rows: pl.DataFrame):
-        self.file = h5py.File(path, "w")
+        self.disk = Disk(path)
+        self.file = h5py.File(self.disk, "w")
         channels = channels_of(rows)
         said = self.file.attrs
         said["format"], said["version"] = own.FORMAT, own.VERSION
@@ -36,7 +38,14 @@ class Hdf5Plate:
         for axis, column in (("z", "z_um"), ("timepoint", "time_s")):
             if (values := along(stack.rows, axis, column)) is not None:
                 images.attrs[column] = values
+        self.disk.check()
+
+    def finish(self) -> None:
+        """Write what HDF5 still holds."""
+        self.file.close()
+        self.disk.sync()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Let go of the file, whole or not."""
         self.file.close()
+        self.disk.close()

@@ -1,8 +1,10 @@
 """Writing a plate as OME-Zarr: version 0.4 (Zarr 2) or 0.5 (Zarr 3).
 
-Channels are labelled as the plane table calls them, so that a recipe fits the new plate too.
+Channels are labelled as the plane table calls them, so that a recipe fits the new plate too. What
+the specification has no place for is noted beside: see `plates.readers.ome_zarr_kept`.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import polars as pl
 
 from plates.convert.stack import Stack, along, channels_of, known
 from plates.imageset import FieldKey
-from plates.readers.ome_zarr import MISSING
+from plates.readers.ome_zarr_kept import AXIS, KEPT, MISSING
 from plates.remote import zarr_package
 from plates.well import well_position
+
+WRITING = 4  # planes at a time
 
 
 class ZarrPlate:
@@ -40,9 +44,15 @@ class ZarrPlate:
             config={"write_empty_chunks": True},
             **({"dimension_names": list("tczyx")} if self.version == "0.5" else {}),
         )
-        array[:] = stack.images
 
-    def close(self) -> None:
+        def write(place: tuple[int, ...]) -> None:
+            array[place] = stack.images[place]
+
+        # Of several chunks given to it at once, zarr goes on to write some after one has failed.
+        with ThreadPoolExecutor(WRITING) as pool:
+            list(pool.map(write, np.ndindex(*stack.images.shape[:3])))
+
+    def finish(self) -> None:
         """Write the groups above the fields."""
         rows = sorted({path.split("/")[0] for path in self.wells}, key=lambda r: (len(r), r))
         columns = sorted({path.split("/")[1] for path in self.wells})
@@ -66,6 +76,9 @@ class ZarrPlate:
             "acquisitions": [{"id": 0}],
         }
         self._group("", {"plate": plate})
+
+    def close(self) -> None:
+        """Nothing is open between two fields."""
 
     def _group(self, path: str, attributes: dict[str, Any]) -> Any:
         group = self.zarr.open_group(
@@ -103,7 +116,16 @@ def _multiscales(stack: Stack, channels: list[str], *, version: str) -> dict[str
             ]
         },
         MISSING: np.argwhere(~stack.has_plane).tolist(),
+        KEPT: _metadata(stack.rows, channels),
     }
+
+
+def _metadata(rows: pl.DataFrame, channels: list[str]) -> dict[str, list[Any]]:
+    """What the specification has no place for, by column; see `plates.readers.ome_zarr_kept`."""
+    by_channel = [rows.filter(channel=channel) for channel in channels]
+    values = {name: [known(r, name) for r in by_channel] for name, a in AXIS.items() if a == "c"}
+    steps = {"z_um": along(rows, "z", "z_um"), "time_s": along(rows, "timepoint", "time_s")}
+    return {n: v for n, v in (values | steps).items() if v and any(i is not None for i in v)}
 
 
 def _step(rows: pl.DataFrame, axis: str, column: str) -> float | None:

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from profiler.cli.talk import talk
+from profiler.cli.unattended import SOME_FAILED
 from profiler.cli.words import Plates, RecipeName
+from profiler.interrupt import heeding, stop_signals
 
 
 class Store(StrEnum):
@@ -28,16 +30,30 @@ def scan(plates: Plates, recipe: RecipeName = "", planes: bool = False) -> None:
 
 def convert(
     plate: Annotated[str, typer.Argument(help="Plate folder, index file or fsspec address.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Store to make.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the plate into.")],
     to: Annotated[Store, typer.Option(help="Its format.")] = Store.ome_zarr,
+    recipe: RecipeName = "",
 ) -> None:
-    """Write a PLATE anew as OME-Zarr (extra `zarr`) or HDF5; stdout lists the planes lost."""
+    """Write a PLATE anew as OME-Zarr (extra `zarr`) or HDF5; lists planes lost, then exit is 3."""
     from plates.convert import convert as events
+    from profiler.overview import reading
 
-    for event in events(plate, out, to=to.value):
-        for lost in event.unread:
-            typer.echo(f"{event.key.well} site {event.key.site} {lost.channel}: {lost.message}")
-    talk(f"Written: {out}.")
+    lost, written = 0, dict[Path, None]()
+    with stop_signals(at_once=True) as sign:
+        try:
+            for event in heeding(events(plate, out, to=to.value, **reading(recipe)), sign):
+                written[event.plate] = None
+                lost += len(event.unread)
+                for plane in event.unread:
+                    where = f"{event.key.well} site {event.key.site} {plane.channel}"
+                    typer.echo(f"{where}: {plane.message}")
+        except KeyboardInterrupt:
+            talk("Interrupted. Plates that were whole are kept; nothing is left of the last one.")
+            raise typer.Exit(sign.exit_code) from None
+    talk(f"Written: {', '.join(map(str, written))}.")
+    if lost:
+        talk(f"Planes that could not be read and are not in it: {lost:,}.")
+    raise typer.Exit(SOME_FAILED if lost else 0)
 
 
 def readers() -> None:
