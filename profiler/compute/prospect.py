@@ -39,7 +39,10 @@ class Prospect:
             if not isinstance(event, FieldsDone):
                 continue
             self._done += event.fields
-            self._pace.add(at=at, fields=event.fields)
+            computed = event.fields - event.failed
+            if not computed:  # nothing waited for the compiler, and a failure costs next to nothing
+                continue
+            self._pace.add(at=at, fields=computed)
             if self._pace.is_enough and self._done < self.fields:
                 yield self._forecast(self._pace.seconds_per_field, is_measured=True)
 

@@ -16,6 +16,10 @@ from profiler.compute.devices import available_cores
 from profiler.execute.executor import NoCluster
 
 CONNECT_S = 5.0
+GREET_S = 15.0  # a busy head may take its time
+# Ray speaks gRPC, which is HTTP/2: both sides begin with their settings (RFC 9113, section 3.4).
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+SETTINGS = b"\4"  # the type of such a frame, after three bytes of its length
 HERE = "local"  # Ray's word for a cluster of this machine alone
 STORE_BYTES = 200_000_000  # shared memory: only image sets and events pass through it
 
@@ -96,13 +100,37 @@ def _check(address: str) -> None:
     if not host or not port.isdigit():
         raise NoCluster(f"--address {address} is not host:port, such as 10.0.0.1:6379, or auto.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+        head = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S)
     except OSError as error:
         raise NoCluster(
             f"Nothing answers at {address} ({error}). Is the cluster's head up (`ray status` "
             "there), and is this its port? Start one with `ray start --head`, or leave out "
             "--address to use this machine alone; nothing was changed."
         ) from error
+    with head:
+        if problem := _no_ray(head):
+            raise NoCluster(
+                f"What answers at {address} is not Ray ({problem}). Give the port of the cluster's "
+                "head, as `ray start --head` says it: 6379 unless --port chose another, not that "
+                "of the dashboard (8265). Nothing was changed."
+            )
+
+
+def _no_ray(head: socket.socket) -> str:
+    """Why what is connected cannot be the head of a cluster; empty if it may be."""
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        return ""  # the greeting would have to be encrypted
+    head.settimeout(GREET_S)
+    try:
+        head.sendall(GREETING)
+        answer = head.recv(9)
+    except TimeoutError:
+        return f"it said nothing within {GREET_S:.0f} s"
+    except OSError as error:
+        return f"it hung up: {error.strerror or error}"
+    if not answer:
+        return "it hung up"
+    return "" if answer[3:4] == SETTINGS else f"it begins with {answer!r}"
 
 
 def _line(error: BaseException) -> str:

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from statistics import median
+from typing import NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -28,6 +29,8 @@ STAGE_OF = {  # stage -> what it is and who does it
     "write": "writer thread",
     "store": "wells to an object store; a thread of its own",
 }
+
+Row: TypeAlias = tuple[str, str, float]  # stage, where, seconds
 
 
 class Stage(NamedTuple):
@@ -70,8 +73,9 @@ def traced(events: Iterable[Event], *, out: Path | None) -> Iterator[Event]:
 def table(tasks: Sequence[TaskTimed]) -> list[Stage]:
     """Lay out the stages of all tasks in the order of the flow.
 
-    The parts of `segment` are compiled into one program: they are divided by what each took
-    alone, for one field.
+    The first call of `segment` and of `measure` in a task is apart where stretches were kept: it
+    may have waited for the compiler. The parts of `segment` are compiled into one program: the
+    rest of it is divided by what each took alone, for one field, and the last is what remains.
     """
     seconds: dict[str, float] = {}
     for task in tasks:
@@ -81,8 +85,10 @@ def table(tasks: Sequence[TaskTimed]) -> list[Stage]:
     fields = max(sum(task.fields for task in tasks), 1)
     rows = [(name, STAGE_OF.get(name, ""), seconds[name]) for name in STAGE_OF if name in seconds]
     rows += [(name, "", spent) for name, spent in seconds.items() if name not in STAGE_OF]
-    at = next((i for i, row in enumerate(rows) if row[0] == "measure"), len(rows))
-    rows[at:at] = _parts(tasks[0].alone, seconds.get("segment", 0.0), fields)
+    first = {name: _compiling(tasks, name) for name in ("segment", "measure")}
+    warm = seconds.get("segment", 0.0) - (first["segment"] or 0.0)
+    _put_after(rows, "segment", _first("segment", first), _parts(tasks[0].alone, warm, fields))
+    _put_after(rows, "measure", _first("measure", first))
     rows.append((WAITING, "waiting for fields", elapsed - seconds.get("compute", 0.0)))
     return [
         Stage(name, where, spent, spent / elapsed, 1000 * spent / fields)
@@ -90,7 +96,28 @@ def table(tasks: Sequence[TaskTimed]) -> list[Stage]:
     ]
 
 
-def _parts(alone: Mapping[str, float], segment: float, fields: int) -> list[tuple[str, str, float]]:
+def _put_after(rows: list[Row], name: str, *parts: list[Row]) -> None:
+    at = next((i for i, row in enumerate(rows, 1) if row[0] == name), len(rows))
+    rows[at:at] = [row for part in parts for row in part]
+
+
+def _compiling(tasks: Iterable[TaskTimed], name: str) -> float | None:
+    """What first calls took longer than the later ones of their task; None if that is not known."""
+    found = []
+    for task in tasks:
+        first, *later = [s[3] for s in task.stretches if s[0] == name] or [0.0]
+        found += [max(0.0, first - median(later))] if later else []
+    return sum(found) if found else None
+
+
+def _first(name: str, found: Mapping[str, float | None]) -> list[Row]:
+    seconds = found[name]
+    where = f"of {name}, compiling: less the median of its other calls"
+    return [] if seconds is None else [(f"{name}, first call", where, seconds)]
+
+
+def _parts(alone: Mapping[str, float], segment: float, fields: int) -> list[Row]:
+    """The parts of `segment`, its first call left out."""
     if not alone:
         return []
     network = min(fields * alone["network"], segment)
@@ -101,7 +128,7 @@ def _parts(alone: Mapping[str, float], segment: float, fields: int) -> list[tupl
         ("network", where, network),
         ("decode labels", where, nuclei - network),
         *([("whole cells", where, cells)] if "whole cells" in alone else []),
-        ("cells, cytoplasm", where, segment - nuclei - cells),
+        ("cells, cytoplasm", "of segment, the remainder", segment - nuclei - cells),
     ]
 
 
@@ -109,9 +136,9 @@ def sentences(stages: Sequence[Stage], *, out: Path) -> Iterator[str]:
     """The table as text, and where the trace is."""
     busy = next((stage.share for stage in stages if stage.stage == "compute"), 0.0)
     yield f"the device was busy {busy:.0%} of the time; stages of several threads overlap"
-    yield f"{'stage':18}{'seconds':>9}{'share':>7}{'ms/field':>10}  where"
+    yield f"{'stage':20}{'seconds':>9}{'share':>7}{'ms/field':>10}  where"
     for name, where, seconds, share, each in stages:
-        yield f"{name:18}{seconds:9.2f}{share:7.0%}{each:10.1f}  {where}"
+        yield f"{name:20}{seconds:9.2f}{share:7.0%}{each:10.1f}  {where}"
     yield f"{out / FOLDER / TRACE} opens in https://ui.perfetto.dev"
 
 

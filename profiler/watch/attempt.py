@@ -32,16 +32,15 @@ def attempt(me: Watcher, name: str, *, place: Path, because: str) -> Iterator[Wa
         place: Its folder.
         because: Why it may be taken.
     """
-    before, known, tries = me.seen[name].look, me.status.of(name), me.settings.tries
-    nth = 1 + (known.tries if known and known.state not in (DONE, GIVEN_UP) else 0)
-    yield Began(name, nth, tries, because, before.digest())
+    before, nth = me.seen[name].look, _nth(me, name)
+    yield Began(name, nth, me.settings.tries, because, before.digest())
     start, reason, trace, finished = me.clock.now(), "", "", None
     try:
         finished = yield from _followed(me, name, place)
     except ProfilingError as error:
         reason = str(error)
     except Exception as error:  # our bug, or the machine's trouble: the next plate shall run
-        reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+        reason, trace = _reason(error), traceback.format_exc()
     disturbed = _disturbed(me, place, before, is_cut=not reason and finished is None)
     if disturbed:
         me.seen.pop(name)
@@ -51,9 +50,29 @@ def attempt(me: Watcher, name: str, *, place: Path, because: str) -> Iterator[Wa
         me.seen[name] = replace(me.seen[name], is_settled=True)
         yield _done(me, name, finished, before, seconds=me.clock.now() - start)
         return
+    yield _failed(me, name, nth, reason=reason, trace=trace)
+
+
+def failed_early(me: Watcher, name: str, error: Exception) -> Failed:
+    """Count an error in looking at a plate as a try, so that it cannot come back for ever."""
+    trace = "".join(traceback.format_exception(error))
+    return _failed(me, name, _nth(me, name), reason=_reason(error), trace=trace)
+
+
+def _nth(me: Watcher, name: str) -> int:
+    known = me.status.of(name)
+    return 1 + (known.tries if known and known.state not in (DONE, GIVEN_UP) else 0)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _failed(me: Watcher, name: str, nth: int, *, reason: str, trace: str) -> Failed:
+    tries, seen = me.settings.tries, me.seen[name]
     again_at = me.clock.now() + me.settings.pause_s if nth < tries else None
-    me.seen[name] = replace(me.seen[name], is_settled=again_at is None)
-    yield Failed(name, nth, tries, reason, again_at, before.digest(), trace)
+    me.seen[name] = replace(seen, is_settled=again_at is None)
+    return Failed(name, nth, tries, reason, again_at, seen.look.digest(), trace)
 
 
 def _followed(me: Watcher, name: str, place: Path) -> Generator[WatchEvent, None, Finished | None]:

@@ -2,7 +2,8 @@
 
 A manifest is a file in the plate's folder, `.complete`, `manifest.csv` or as asked for. If its
 first line is `path,bytes` it lists all files, and the plate is complete when each is there and as
-long as it says. Any other content, or none, says that whoever wrote it wrote it last.
+long as it says. Any other content, or none, says that whoever wrote it wrote it last; but a file
+called `manifest.csv` is a listing, and one that cannot be read as such tells nothing.
 """
 
 import csv
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plates.address import parse_address
-from plates.errors import BadPlate
 from plates.readers import cellvoyager
 from plates.readers.safe_xml import read_xml
 
-MANIFESTS = (".complete", "manifest.csv")
+LISTING = "manifest.csv"
+MANIFESTS = (".complete", LISTING)
 HEADER = ["path", "bytes"]
 
 
@@ -52,8 +53,11 @@ def judge(plate: Path, *, manifest: str | None, quiet_s: float, least_s: float) 
 
 def _by_manifest(plate: Path, name: str) -> Verdict:
     try:
-        lines = list(csv.reader((plate / name).read_text("utf-8").splitlines()))
-        if not lines or [word.strip().lower() for word in lines[0]] != HEADER:
+        # Spreadsheets and PowerShell write a byte-order mark.
+        lines = list(csv.reader((plate / name).read_text("utf-8-sig").splitlines()))
+        if not _has_header(lines):
+            if name == LISTING:
+                raise ValueError(f"its first line is not {','.join(HEADER)}")
             return Verdict(True, f"{name} is there")
         lacking = [path for path, size in _listed(plate, lines[1:]) if not _is_whole(path, size)]
     except (OSError, ValueError, csv.Error) as error:
@@ -63,6 +67,10 @@ def _by_manifest(plate: Path, name: str) -> Verdict:
         first = lacking[0].relative_to(plate)
         return Verdict(False, f"{len(lacking)} of {total} files in {name} are to come, as {first}")
     return Verdict(True, f"all {total} files in {name} are there")
+
+
+def _has_header(lines: list[list[str]]) -> bool:
+    return bool(lines) and [word.strip().lower() for word in lines[0]] == HEADER
 
 
 def _listed(plate: Path, lines: list[list[str]]) -> Iterator[tuple[Path, int]]:
@@ -89,7 +97,7 @@ def _ended(plate: Path) -> str | None:
         if not all(detail.get("EndTime") for detail in details):
             return None
         images = [Path(parse_address(path).file) for path in cellvoyager.scan(plate)["path"]]
-    except (BadPlate, OSError):  # an index that is being copied
+    except Exception:  # an index that is being copied, or is odd: the run will say how
         return None
     if not all(path.is_file() and path.stat().st_size for path in images):
         return None

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from profiler.watch.words import legible
+
 ONE_FILE = {".h5", ".hdf5", ".ch5"}  # plates that are a file, not a folder
 
 
@@ -56,7 +58,7 @@ class Inbox:
         if is_empty and self.path.stat().st_dev != self.device:
             raise OSError(None, "its drive is not mounted")
         found = (path for path in self.path.glob(self.pattern) if _is_plate(path, self.path))
-        return {path.relative_to(self.path).as_posix(): path for path in sorted(found)}
+        return {_name(path, self.path): path for path in sorted(found)}
 
 
 def open_inbox(path: Path, *, pattern: str = "*") -> Inbox:
@@ -66,6 +68,10 @@ def open_inbox(path: Path, *, pattern: str = "*") -> Inbox:
         OSError: It is not there.
     """
     return Inbox(path, pattern, path.stat().st_dev)
+
+
+def _name(path: Path, inbox: Path) -> str:
+    return legible(path.relative_to(inbox).as_posix())
 
 
 def _is_plate(path: Path, inbox: Path) -> bool:

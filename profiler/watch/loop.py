@@ -13,7 +13,7 @@ from profiler.store.mirror import working_folder
 from profiler.store.objects import run_address
 from profiler.store.run import RunFacts, read_facts
 from profiler.watch import status as keep
-from profiler.watch.attempt import attempt
+from profiler.watch.attempt import attempt, failed_early
 from profiler.watch.complete import judge
 from profiler.watch.events import (
     Done,
@@ -32,6 +32,7 @@ from profiler.watch.inbox import Inbox, Look, last_change, look, open_inbox
 from profiler.watch.nights import record
 from profiler.watch.records import Records, held_records
 from profiler.watch.settings import Clock, Runner, Seen, Watch, Watcher
+from profiler.watch.words import legible, legibly
 
 STAGES = {"profiles", "hits", "phenotypes"}  # in the summary of a run that went to its end
 
@@ -85,7 +86,7 @@ def _opened(settings: Watch) -> Inbox:
 
 def _about(settings: Watch, request: Request) -> dict[str, Any]:
     runs = run_address(settings.runs) or str(settings.runs)
-    places = {"inbox": str(settings.inbox), "runs": runs}
+    places = {"inbox": legible(str(settings.inbox)), "runs": legible(runs)}
     return places | {"recipe": request.recipe.name} | keep.describe_process()
 
 
@@ -93,6 +94,7 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
     """Keep an event in the records, then pass it on; a disk that is full is told once."""
     trouble = ""
     if event is not None:
+        event = legibly(event)
         me.status = keep.after(me.status, event, now=me.clock.now())
     try:
         keep.write_status(me.settings.runs, me.status, now=me.clock.now(), about=me.about)
@@ -102,6 +104,8 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
         me.share()
     except BadRun as error:
         trouble = str(error)
+    except Exception as error:  # an index can be made again: no plate shall wait for it
+        trouble = f"{type(error).__name__}: {error}"
     if event is not None:
         yield event
     if trouble and not me.has_trouble:
@@ -165,7 +169,7 @@ def _round(me: Watcher, there: dict[str, Path]) -> Iterator[WatchEvent]:
             yield Vanished(name)
     ready: list[tuple[int, str, str]] = []
     for name, place in there.items():
-        found = _consider(me, name, place)
+        found = _considered(me, name, place)
         if isinstance(found, str):
             ready.append((me.seen[name].look.changed_ns, name, found))
         elif found is not None:
@@ -176,25 +180,35 @@ def _round(me: Watcher, there: dict[str, Path]) -> Iterator[WatchEvent]:
         yield from attempt(me, name, place=there[name], because=because)
 
 
-def _consider(me: Watcher, name: str, place: Path) -> WatchEvent | str | None:
-    """What to tell of a plate; or, as a string, why it may be taken."""
-    now, known, seen = me.clock.now(), me.status.of(name), me.seen.get(name)
-    if seen and seen.is_settled and last_change(seen.look.folders) == seen.look.folders_ns:
-        return None
+def _considered(me: Watcher, name: str, place: Path) -> WatchEvent | str | None:
+    """What to tell of a plate; or, as a string, why it may be taken. Odd ones end nothing."""
+    seen = me.seen.get(name)
+    settled = seen.look if seen and seen.is_settled else None
     try:
+        if settled and last_change(settled.folders) == settled.folders_ns:
+            return None
         found = look(place)
-    except OSError as error:
-        return _waiting(known, name, f"it cannot be read ({error.strerror})")
+    except OSError as error:  # nothing is asked of one that is done
+        reason = f"it cannot be read ({error.strerror})"
+        return None if settled else _waiting(me.status.of(name), name, reason)
+    try:
+        return _consider(me, name, place, found)
+    except Exception as error:  # what a plate holds must not keep the watcher from the next
+        return failed_early(me, name, error)
+
+
+def _consider(me: Watcher, name: str, place: Path, found: Look) -> WatchEvent | str | None:
+    now, known, seen = me.clock.now(), me.status.of(name), me.seen.get(name)
+    if seen is None or seen.look != found:
+        me.seen[name] = Seen(found, now)
     if seen is None and (settled := _settled(me, name, found)):
         me.seen[name] = Seen(found, now, is_settled=True)
         return settled
-    if seen is None or seen.look != found:
-        me.seen[name] = seen = Seen(found, now)
     if known and known.state == keep.FAILED and known.again_at > now and not me.settings.once:
         return None
     if not found.files:
         return _waiting(known, name, "it has no files yet")
-    quiet_s = now - seen.since
+    quiet_s = now - me.seen[name].since
     if me.settings.once:  # there is no second look: the files' own times must do
         quiet_s = max(quiet_s, now - found.changed_ns / 1e9)
     least_s = me.settings.quiet_s

@@ -20,6 +20,7 @@ from profiler.watch.events import Done, Failed, Skipped
 from profiler.watch.page import page
 from profiler.watch.settings import Watch
 from profiler.watch.status import DONE, PlateState
+from profiler.watch.words import legible
 
 FILE, PAGE, LEVEL = "index.parquet", "index.html", "runs"
 TIME = pl.Datetime("us", "UTC")
@@ -74,7 +75,7 @@ def record(
         "finished": datetime.fromisoformat(state.since),
         "seconds": event.seconds if isinstance(event, Done) else None,
         "tries": event.attempt if isinstance(event, Failed) else 0,
-        "source": str(settings.inbox / event.plate),
+        "source": legible(str(settings.inbox / event.plate)),
     }
     plates = _plates(folder, is_done=state.state == DONE) or [{"plate": Path(event.plate).name}]
     ours = pl.DataFrame([about | row for row in plates], schema=SCHEMA)

@@ -1,12 +1,17 @@
 """Reaching a cluster: what is refused at once, and how workers are placed."""
 
+import re
 import socket
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'plate-profiler[ray]'")
 
+from profiler.execute import connect
 from profiler.execute.connect import Places, connected, places
 from profiler.execute.executor import NoCluster
 
@@ -29,6 +34,56 @@ def test_an_address_where_no_cluster_is():
     ):
         pass
     assert time.monotonic() - start < 30
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes | None], str]]:
+    """Starts servers that say something to their first guest, or nothing at all."""
+    with ExitStack() as at_end:
+
+        def start(said: bytes | None) -> str:
+            server = at_end.enter_context(socket.create_server(("127.0.0.1", 0)))
+            if said is not None:
+                thread = threading.Thread(target=answer, args=(server, said))
+                thread.start()
+                at_end.callback(thread.join)
+            return f"127.0.0.1:{server.getsockname()[1]}"
+
+        yield start
+
+
+def answer(server: socket.socket, said: bytes) -> None:
+    guest, _ = server.accept()
+    with guest:
+        guest.recv(100)
+        guest.sendall(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"HTTP/1.0 400 Bad request", "it begins with b'HTTP/1.0 '"),
+        (b"SSH", "it begins with b'SSH'"),
+        (b"", "it hung up"),
+        (None, "it said nothing within 1 s"),
+    ],
+)
+def test_a_port_that_is_not_rays_is_refused_at_once(answering, said, reason, monkeypatch):
+    monkeypatch.setattr(connect, "GREET_S", 1.0)
+    address, start = answering(said), time.monotonic()
+    with pytest.raises(NoCluster, match=f"not Ray .{re.escape(reason)}.*6379 unless") as caught:
+        connect._check(address)
+    assert str(caught.value).startswith(f"What answers at {address} ")
+    assert time.monotonic() - start < 10
+
+
+def test_a_head_that_is_encrypted_is_not_greeted(answering, monkeypatch):
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    connect._check(answering(None))
+
+
+def test_the_head_of_a_cluster_is_known(cluster):
+    connect._check(cluster.address)
 
 
 @pytest.mark.parametrize("address", ["head", "head:", "10.0.0.1", ":6379", "head:port"])

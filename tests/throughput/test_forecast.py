@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from profiler.events import Forecast
+from plates.loader import PixelFormat
+from profiler.compute.prospect import Prospect
+from profiler.events import FieldsDone, Forecast
 from profiler.progress import _duration, _forecast
 from profiler.throughput import forecast
 from profiler.throughput.forecast import Pace, memory_bytes, peak_bytes, recall, remember
@@ -29,6 +32,33 @@ def test_what_a_field_cost_is_remembered_for_its_kind_alone():
     remember("a", 0.25)
     remember("b", 3.0)
     assert (recall("a"), recall("b"), recall("c")) == (0.25, 3.0, None)
+
+
+def told(*batches: tuple[float, int, int]) -> tuple[Prospect, list[Forecast]]:
+    """What batches that were done at a time, with so many fields, so many failed, let foresee."""
+    prospect = Prospect("a recipe", PixelFormat(32, 32, np.dtype("uint16")), 2, 4, 40)
+    events = [(at, FieldsDone(fields, failed, 9)) for at, fields, failed in batches]
+    return prospect, [told for at, event in events for told in prospect.after([event], at=at)]
+
+
+def test_fields_that_failed_do_not_make_the_others_look_cheap():
+    prospect, (forecast,) = told((60.0, 4, 0), (61.0, 4, 2), (62.0, 4, 0), (63.0, 4, 0))
+    assert forecast.seconds_per_field == pytest.approx(2 / 6)
+    assert (forecast.fields, forecast.is_measured) == (28, True)
+    prospect.keep()
+    assert prospect.before().seconds_per_field == pytest.approx(3 / 10)
+
+
+def test_a_batch_that_failed_does_not_stand_for_the_one_that_compiles():
+    _, (forecast,) = told((1.0, 4, 4), (60.0, 4, 0), (61.0, 4, 0), (62.0, 4, 4), (63.0, 4, 0))
+    assert forecast.seconds_per_field == pytest.approx(3 / 8)
+
+
+def test_where_all_fields_failed_nothing_is_foretold_or_remembered():
+    prospect, forecasts = told(*((float(at), 4, 4) for at in range(1, 9)))
+    assert forecasts == []
+    prospect.keep()
+    assert prospect.before().seconds_per_field is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"a": "x"}', '{"a": NaN}', "{"])

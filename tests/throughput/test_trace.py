@@ -66,6 +66,36 @@ def test_table_by_hand():
     assert found["compute"].ms_per_field == 600
 
 
+def calls(name: str, *seconds: float) -> tuple[tuple[str, str, float, float], ...]:
+    return tuple((name, "MainThread", float(at), each) for at, each in enumerate(seconds))
+
+
+def test_the_first_call_is_apart_and_no_part_is_blamed_for_the_compiler():
+    stretches = calls("segment", 2.5, 0.5, 0.4, 0.6) + calls("measure", 1.1, 0.3, 0.3, 0.3)
+    timed = replace(TIMED, stretches=stretches, alone={"network": 0.1, "nuclei": 0.15})
+    stages = table([timed, timed])
+    names = [stage.stage for stage in stages]
+    seconds = {stage.stage: stage.seconds for stage in stages}
+    assert names[2:8] == [
+        "segment", "segment, first call", "network", "decode labels", "cells, cytoplasm", "measure",
+    ]  # fmt: skip
+    assert names[8] == "measure, first call"
+    assert seconds["segment, first call"] == pytest.approx(2 * 2.0)
+    assert seconds["measure, first call"] == pytest.approx(2 * 0.8)
+    assert seconds["cells, cytoplasm"] == pytest.approx(2 * (4 - 2 - 1.5))
+    (rest,) = (stage.where for stage in stages if stage.stage == "cells, cytoplasm")
+    assert rest == "of segment, the remainder"
+
+
+def test_a_first_call_that_was_not_slower_or_was_the_only_one():
+    quick = replace(TIMED, stretches=calls("segment", 0.3, 0.4, 0.4))
+    found = {stage.stage: stage.seconds for stage in table([quick])}
+    assert found["segment, first call"] == 0
+    assert found["cells, cytoplasm"] == pytest.approx(0.5)
+    only = {stage.stage for stage in table([replace(TIMED, stretches=calls("segment", 4.0))])}
+    assert "segment, first call" not in only
+
+
 def test_whole_cells_of_a_network_have_a_row_of_their_own():
     alone = replace(TIMED, alone={**TIMED.alone, "whole cells": 0.04})
     found = {stage.stage: stage.seconds for stage in table([alone])}

@@ -16,6 +16,7 @@ from profiler.store.run import RunFacts, write_facts
 from profiler.store.tables import write_table
 from profiler.watch.loop import watch
 from profiler.watch.settings import Clock, Watch
+from profiler.watch.words import legible
 
 RECIPE = load_recipe("demo")
 START = 1_800_000_000.0
@@ -79,7 +80,7 @@ class Bench:
         self.is_stopped = True
 
     def run(self, request: Request):
-        name = request.plates[0].relative_to(self.inbox).as_posix()
+        name = legible(request.plates[0].relative_to(self.inbox).as_posix())
         assert request.out == self.out / name
         self.runs.append(name)
         yield Planned(2, 1, 0, ("a note",))

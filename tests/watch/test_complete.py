@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from plates.readers import cellvoyager as reader
 from profiler.watch.complete import Verdict, judge
 
 MRF = (
@@ -79,6 +80,27 @@ def test_a_manifest_that_is_wrong_is_not_trusted(tmp_path, line, complaint):
     assert complaint in at_once(tmp_path).because
 
 
+BOM = "\ufeff"  # what PowerShell's `Export-Csv -Encoding UTF8` and spreadsheets begin with
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", ".complete"])
+def test_a_listing_with_a_byte_order_mark_is_a_listing(tmp_path, name):
+    (tmp_path / name).write_bytes(f'{BOM}"path","bytes"\r\n"a.tif","6"\r\n'.encode())
+    assert at_once(tmp_path) == Verdict(False, f"1 of 1 files in {name} are to come, as a.tif")
+    (tmp_path / "a.tif").write_bytes(b"pixels")
+    assert at_once(tmp_path) == Verdict(True, f"all 1 files in {name} are there")
+
+
+@pytest.mark.parametrize("content", ["", "path;bytes\na.tif;6\n", "path,byt", "a.tif,6\n"])
+def test_a_manifest_csv_that_is_no_listing_is_not_trusted(tmp_path, content):
+    (tmp_path / "manifest.csv").write_text(content)
+    told = Verdict(False, "manifest.csv cannot be read: its first line is not path,bytes")
+    assert at_once(tmp_path) == told
+    assert at_once(tmp_path, "manifest.csv") == told
+    (tmp_path / ".complete").touch()
+    assert at_once(tmp_path).is_complete
+
+
 def test_a_stated_name_is_the_only_one_that_counts(tmp_path):
     (tmp_path / ".complete").touch()
     quiet = judge(tmp_path, manifest="DONE.txt", quiet_s=1e6, least_s=600.0)
@@ -108,6 +130,16 @@ def test_cellvoyager_says_itself_when_a_measurement_has_ended(tmp_path):
 def test_a_real_cellvoyager_plate_has_ended(data_folder):
     (index,) = (data_folder / "vendor" / "CV8000").rglob("MeasurementData.mlf")
     assert "has ended" in at_once(index.parent).because
+
+
+def test_an_index_that_is_odd_is_left_to_the_run(tmp_path, monkeypatch):
+    def overflows(_):
+        raise OverflowError("FieldIndex 9999999999")
+
+    cellvoyager(tmp_path, end=' bts:EndTime="2026-11-21T02:00:00"')
+    monkeypatch.setattr(reader, "scan", overflows)
+    assert not at_once(tmp_path).is_complete
+    assert judge(tmp_path, manifest=None, quiet_s=600.0, least_s=600.0).is_complete
 
 
 def test_an_index_that_is_half_copied_is_not_trusted(tmp_path):

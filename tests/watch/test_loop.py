@@ -1,6 +1,7 @@
 """A night in no time: plates that come, change, fail and go, and watchers that are ended."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from plates.errors import BadPlate, BadRun
 from profiler.store.lock import LOCK, locked
 from profiler.watch import loop
+from profiler.watch.complete import judge
 from profiler.watch.events import (
     Began,
     Disturbed,
@@ -24,7 +26,7 @@ from profiler.watch.events import (
     Waiting,
     Watching,
 )
-from profiler.watch.log import sentence
+from profiler.watch.log import as_json, sentence
 
 from .conftest import Bench, fail, finish
 
@@ -134,6 +136,84 @@ def test_an_error_of_our_own_keeps_its_traceback_and_the_watcher_goes_on(bench: 
     failed = kinds(bench.once(), Failed)[0]
     assert failed.reason == "RuntimeError: RESOURCE_EXHAUSTED: out of memory"
     assert "conftest.py" in failed.traceback
+
+
+def odd(name: str, error: Exception):
+    """A `judge` that one plate is too much for."""
+
+    def judged(plate, **settings):
+        if plate.name == name:
+            raise error
+        return judge(plate, **settings)
+
+    return judged
+
+
+def test_a_plate_that_cannot_be_judged_is_tried_and_given_up_and_the_others_run(
+    bench: Bench, monkeypatch
+):
+    bench.add("P1")
+    bench.add("P2")
+    monkeypatch.setattr(loop, "judge", odd("P1", ValueError("an odd index")))
+    events = bench.watch(quiet_s=0.0, pause_s=100.0, tries=3)
+    failed = kinds(events, Failed)
+    assert [(event.plate, event.attempt) for event in failed] == [("P1", n) for n in (1, 2, 3)]
+    assert [event.again_at is None for event in failed] == [False, False, True]
+    assert failed[0].reason == "ValueError: an odd index"
+    assert "in judged" in failed[0].traceback
+    assert bench.runs == ["P2"]
+    assert bench.index().sort("run")["status"].to_list() == ["given_up", "done"]
+    assert [event.plate for event in kinds(bench.once(), Skipped)] == ["P1", "P2"]
+
+
+def test_a_plate_that_cannot_be_judged_costs_a_try_of_each_watcher(bench: Bench, monkeypatch):
+    bench.add("P1")
+    monkeypatch.setattr(loop, "judge", odd("P1", MemoryError("too large")))
+    tries = [event.attempt for _ in range(4) for event in kinds(bench.once(tries=2), Failed)]
+    assert tries == [1, 2]
+    monkeypatch.setattr(loop, "judge", judge)
+    assert kinds(bench.once(again=True), Done)
+
+
+def test_a_name_that_is_not_unicode_is_written_out(bench: Bench):
+    bench.add(os.fsdecode(b"P\xb5m"))
+    bench.on_run[r"P\udcb5m"] = fail(BadPlate("There is no " + os.fsdecode(b"\xb5.tif")))
+    (failed,) = kinds(bench.once(), Failed)
+    assert (failed.plate, failed.reason) == (r"P\udcb5m", r"There is no \udcb5.tif")
+    assert bench.index()["reason"].to_list() == [r"There is no \udcb5.tif"]
+    assert bench.index()["source"].to_list() == [str(bench.inbox / r"P\udcb5m")]
+    assert "P\\udcb5m" in (bench.out / "index.html").read_text()
+    bench.on_run.clear()
+    assert kinds(bench.once(), Done)
+    assert (bench.out / r"P\udcb5m" / "run.json").is_file()
+    as_json(failed, time="").encode()
+    assert kinds(bench.once(), Skipped)
+
+
+def test_an_index_that_cannot_be_made_keeps_nobody(bench: Bench, monkeypatch):
+    bench.add("P1")
+    bench.add("P2")
+
+    def broken(*_, **__):
+        raise ValueError("an odd table")
+
+    monkeypatch.setattr(loop, "record", broken)
+    events = bench.once()
+    assert set(kinds(events, Trouble)) == {Trouble("ValueError: an odd table")}
+    assert len(kinds(events, Done)) == 2
+
+
+def test_a_plate_that_is_done_and_out_of_reach_for_a_while_stays_done(bench: Bench, monkeypatch):
+    bench.add("P1")
+
+    def denied(_):
+        raise PermissionError(13, "Permission denied")
+
+    bench.on_sleep[2] = lambda: monkeypatch.setattr(loop, "last_change", denied)
+    bench.on_sleep[4] = monkeypatch.undo
+    events = bench.watch(quiet_s=0.0)
+    assert isinstance(events[-2], Done)
+    assert bench.status()["plates"]["P1"]["state"] == "done"
 
 
 def test_a_plate_that_is_done_is_not_run_again(bench: Bench):
