@@ -23,6 +23,7 @@ from profiler.nets.cards import write_card
 from profiler.profile.controls import is_role
 from profiler.profile.features import EMBEDDING, feature_columns, phenotype_features
 from profiler.profile.scaling.normalise import robust_z
+from profiler.profile.stains import shared_stains
 from profiler.profile.wells.cell_scale import Scales, cell_scales, standardised
 from profiler.profile.wells.sets import SetAggregator, load_aggregator
 from profiler.quality import marked
@@ -73,7 +74,7 @@ class Split:
         taught: Wells that are learnt from.
         judged: Wells that are judged by: of the compounds kept apart, on the plates kept apart if
             there are any, with these plates' negative controls; else every second control.
-        compounds: Those kept apart.
+        compounds: Those kept apart; none where fewer than two have two wells of one dose.
         plates: Those kept apart, perhaps none.
     """
 
@@ -90,11 +91,14 @@ class Judged:
     Attributes:
         split: What that is.
         precision: Way ("mean", "median", "learned") -> mean average precision among the negative
-            controls of the plate, and among its other compounds; NaN where there is none.
+            controls of the plate, and among its other compounds; NaN where there is none. Empty
+            where no compound is kept apart.
+        notes: Why numbers are missing, in sentences.
     """
 
     split: Split
     precision: dict[str, tuple[float, ...]]
+    notes: tuple[str, ...] = ()
 
 
 class _Taken(NamedTuple):
@@ -113,6 +117,7 @@ def train_aggregator(request: AggregatorRequest) -> Iterator[TrainEvent | Judged
 
     Raises:
         BadLabels: There are no replicates to learn from.
+        BadModel: The runs' vectors are of other stains, or of the same in another order.
         BadRun: The runs differ, have no profiles yet, or their cells have no such feature.
         NoControls: A plate map marks no negative controls.
         UnknownName: A pattern matches no column.
@@ -123,6 +128,8 @@ def train_aggregator(request: AggregatorRequest) -> Iterator[TrainEvent | Judged
     taken = _take(screen, request)
     split = split_wells(taken.wells, share=request.apart, seed=request.seed)
     has_vectors = any(name.startswith(EMBEDDING) for name in taken.features)
+    settings = {run.name: run.facts.settings for run in screen.runs}
+    stains = shared_stains(settings) if has_vectors else None
     lesson = SetLesson(
         taken.sets.at(split.taught),
         tuple(taken.features),
@@ -133,33 +140,53 @@ def train_aggregator(request: AggregatorRequest) -> Iterator[TrainEvent | Judged
     )
     yield from learn_sets(lesson, out=request.out)
     learned = load_aggregator(request.out)
-    judged = Judged(split, judge(taken.wells, taken.sets, split.judged, learned))
+    found = judge(taken.wells, taken.sets, split.judged, learned) if split.compounds else {}
+    judged = Judged(split, found, tuple(_tell(split)))
     scores = {
-        name: {text: None if x != x else x for text, x in zip(AGAINST, found, strict=True)}
-        for name, found in judged.precision.items()
+        name: {text: None if x != x else x for text, x in zip(AGAINST, each, strict=True)}
+        for name, each in judged.precision.items()
     }
     apart = {"compounds_apart": split.compounds, "plates_apart": split.plates}
+    apart |= {"notes": judged.notes}
     about = dict(learned.card.about) | apart | {"mean_average_precision": scores}
-    write_card(request.out, replace(learned.card, about=about))
+    write_card(request.out, replace(learned.card, about=about, stains=stains))
     yield judged
+
+
+def _tell(split: Split) -> Iterator[str]:
+    if not split.compounds:
+        yield (
+            "There is no score: it takes two compounds with two usable wells of one dose each, one "
+            "to learn from and one to keep apart. The aggregator was taught by all wells."
+        )
+    elif len(split.compounds) == 1:
+        yield (
+            f"Only {split.compounds[0]} is kept apart, so there is no score among compounds: that "
+            "takes two. Keep a larger share apart (--apart)."
+        )
 
 
 def split_wells(wells: pl.DataFrame, *, share: float, seed: int) -> Split:
     """Keep compounds, and copies of a layout, apart from what is learnt.
 
     Args:
-        wells: Annotated wells.
-        share: Of the treated compounds; one at least.
+        wells: Annotated wells, those with usable cells.
+        share: Of the treated compounds; one at least, of those with two wells of one dose.
         seed: Decides which.
 
     Raises:
         BadLabels: There are fewer than three treated compounds.
     """
     random = np.random.default_rng(seed)
-    is_treated, names = is_role("treatment"), treated_compounds(wells)
-    n_apart = max(1, round(share * len(names)))
-    compounds = tuple(sorted(random.choice(names, n_apart, replace=False).tolist()))
-    plates = _plates_apart(wells.filter(is_treated), random)
+    names, treated = treated_compounds(wells), wells.filter(is_role("treatment"))
+    plates = _plates_apart(treated, random)
+    repeated = _repeated(treated)
+    fit = _repeated(treated.filter(pl.col(PLATE).is_in(plates)))
+    fit, plates = (fit, plates) if fit else (repeated, ())
+    if len(repeated) < 2:  # one would leave nothing to learn from
+        return Split(np.ones(wells.height, bool), np.zeros(wells.height, bool), (), ())
+    n_apart = min(max(1, round(share * len(names))), len(fit), len(repeated) - 1)
+    compounds = tuple(sorted(random.choice(fit, n_apart, replace=False).tolist()))
     is_apart = _mask(wells, pl.col(COMPOUND).is_in(compounds))
     on_apart = _mask(wells, pl.col(PLATE).is_in(plates))
     is_control = _mask(wells, is_role("negative"))
@@ -184,6 +211,13 @@ def treated_compounds(wells: pl.DataFrame) -> list[str]:
             "which some are kept apart to judge by. Give runs with more compounds."
         )
     return names
+
+
+def _repeated(treated: pl.DataFrame) -> list[str]:
+    """Compounds with two wells of one dose, which can be asked whether they find one another."""
+    by = [name for name in TREATMENT if name in treated.columns]
+    twice = treated.group_by(by).len().filter(pl.col("len") > 1)
+    return twice[COMPOUND].drop_nulls().unique().sort().to_list()
 
 
 def _plates_apart(treated: pl.DataFrame, random: np.random.Generator) -> tuple[str, ...]:

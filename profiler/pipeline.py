@@ -19,6 +19,7 @@ from profiler.hits.scores.scale import on_scale
 from profiler.phenotype import Clustering, Settings, find_phenotypes
 from profiler.profile import consensus, feature_columns, is_role, process
 from profiler.profile.blocks import weigh_blocks
+from profiler.profile.stains import stains_of
 from profiler.profile.wells.cell_scale import cell_scales
 from profiler.profile.wells.sets import check_cells, load_aggregator
 from profiler.profile.wells.summarise import (
@@ -273,7 +274,9 @@ def _learned(out: Path, recipe: Recipe, *, layout: pl.DataFrame | None) -> Learn
     for path in learned_summaries(recipe.profile.aggregate):
         aggregator, cells = load_aggregator(path), _that_count(open_screen(out).cells, recipe)
         columns = cells.collect_schema().names()
-        check_cells(aggregator.card, columns, embedder=read_facts(out).embedder)
+        facts = read_facts(out)
+        stains = stains_of(facts.settings)
+        check_cells(aggregator.card, columns, embedder=facts.embedder, stains=stains)
         controls = None
         if layout is not None and "Metadata_Role" in layout.columns:
             controls = layout.filter(is_role("negative"))

@@ -28,6 +28,7 @@ from plates.layout import read_layout
 from plates.readers import scan, unused_images
 from plates.well import parse_well
 from profiler.profile.features import PREFIXES
+from profiler.profile.stains import stains_of
 from profiler.profile.steps import check_steps
 from profiler.profile.wells.aggregate import SUMMARIES
 from profiler.profile.wells.compounds import check_compounds
@@ -270,7 +271,8 @@ def check_columns(recipe: Recipe, columns: Sequence[str], *, embedder: str | Non
 
     Raises:
         UnknownName: A pattern matches no column.
-        BadModel: The aggregator takes other columns, or vectors of another network.
+        BadModel: The aggregator takes other columns, or vectors of another network, of other
+            stains, or of the same in another order.
     """
     for pattern in recipe.profile.features:
         if not any(fnmatchcase(name, pattern) for name in columns):
@@ -279,7 +281,8 @@ def check_columns(recipe: Recipe, columns: Sequence[str], *, embedder: str | Non
                 f"{suggestion(pattern, list(columns))}"
             )
     for path in learned_summaries(recipe.profile.aggregate):
-        check_cells(load_aggregator(path).card, list(columns), embedder=embedder)
+        card = load_aggregator(path).card
+        check_cells(card, list(columns), embedder=embedder, stains=stains_of(recipe.model_dump()))
 
 
 def measured_readouts(recipe: Recipe) -> tuple[str, ...]:

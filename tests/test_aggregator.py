@@ -1,22 +1,26 @@
 """`train aggregator`, and profiles made by what it wrote: runs of a few cells, without images."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from plates.errors import BadLabels, BadModel, BadRun
 from profiler.aggregator import AggregatorRequest, Judged, split_wells, train_aggregator
+from profiler.cli import app
 from profiler.embed.sets.learn import SetSchedule
 from profiler.pipeline import make_profiles
 from profiler.profile.wells.sets import load_aggregator
 from profiler.recipe import load_recipe
 from profiler.store.run import RunFacts, claim
 from profiler.store.screen import open as open_screen
-from profiler.store.tables import write_table
+from profiler.store.tables import read_footer, write_table
 from profiler.store.wells import WellTables, write_well
 
+RUNNER = CliRunner()
 PLATES = ("P1", "P2", "P3", "P4")
 NAMES = ["Cells_Texture_A", "Nuclei_Location_Center_X", *(f"Embedding_{i:04d}" for i in range(5))]
 COMPOUNDS = ["DMSO"] * 4 + ["a", "b", "c", "d", "e"]
@@ -128,7 +132,10 @@ def test_it_takes_what_tells_of_a_phenotype_and_says_how_it_did(run, trained):
     card = load_aggregator(out).card
     assert card.features == tuple(name for name in NAMES if "Location" not in name)
     assert card.embedder == "e" * 64
+    assert card.stains == tuple(load_recipe("demo").images.channels)
     assert isinstance(events[-1], Judged)
+    (note,) = events[-1].notes
+    assert note.startswith(f"Only {events[-1].split.compounds[0]} is kept apart")
     assert set(events[-1].precision) == {"mean", "median", "learned"}
     assert all(0 <= p[0] <= 1 for p in events[-1].precision.values())
     about = json.loads(out.with_suffix(".json").read_text())["about"]
@@ -173,6 +180,51 @@ def test_controls_that_judge_are_not_learnt_from(run):
 def test_a_name_that_no_recipe_could_give_is_refused(run, tmp_path):
     with pytest.raises(BadRun, match=r"expected a name NAME\.safetensors"):
         list(train_aggregator(AggregatorRequest((run,), tmp_path / "agg.json")))
+
+
+def test_only_compounds_with_two_wells_of_a_dose_are_kept_apart(run):
+    wells = open_screen(run).wells.collect().filter(pl.col("Metadata_Plate").is_in(PLATES[:2]))
+    number = pl.int_range(pl.len()).cast(pl.Float64)
+    is_twice = pl.col("Metadata_Compound").is_in(["c", "e", "DMSO"])
+    doses = wells.with_columns(Metadata_Concentration=pl.when(is_twice).then(1.0).otherwise(number))
+    drawn = {split_wells(doses, share=0.5, seed=seed).compounds for seed in range(9)}
+    assert drawn == {("c",), ("e",)}  # of both, one stays to learn from
+    single = wells.with_columns(Metadata_Concentration=number)
+    split = split_wells(single, share=0.5, seed=0)
+    assert split.compounds == ()
+    assert split.taught.all()
+    assert not split.judged.any()
+
+
+def test_plates_are_kept_apart_only_where_they_can_judge(run):
+    """Each plate has a dose of its own: wells of one dose are on no other."""
+    wells = open_screen(run).wells.collect()
+    plate = pl.col("Metadata_Plate").rank("dense").cast(pl.Float64)
+    single = wells.with_columns(Metadata_Concentration=plate)
+    assert split_wells(single, share=0.2, seed=0).compounds == ()
+    twice = pl.when(pl.col("Metadata_Compound").is_in(["a", "b"])).then(1.0).otherwise(plate)
+    split = split_wells(wells.with_columns(Metadata_Concentration=twice), share=0.2, seed=0)
+    assert split.compounds in {("a",), ("b",)}
+    assert len(split.plates) == 2
+
+
+def test_why_there_is_no_score_is_told_and_kept(run, tmp_path):
+    single = shutil.copytree(run, tmp_path / "single")
+    path = single / "wells.parquet"
+    footer, wells = read_footer(path), pl.read_parquet(path)
+    is_once = pl.col("Metadata_Compound").is_in(["a", "b", "c", "d"])
+    dose = pl.when(is_once).then(pl.int_range(pl.len()))
+    wells = wells.with_columns(Metadata_Concentration=dose.cast(pl.Float64))
+    write_table(path, wells, level=footer.level, parameters=footer.parameters)
+    done = RUNNER.invoke(
+        app, ["train", "aggregator", str(single), "-o", f"{tmp_path}/a.safetensors", "--steps", "2"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "There is no score: it takes two compounds with two usable wells" in done.stderr
+    assert not done.stdout
+    about = json.loads((tmp_path / "a.json").read_text())["about"]
+    assert about["mean_average_precision"] == {}
+    assert about["notes"][0].startswith("There is no score")
 
 
 def test_too_few_compounds_are_told(run):

@@ -11,6 +11,7 @@ from profiler.classify.labels import KEYS, BadLabelTable, Labels, name_cells, ro
 from profiler.classify.parts import Examples
 from profiler.classify.scale import Scale, on_scale, plate_scale
 from profiler.profile.features import EMBEDDING, feature_columns, phenotype_features
+from profiler.profile.stains import Stains, shared_stains
 from profiler.store.columns import matching
 from profiler.store.places import well_path
 from profiler.store.screen import Screen
@@ -33,6 +34,7 @@ class Gathered(NamedTuple):
         features: The columns of the vectors.
         around: Vectors of other cells of the same plates.
         embedder: Hash of the network that some columns are of; None without such.
+        stains: Those of its vectors, in their order; None without, or where the runs do not tell.
         notes: What was left out, in sentences.
     """
 
@@ -41,6 +43,7 @@ class Gathered(NamedTuple):
     features: list[str]
     around: np.ndarray
     embedder: str | None
+    stains: Stains | None
     notes: tuple[str, ...]
 
 
@@ -78,13 +81,14 @@ def gather(
     Raises:
         BadLabelTable: There are labels for cells that no run has, or without features.
         UnknownName: As `chosen_features`.
-        BadModel: The runs' embeddings are of several networks.
+        BadModel: The runs' embeddings are of several networks, or of stains in several orders.
     """
     cells = screen.cells
     rows_of(labels, cells)
     features = chosen_features(cells, patterns=patterns)
     plates = labels.cells[PLATE].unique().sort().to_list()
-    embedder = embedder_of(screen, labels) if any(map(_is_embedding, features)) else None
+    has_vectors = any(name.startswith(EMBEDDING) for name in features)
+    made_of = vectors_of(screen, labels) if has_vectors else (None, None)
     scales = {p: plate_scale(cells.filter(pl.col(PLATE) == p), features=features) for p in plates}
     kept, scales, notes = usable_features(features, scales)
     found = _labelled(cells, labels, features=kept)
@@ -95,15 +99,22 @@ def gather(
     places = left[PLATE].to_numpy(), (left[PLATE] + " " + left[WELL]).to_numpy()
     examples = Examples(vectors[has_profile], codes, *places)
     around = _around(cells, scales, features=kept, seed=seed)
-    return Gathered(examples, left.select(labels.cells.columns), kept, around, embedder, notes)
+    return Gathered(examples, left.select(labels.cells.columns), kept, around, *made_of, notes)
 
 
-def embedder_of(screen: Screen, labels: Labels) -> str | None:
-    """The network whose vectors the labelled cells have, as their files' footers say.
+def vectors_of(screen: Screen, labels: Labels) -> tuple[str | None, Stains | None]:
+    """The network and the stains that the labelled cells' vectors are of.
 
     Raises:
-        BadModel: They are of several.
+        BadModel: They are of several networks, or of other stains or another order.
     """
+    plates = set(labels.cells[PLATE])
+    runs = {r.name: r.facts.settings for r in screen.runs if plates.intersection(r.facts.plates)}
+    return _embedder_of(screen, labels), shared_stains(runs)
+
+
+def _embedder_of(screen: Screen, labels: Labels) -> str | None:
+    """The network, as the footers of the cells' files say."""
     wells = labels.cells.select(PLATE, WELL).unique().sort(PLATE, WELL).rows()
     paths = [
         path
@@ -140,10 +151,6 @@ def _around(
         scaled = on_scale(held, scale, features=features)
         parts.append(scaled.vectors[scaled.has_profile])
     return np.concatenate(parts)
-
-
-def _is_embedding(name: str) -> bool:
-    return name.startswith(EMBEDDING)
 
 
 def usable_features(

@@ -7,11 +7,12 @@ import numpy as np
 import polars as pl
 from scipy.special import softmax
 
-from profiler.classify.learn import learn
+from profiler.classify.learn import Learnt, learn
 from profiler.classify.parts import Examples, folds_of
 from profiler.classify.trust.calibration import at_temperature, calibration
 from profiler.classify.trust.conformal import coverage_table, fit_conformal, prediction_sets
-from profiler.classify.trust.shapes import Classes, Probabilities, Sets
+from profiler.classify.trust.imbalance import prior_offsets
+from profiler.classify.trust.shapes import Classes, PerClass, Probabilities, Sets
 
 FOLDS = 5
 INNER = 3  # folds inside a fold: they only choose and calibrate
@@ -79,12 +80,13 @@ def judge(
     """
     folds = folds_of(examples, parts=FOLDS, seed=seed, level=level)
     count = len(classes)
-    raw, probabilities = np.zeros((2, len(examples.labels), count))
+    labels = examples.labels
+    raw, probabilities = np.zeros((2, len(labels), count))
     sets = np.zeros(raw.shape, bool)
     for seen, apart in folds.parts:
         learnt = learn(examples.take(seen), classes=count, balance=balance, folds=INNER, seed=seed)
         logits = learnt.linear.logits(examples.vectors[apart])
-        raw[apart] = softmax(logits, axis=1)
+        raw[apart] = softmax(logits + _overdone(learnt, labels[seen], balance), axis=1)
         probabilities[apart] = at_temperature(logits, learnt.temperature)
         if len(learnt.apart.rows):
             own = at_temperature(learnt.apart.logits, learnt.temperature)
@@ -93,7 +95,13 @@ def judge(
         else:
             sets[apart] = True
     found = Judged(raw, probabilities, sets)
-    return _scores(found, examples.labels, classes, held=(level, len(folds.parts)), at=coverage)
+    return _scores(found, labels, classes, held=(level, len(folds.parts)), at=coverage)
+
+
+def _overdone(learnt: Learnt, labels: Classes, balance: float) -> PerClass:
+    """What of the balance is in the logits for the temperature's sake alone."""
+    offsets = prior_offsets(labels, classes=len(learnt.linear.bias), strength=balance)
+    return (learnt.temperature.value - 1) * offsets
 
 
 def _scores(

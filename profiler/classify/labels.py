@@ -8,18 +8,20 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from plates.errors import BadPlate, ProfilingError, UnknownName, suggestion
-from plates.well import parse_well
+from plates.errors import ProfilingError, UnknownName, suggestion
+from profiler.store.cell_keys import (
+    KEYS,
+    OBJECT,
+    ROW,
+    TIMEPOINT,
+    Kind,
+    checked_keys,
+    keys_in,
+    read_rows,
+)
 
-OBJECT = "Metadata_ObjectNumber"
-TIMEPOINT = "Metadata_Timepoint"
-KEYS = {  # as in the cell table of a run
-    "Metadata_Plate": pl.String,
-    "Metadata_Well": pl.String,
-    "Metadata_Site": pl.Int32,
-    TIMEPOINT: pl.Int32,
-    OBJECT: pl.Int32,
-}
+LABEL = "Label"  # what lists of cells to label call it
+NOVEL = "(novel)"  # what tables call cells that hardly any known cell is as odd as: no class's name
 LEAST_EXAMPLES = 2  # of a class: one to learn from, one to be judged by
 MOST_NAMES = 5  # cells that a message names
 
@@ -45,6 +47,9 @@ class Labels(NamedTuple):
     unlabelled: int
 
 
+KIND = Kind("label table", "labelled cells", BadLabelTable)
+
+
 def read_labels(path: Path, *, column: str | None = None) -> Labels:
     """Read a CSV or Parquet file of labelled cells.
 
@@ -62,26 +67,36 @@ def read_labels(path: Path, *, column: str | None = None) -> Labels:
             message names the cells.
         UnknownName: The table has no column of that name.
     """
-    cells, unlabelled = _labelled(path, column)
+    table, keys = _with_keys(path)
+    name = _label_column(path, table, column)
+    _check_kinds(path, table, [name])
+    cells = _checked(path, table, keys, _text(name))
+    unlabelled = table.height - cells.height
     cells = cells.unique(maintain_order=True)
-    _check_twice(path, cells, [key for key in KEYS if key in cells.columns])
+    _check_names(path, cells)
+    _check_twice(path, cells, keys)
     _check_classes(path, cells)
-    classes = tuple(cells["Label"].unique().sort())
-    codes = np.searchsorted(classes, cells["Label"].to_numpy().astype(str))
-    return Labels(cells.drop("Label"), codes, classes, unlabelled)
+    classes = tuple(cells[LABEL].unique().sort())
+    codes = np.searchsorted(classes, cells[LABEL].to_numpy().astype(str))
+    return Labels(cells.drop(LABEL), codes, classes, unlabelled)
 
 
-def read_labelled(path: Path, *, column: str | None = None) -> pl.DataFrame:
+def read_labelled(path: Path) -> pl.DataFrame:
     """Read which cells have a label, whatever it is: a table that somebody is still at work on.
+
+    Args:
+        path: As for `read_labels`. A cell has a label where the column `Label` is filled in; in a
+            table without it, where any column besides the keys is, or there is none.
 
     Returns:
         The keys of these cells, each once; perhaps none.
 
     Raises:
-        BadLabelTable: The file cannot be read, lacks a column, or a key is no key.
-        UnknownName: As `read_labels`.
+        BadLabelTable: The file cannot be read, lacks a key, or a key is no key.
     """
-    return _labelled(path, column)[0].drop("Label").unique(maintain_order=True)
+    table, keys = _with_keys(path)
+    label = pl.when(_is_filled(table)).then(pl.lit("yes"))
+    return _checked(path, table, keys, label).drop(LABEL).unique(maintain_order=True)
 
 
 def rows_of(labels: Labels, cells: pl.DataFrame | pl.LazyFrame) -> Int[np.ndarray, " cell"]:
@@ -98,10 +113,15 @@ def rows_of(labels: Labels, cells: pl.DataFrame | pl.LazyFrame) -> Int[np.ndarra
         BadLabelTable: There are labels for cells that the run does not have, or the run has
             several time points and the labels name none. The message names the cells.
     """
-    keys = labels.cells.columns
+    return places_of(labels.cells, cells)
+
+
+def places_of(wanted: pl.DataFrame, cells: pl.DataFrame | pl.LazyFrame) -> Int[np.ndarray, " cell"]:
+    """Do what `rows_of` does, for the keys of cells alone, as `read_labelled` gives them."""
+    keys = wanted.columns
     known = cells.lazy().select(pl.col(key).cast(KEYS[key]) for key in KEYS).collect()
     check_times(keys, times=known[TIMEPOINT].n_unique())
-    found = labels.cells.join(
+    found = wanted.join(
         known.with_row_index("row").select(*keys, "row"), on=keys, how="left", maintain_order="left"
     )
     absent = found.filter(pl.col("row").is_null())
@@ -144,44 +164,51 @@ def name_cells(cells: pl.DataFrame, label: str | None = None) -> str:
     return "; ".join(named) + more
 
 
-def _read(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise BadLabelTable(f"There is no label table {path}. Give a CSV or Parquet file of cells.")
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise BadLabelTable(
-            f"The label table {path} ends in {path.suffix!r}; expected .csv or .parquet."
-        )
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(
-            path, infer_schema=False
-        )  # a label "1" and a plate "007" stay as they are
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadLabelTable(f"The label table {path} cannot be read: {error}") from error
+def _check_kinds(path: Path, table: pl.DataFrame, names: Sequence[str]) -> None:
+    """Refuse columns of a Parquet file that hold no text and no numbers."""
+    for name in names:
+        if _is_odd(table, name):
+            raise BadLabelTable(
+                f"The column {name} of {path} holds {table.schema[name]}; expected a name or a "
+                "number in each row. Write it as a plain column."
+            )
 
 
-def _labelled(path: Path, column: str | None) -> tuple[pl.DataFrame, int]:
-    """Keys and label of the rows that have one, and how many have none."""
-    table = _read(path)
-    missing = [key for key in KEYS if key != TIMEPOINT and key not in table.columns]
-    if missing:
-        raise BadLabelTable(
-            f"{path} has no column {', '.join(missing)}; found {', '.join(table.columns)}. "
-            f"Expected the keys of the cell table ({', '.join(KEYS)}; the time point only where "
-            "there are several) and a label."
-        )
-    keys = [key for key in KEYS if key in table.columns]
-    name = _label_column(path, table, column)
-    label = pl.col(name).cast(pl.String).str.strip_chars().alias("Label")
-    row = pl.int_range(1, pl.len() + 1).alias("Row")
-    labelled = table.select(row, *keys, label).filter(pl.col("Label") != "")  # null neither
-    cells = _checked_keys(path, labelled, keys).with_columns(labelled["Label"])
-    return cells, table.height - labelled.height
+def _is_odd(table: pl.DataFrame, name: str) -> bool:
+    kind = table.schema[name]
+    return kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration)
+
+
+def _with_keys(path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """The table, and which keys of cells it has."""
+    table = read_rows(path, KIND)
+    return table, keys_in(path, table, KIND)
+
+
+def _checked(path: Path, table: pl.DataFrame, keys: list[str], label: pl.Expr) -> pl.DataFrame:
+    """Keys and label of the rows that have one."""
+    labelled = table.select(ROW, *keys, label.alias(LABEL)).filter(pl.col(LABEL) != "")  # nor null
+    return checked_keys(path, labelled, KIND).with_columns(labelled[LABEL])
+
+
+def _text(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String).str.strip_chars()
+
+
+def _is_filled(table: pl.DataFrame) -> pl.Expr:
+    """Whether a row says anything of its cell: by its label, else by any column but the keys."""
+    others = [name for name in table.columns if name not in (*KEYS, ROW)]
+    if not others:
+        return pl.lit(value=True)
+    said = [
+        pl.col(name).is_not_null() if _is_odd(table, name) else _text(name) != ""
+        for name in ([LABEL] if LABEL in others else others)
+    ]
+    return pl.any_horizontal(said)
 
 
 def _label_column(path: Path, table: pl.DataFrame, column: str | None) -> str:
-    others = [name for name in table.columns if name not in KEYS]
+    others = [name for name in table.columns if name not in (*KEYS, ROW)]
     if column is not None:
         if column not in others:
             raise UnknownName(
@@ -191,47 +218,16 @@ def _label_column(path: Path, table: pl.DataFrame, column: str | None) -> str:
     if len(others) != 1:
         raise BadLabelTable(
             f"{path} has {len(others)} columns besides the keys of cells"
-            f"{': ' + ', '.join(others) if others else ''}; expected one, the label. Say which one "
-            "it is."
+            f"{': ' + ', '.join(others) if others else ''}; expected one, the label. "
+            + ("Say which one it is with --column." if others else "Add it.")
         )
     return others[0]
-
-
-def _checked_keys(path: Path, table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    typed = table.select(_typed(key) for key in keys)
-    for key in keys:
-        bad = table.filter(typed[key].is_null())
-        if bad.height:
-            rows = bad.head(MOST_NAMES).select("Row", key).iter_rows()
-            expected = "a name" if KEYS[key] == pl.String else "a whole number"
-            raise BadLabelTable(
-                f"{path} has {bad.height} labelled cells whose {key} is not {expected}: "
-                f"{', '.join(f'{value!r} in row {row}' for row, value in rows)}."
-            )
-    spelled = {well: _well(path, well) for well in typed["Metadata_Well"].unique()}
-    return typed.with_columns(pl.col("Metadata_Well").replace(spelled))
-
-
-def _typed(key: str) -> pl.Expr:
-    """The key as the cell table has it, null where it cannot be one."""
-    text = pl.col(key).cast(pl.String).str.strip_chars()
-    if KEYS[key] == pl.String:
-        return pl.when(text != "").then(text).alias(key)
-    number = text.cast(pl.Float64, strict=False)  # spreadsheets write 1 as 1.0
-    return pl.when(number == number.round()).then(number).cast(KEYS[key]).alias(key)
-
-
-def _well(path: Path, well: str) -> str:
-    try:
-        return parse_well(well)
-    except BadPlate as error:
-        raise BadLabelTable(f"{path} names a well that is none: {error}") from error
 
 
 def _check_twice(path: Path, cells: pl.DataFrame, keys: list[str]) -> None:
     """Refuse a cell with two labels; the same label twice was dropped before."""
     both = cells.filter(pl.struct(keys).is_duplicated()).group_by(keys, maintain_order=True)
-    twice = both.agg(pl.col("Label").str.join(" and ").alias("Labels"))
+    twice = both.agg(pl.col(LABEL).str.join(" and ").alias("Labels"))
     if twice.height:
         raise BadLabelTable(
             f"{path} gives {twice.height} cells two labels: {name_cells(twice, 'Labels')}. Decide "
@@ -239,18 +235,27 @@ def _check_twice(path: Path, cells: pl.DataFrame, keys: list[str]) -> None:
         )
 
 
+def _check_names(path: Path, cells: pl.DataFrame) -> None:
+    novel = cells.filter(pl.col(LABEL) == NOVEL)
+    if novel.height:
+        raise BadLabelTable(
+            f"{path} labels {novel.height} cells {NOVEL!r}: {name_cells(novel)}. That is what "
+            "tables call cells unlike all classes: choose another name."
+        )
+
+
 def _check_classes(path: Path, cells: pl.DataFrame) -> None:
-    counts = cells["Label"].value_counts().sort("Label")
+    counts = cells[LABEL].value_counts().sort(LABEL)
     if not counts.height:
         raise BadLabelTable(f"{path} labels no cell. Expected at least two classes of cells.")
     if counts.height == 1:
         raise BadLabelTable(
-            f"All {cells.height} cells of {path} are labelled {counts['Label'][0]!r}. A classifier "
+            f"All {cells.height} cells of {path} are labelled {counts[LABEL][0]!r}. A classifier "
             "tells classes apart: label cells of at least one other."
         )
-    rare = counts.filter(pl.col("count") < LEAST_EXAMPLES)["Label"]
+    rare = counts.filter(pl.col("count") < LEAST_EXAMPLES)[LABEL]
     if len(rare):
-        alone = cells.filter(pl.col("Label").is_in(rare.implode()))
+        alone = cells.filter(pl.col(LABEL).is_in(rare.implode()))
         raise BadLabelTable(
             f"{path} has {len(rare)} classes with one example: {name_cells(alone, 'Label')}. A "
             f"class takes at least {LEAST_EXAMPLES}, to learn from and to be judged by: label more "

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from profiler.classify.linear import Learner, Linear, fit_linear, log_loss
 from profiler.classify.parts import Examples, Folds, folds_of
 from profiler.classify.trust.calibration import Temperature, fit_temperature
+from profiler.classify.trust.imbalance import prior_offsets
+from profiler.classify.trust.novelty import LEVEL, KnownScores, cell_novelty
 from profiler.classify.trust.outliers import learn_known
 from profiler.classify.trust.shapes import Classes, Logits, PerCell
 from profiler.classify.trust.whole import Places, learn_whole, odd_scores
@@ -61,9 +63,10 @@ class Learnt(NamedTuple):
     Attributes:
         linear: From vectors to logits.
         strength: Of `STRENGTHS`, the one under which the cells apart were likeliest.
-        temperature: What logits are divided by.
+        temperature: What logits are divided by. It was found before the balance was taken from
+            them, which therefore holds that much more of it.
         apart: What it was chosen and calibrated by.
-        odd: What novelty is judged by; None where nobody asked, or classes are too small.
+        odd: What novelty is judged by; None where nobody asked, or labels are too few.
     """
 
     linear: Linear
@@ -95,19 +98,23 @@ def learn(
 
     Source:
         Multinomial logistic regression is scikit-learn's; the balance is `imbalance.adjusted`
-        (Menon et al. 2021), here in the constant of each class.
+        (Menon et al. 2021) of the scaled logits, here in the constant of each class.
     """
+    vectors, labels = examples.vectors, examples.labels
     parts = folds_of(examples, parts=folds, seed=seed)
     with one_thread():
-        strength, logits = _chosen(examples, parts, classes=classes, balance=balance)
-        linear = fit_linear(
-            examples.vectors, examples.labels, classes=classes, strength=strength, balance=balance
-        )
-    rows = _judged(logits, examples.labels)
-    apart = Apart(rows, logits[rows], examples.labels[rows], parts.level)
+        strength, logits = _chosen(examples, parts, classes=classes)
+        linear = fit_linear(vectors, labels, classes=classes, strength=strength)
+    rows = _judged(logits, labels)
     known = Temperature(1.0, is_decided=False)
-    temperature = fit_temperature(apart.logits, apart.labels) if len(rows) else known
-    return Learnt(linear, strength, temperature, apart)
+    # Both are found where classes are as frequent as the labels that judge them.
+    temperature = fit_temperature(logits[rows], labels[rows]) if len(rows) else known
+    taken = temperature.value * prior_offsets(labels, classes=classes, strength=balance)
+    for seen, apart in parts.parts:
+        own = prior_offsets(labels[seen], classes=classes, strength=balance)
+        logits[apart] -= temperature.value * own
+    apart = Apart(rows, logits[rows], labels[rows], parts.level)
+    return Learnt(linear._replace(bias=linear.bias - taken), strength, temperature, apart)
 
 
 def with_novelty(
@@ -128,11 +135,22 @@ def with_novelty(
         seed: As for `learn`.
 
     Returns:
-        The classifier with `odd`, or as it was where there are not two classes of two cells.
+        The classifier with `odd`, or as it was where there are not two classes of two cells, or
+            so few cells apart that no cell could be new; see `can_be_new`.
     """
     with one_thread():
         found = _oddness(learnt, examples, around, parts=folds_of(examples, parts=folds, seed=seed))
     return learnt._replace(odd=found)
+
+
+def can_be_new(reference: KnownScores) -> bool:
+    """Whether a cell odder than all known ones would count as new, which takes 20 to 40 of them.
+
+    Args:
+        reference: As `Odd` has it.
+    """
+    oddest = {name: np.array([np.inf]) for name in reference}
+    return bool(cell_novelty(oddest, reference).p_value[0] < LEVEL)
 
 
 def _oddness(
@@ -151,11 +169,13 @@ def _oddness(
     if not rows:
         return None
     reference = {name: np.concatenate([each[name] for each in scores]) for name in scores[0]}
+    if not can_be_new(reference):
+        return None
     return Odd(_places(examples, around), reference, np.concatenate(rows))
 
 
 def _chosen(
-    examples: Examples, parts: Folds, *, classes: int, balance: float
+    examples: Examples, parts: Folds, *, classes: int
 ) -> tuple[float, Float[np.ndarray, "cell class"]]:
     """The strength under which cells held apart are likeliest, and what was said of them.
 
@@ -164,7 +184,7 @@ def _chosen(
     """
     nothing = np.full((len(examples.labels), classes), -np.inf)
     paths = [
-        Learner(examples.vectors[seen], examples.labels[seen], classes=classes, balance=balance)
+        Learner(examples.vectors[seen], examples.labels[seen], classes=classes)
         for seen, _ in parts.parts
     ]
     best, chosen, found = np.inf, USUAL, nothing

@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
 
-from profiler.classify.trust.imbalance import prior_offsets
 from profiler.classify.trust.shapes import Classes, Logits, PerClass, Vectors
 
 MOST_ROUNDS = 1000  # of the optimiser; thousands of correlated features need some hundred
@@ -32,11 +31,11 @@ class Linear(NamedTuple):
 class Learner:
     """The same cells learned with one strength after another, each from where the last ended."""
 
-    def __init__(self, vectors: Vectors, labels: Classes, *, classes: int, balance: float):
+    def __init__(self, vectors: Vectors, labels: Classes, *, classes: int):
         from sklearn.linear_model import LogisticRegression  # takes a second to import
 
         self._model = LogisticRegression(max_iter=MOST_ROUNDS, warm_start=True)
-        self._cells, self._classes, self._balance = (vectors, labels), classes, balance
+        self._cells, self._classes = (vectors, labels), classes
 
     def at(self, strength: float) -> Linear:
         """Learn with a strength, scikit-learn's C: the larger, the more labels are trusted."""
@@ -49,12 +48,10 @@ class Learner:
             # Not settled is not wrong: cells apart decide whether the strength is any good.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._model.set_params(C=strength).fit(*self._cells)
-        return _linear(self._model, labels, classes=self._classes, balance=self._balance)
+        return _linear(self._model, classes=self._classes)
 
 
-def fit_linear(
-    vectors: Vectors, labels: Classes, *, classes: int, strength: float, balance: float = 0.0
-) -> Linear:
+def fit_linear(vectors: Vectors, labels: Classes, *, classes: int, strength: float) -> Linear:
     """Learn from all cells at once.
 
     Args:
@@ -62,13 +59,12 @@ def fit_linear(
         labels: Their classes; those that occur are told apart.
         classes: How many there are.
         strength: scikit-learn's C.
-        balance: 0 leaves classes as frequent as their labels, 1 makes them equally frequent.
 
     Source:
         scikit-learn's LogisticRegression, of which decision_function and predict_proba are
         reproduced in tests/classify/test_linear.py.
     """
-    return Learner(vectors, labels, classes=classes, balance=balance).at(strength)
+    return Learner(vectors, labels, classes=classes).at(strength)
 
 
 def log_loss(logits: Logits, labels: Classes) -> float:
@@ -76,7 +72,7 @@ def log_loss(logits: Logits, labels: Classes) -> float:
     return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
 
 
-def _linear(model, labels: Classes, *, classes: int, balance: float) -> Linear:
+def _linear(model, *, classes: int) -> Linear:
     coefficients, constants = model.coef_, model.intercept_
     if len(coefficients) == 1:  # of two classes scikit-learn keeps the difference
         coefficients = np.stack([-coefficients[0], coefficients[0]]) / 2
@@ -84,8 +80,7 @@ def _linear(model, labels: Classes, *, classes: int, balance: float) -> Linear:
     weights = np.zeros((coefficients.shape[1], classes))
     bias = np.full(classes, -np.inf)
     weights[:, model.classes_] = coefficients.T
-    offsets = prior_offsets(labels, classes=classes, strength=balance)
-    bias[model.classes_] = constants - offsets[model.classes_]
+    bias[model.classes_] = constants
     return Linear(weights, bias)
 
 

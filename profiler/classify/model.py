@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plates.errors import BadModel
-from profiler.classify.learn import Apart, Learnt, Odd
+from profiler.classify.learn import Apart, Learnt, Odd, can_be_new
 from profiler.classify.linear import Linear
 from profiler.classify.trust.calibration import Temperature
 from profiler.classify.trust.outliers import Known
@@ -40,6 +40,8 @@ class Card:
         seed: What decided the parts.
         scores: Of cells held out, by name.
         packages: Versions of the packages that numbers depend on.
+        stains: Those of the vectors, in the order of their blocks; null where none are, and where
+            the runs do not tell, or a card is from before this was noted.
         sha256: Of the other file, which holds the hash of this one without it.
     """
 
@@ -56,6 +58,7 @@ class Card:
     seed: int
     scores: dict[str, Any]
     packages: dict[str, str]
+    stains: list[str] | None = None
     sha256: str = ""
 
 
@@ -125,7 +128,10 @@ def _card(**fields: Any) -> Card:
 
 
 def _digest(card: Card) -> np.ndarray:
-    text = json.dumps(asdict(card), sort_keys=True)
+    said = asdict(card)
+    if card.stains is None:  # as cards say it that were written before there was such a field
+        del said["stains"]
+    text = json.dumps(said, sort_keys=True)
     return np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
 
 
@@ -158,7 +164,8 @@ def _model(card: Card, tensors: Tensors) -> Model:
     known, whole = _below("known/", tensors), _below("whole/", tensors)
     reference = dict(_below("reference/", tensors))
     rows = np.arange(len(tensors["wells"]))
-    odd = Odd(Places(Known(**known), Whole(**whole)), reference, rows) if known else None
+    is_known = bool(known) and can_be_new(reference)  # files from before this was asked may not
+    odd = Odd(Places(Known(**known), Whole(**whole)), reference, rows) if is_known else None
     return Model(card, Learnt(linear, card.strength, temperature, apart, odd), tensors["wells"])
 
 

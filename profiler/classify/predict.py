@@ -15,6 +15,7 @@ from profiler.classify.trust.novelty import cell_novelty
 from profiler.classify.trust.shapes import Logits, PerCell, Probabilities, Sets, Vectors
 from profiler.classify.trust.whole import odd_scores
 from profiler.profile.features import EMBEDDING
+from profiler.profile.stains import Stains, check_stains
 
 CLASS, PROBABILITY, SET = "Class", "Class_Probability", "Class_Set"
 NOVELTY, NOVELTY_P = "Novelty", "Novelty_p_value"
@@ -73,17 +74,27 @@ def judge_of(model: Model, *, coverage: float) -> Judge:
     return Judge(model, fit_conformal(probabilities, apart.labels, coverage=coverage))
 
 
-def check_fits(model: Model, columns: Sequence[str], *, embedder: str | None, where: str) -> None:
+def check_fits(
+    model: Model,
+    columns: Sequence[str],
+    *,
+    embedder: str | None,
+    stains: Stains | None,
+    where: str,
+) -> None:
     """Check that cells have what a classifier judges by.
 
     Args:
         model: The classifier.
         columns: Of the cells.
         embedder: Hash of the network whose vectors they have, as their file says.
+        stains: Those of the vectors, as `stains_of` the run's settings; not compared where the run
+            or the classifier's card does not tell.
         where: The file, for the message.
 
     Raises:
-        BadModel: Columns are missing, or vectors are of another network.
+        BadModel: Columns are missing, or vectors are of another network, of other stains, or of
+            the same in another order.
     """
     there = set(columns)
     missing = [name for name in model.card.features if name not in there]
@@ -95,13 +106,20 @@ def check_fits(model: Model, columns: Sequence[str], *, embedder: str | None, wh
             "another recipe: run with the one that the labelled cells were made by, or train on "
             "cells of this one."
         )
-    has_vectors = any(name.startswith(EMBEDDING) for name in model.card.features)
-    if has_vectors and embedder != model.card.embedder:
+    if not has_vectors(model):
+        return
+    if embedder != model.card.embedder:
         raise BadModel(
             f"{where} has embeddings of network {_short(embedder)}, and the classifier was trained "
             f"on those of {_short(model.card.embedder)}. Run with the same [embed] model, or train "
             "on cells of this one."
         )
+    check_stains(model.card.stains, stains, what="the classifier", where=where)
+
+
+def has_vectors(model: Model) -> bool:
+    """Whether a classifier judges by columns of a network."""
+    return any(name.startswith(EMBEDDING) for name in model.card.features)
 
 
 def say(judge: Judge, vectors: Vectors) -> Said:

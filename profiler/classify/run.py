@@ -11,9 +11,11 @@ from plates.errors import BadRun
 from profiler.classify.model import Model
 from profiler.classify.predict import Judge, check_fits, classes_of, judge_of
 from profiler.classify.scale import Scale, plate_scale
+from profiler.profile.stains import Stains, stains_of
 from profiler.store.atomic import is_draft
 from profiler.store.classes import CLASSES, LEVEL, classes_path, identity
 from profiler.store.places import Well, stored, well_paths
+from profiler.store.run import read_facts
 from profiler.store.schema import CELL_KEYS
 from profiler.store.tables import Footer, read_footer, read_footers, scan_checked, write_table
 
@@ -50,8 +52,8 @@ def classify_cells(out: Path, model: Model, *, coverage: float) -> Iterator[Well
         coverage: What sets are to hold.
 
     Raises:
-        BadModel: The cells lack columns, or have embeddings of another network; nothing was
-            written.
+        BadModel: The cells lack columns, or have embeddings of another network or of other stains;
+            nothing was written.
         BadRecipe: A coverage that is none.
         BadRun: There are no cells, or a file cannot be read or written.
     """
@@ -61,7 +63,7 @@ def classify_cells(out: Path, model: Model, *, coverage: float) -> Iterator[Well
         raise BadRun(f"{out} has no cells yet. Make them with: profiler run PLATE --out {out}")
     paths = well_paths(out, wells, table="cells")
     footers = dict(zip(wells, read_footers(paths.values()), strict=True))
-    _check(model, paths, footers)
+    _check(model, paths, footers, stains=stains_of(read_facts(out).settings))
     for name in ("classes", "class_hits"):  # of earlier classes: only now that nothing is refused
         (out / f"{name}.parquet").unlink(missing_ok=True)
     _sweep(out, wells)
@@ -87,7 +89,13 @@ def _write(
     return found.height
 
 
-def _check(model: Model, paths: Mapping[Well, Path], footers: Mapping[Well, Footer]) -> None:
+def _check(
+    model: Model,
+    paths: Mapping[Well, Path],
+    footers: Mapping[Well, Footer],
+    *,
+    stains: Stains | None,
+) -> None:
     """All files before any is written: columns once for each network that cells were made with."""
     seen: set[tuple] = set()
     for well, footer in footers.items():
@@ -95,7 +103,8 @@ def _check(model: Model, paths: Mapping[Well, Path], footers: Mapping[Well, Foot
         kind = (made.get("embedder"), made["computed_by"])
         if kind not in seen:
             names = pl.read_parquet_schema(paths[well])
-            check_fits(model, list(names), embedder=kind[0], where=str(paths[well]))
+            made_of = {"embedder": kind[0], "stains": stains}
+            check_fits(model, list(names), **made_of, where=str(paths[well]))
             seen.add(kind)
 
 

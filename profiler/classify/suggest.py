@@ -12,7 +12,14 @@ import polars as pl
 
 from plates.errors import BadPlate, BadRecipe, lookup
 from profiler.classify.gather import by_plate, chosen_features, drawn, usable_features
-from profiler.classify.labels import KEYS, TIMEPOINT, check_times, read_labelled
+from profiler.classify.labels import (
+    KEYS,
+    LABEL,
+    TIMEPOINT,
+    check_times,
+    places_of,
+    read_labelled,
+)
 from profiler.classify.model import Model, read_model
 from profiler.classify.predict import Said, check_fits, judge_of, say
 from profiler.classify.scale import plate_scale
@@ -31,6 +38,7 @@ from profiler.classify.sheet import (
     placed,
 )
 from profiler.classify.trust.acquire import STRATEGIES, Pool, choose
+from profiler.profile.stains import stains_of
 from profiler.report.examples import X, Y
 from profiler.store.atomic import replacing
 from profiler.store.home import THUMBNAILS
@@ -41,7 +49,6 @@ from profiler.store.screen import open as open_screen
 from profiler.store.tables import read_footers
 
 LIST, PAGE, SHEET = "cells.csv", "cells.html", "cells.png"
-LABEL = "Label"
 AXES = 30  # main axes in which cells are diverse: more hold noise
 ABOVE = 0.2  # a second class with this probability is worth a word
 NEW = 0.05
@@ -57,7 +64,7 @@ class Wanted:
         sample: How many to choose them from, about.
         strategy: A key of `acquire.STRATEGIES`; by default "mixed", or "diversity" without a
             classifier.
-        labels: Table of cells that are labelled already.
+        labels: Table of cells that are labelled already, perhaps on plates of other runs, too.
         is_anywhere: Whether cells that no thumbnail shows are suggested, too, where there are
             thumbnails at all.
         seed: It alone decides what is drawn.
@@ -107,7 +114,8 @@ def suggest(
         wanted: How many, and how.
 
     Raises:
-        BadLabelTable: `wanted.labels` names no time points, and the run has several.
+        BadLabelTable: `wanted.labels` names no time points, and the run has several; or cells of
+            one of its plates that it does not have.
         BadRecipe: A strategy that needs a classifier, and none; or novelty that it does not know.
         BadModel: The classifier does not fit the cells.
         BadPlate: There is no cell to choose from.
@@ -122,6 +130,7 @@ def suggest(
     done = read_labelled(wanted.labels) if wanted.labels else None
     if done is not None:
         check_times(done.columns, times=times)
+        _check_there(done, screen)
     _check_unlabelled(out / LIST)
     sample = _sample(screen, known, pictures, done=done, wanted=wanted)
     said = say(judge_of(known, coverage=0.9), sample.vectors) if known else None
@@ -204,8 +213,10 @@ def _check(known: Model, screen: Screen, columns: Sequence[str]) -> None:
     run = screen.runs[0]
     wells = screen.cells.select(PLATE, WELL).unique().collect().sort(PLATE, WELL)
     paths = [well_path(run.folder, *well) for well in wells.rows()]
+    stains = stains_of(run.facts.settings)
     for path, footer in zip(paths, read_footers(paths), strict=True):
-        check_fits(known, columns, embedder=footer.parameters.get("embedder"), where=str(path))
+        made_of = {"embedder": footer.parameters.get("embedder"), "stains": stains}
+        check_fits(known, columns, **made_of, where=str(path))
 
 
 def _pool(sample: _Sample, said: Said | None) -> Pool:
@@ -236,9 +247,17 @@ def _why(said: Said | None, known: Model | None, rows: np.ndarray) -> list[str]:
     return told
 
 
+def _check_there(done: pl.DataFrame, screen: Screen) -> None:
+    """Refuse labels of cells that a plate of the run lacks; a table may have other plates, too."""
+    plates = set(done[PLATE]).intersection(screen.runs[0].facts.plates)
+    if plates:
+        is_own = pl.col(PLATE).is_in(sorted(plates))
+        places_of(done.filter(is_own), screen.cells.filter(is_own))
+
+
 def _check_unlabelled(path: Path) -> None:
     """Refuse to write over what a person has said."""
-    if path.is_file() and read_labelled(path, column=LABEL).height:
+    if path.is_file() and read_labelled(path).height:
         raise BadRecipe(
             f"{path} has labels already, and a new list would replace them. Choose another --out, "
             "or move that file away; nothing was changed."

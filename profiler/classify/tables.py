@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import polars as pl
 
 from profiler.classify.model import Model
+from profiler.classify.predict import has_vectors
 from profiler.classify.run import WellClassified, classify_cells
 from profiler.classify.shares import COMPOUND, compound_table, shares, well_table
 from profiler.classify.tally import TIMEPOINT, WELL, Tally, tally
@@ -60,7 +61,7 @@ def classify_run(out: Path, model: Model, *, coverage: float = 0.9) -> Iterator[
     write_table(out / "classes.parquet", table, level="classes", parameters=parameters)
     if hits is not None:
         write_table(out / "class_hits.parquet", hits, level="class_hits", parameters=parameters)
-    notes = (*told, *_tell(found, held.reference, hits))
+    notes = (*told, *_tell(found, held.reference, hits), *_tell_unchecked(model))
     facts = read_facts(out)
     write_facts(out, replace(facts, summary=dict(facts.summary) | {"classes": list(notes)}))
     yield Classified(table, notes)
@@ -120,6 +121,14 @@ def _tell(found: Tally, reference: list[str], hits: pl.DataFrame | None) -> Iter
     )
     of = f"{enriched.height} of {hits.height} pairs of a treatment and a class are enriched"
     yield f"{of} (q at most .05)" + (f", first {some}." if some else ".")
+
+
+def _tell_unchecked(model: Model) -> Iterator[str]:
+    if has_vectors(model) and model.card.stains is None:
+        yield (
+            "The classifier's card does not say which stains its embeddings are of: that the "
+            "run's are of the same, in the same order, was not checked."
+        )
 
 
 def _count(wells: pl.DataFrame) -> str:

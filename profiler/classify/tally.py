@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
+from profiler.classify.labels import NOVEL
 from profiler.classify.model import Model
 from profiler.classify.predict import CLASS, NOVELTY, NOVELTY_P, OF
 from profiler.classify.trust.novelty import LEVEL, Novelty, reference_score, well_novelty
 
 WELL = ("Metadata_Plate", "Metadata_Well")
 TIMEPOINT = "Metadata_Timepoint"
-NOVEL = "(novel)"  # beside the classes: cells that hardly any known cell is as odd as
 NOVELTIES = ("novelty", "novelty_p_value", "novelty_p_value_by_well")
 
 

@@ -89,7 +89,7 @@ def train_classifier(request: TrainRequest) -> Iterator[Event]:
         BadLabelTable: See `read_labels` and `rows_of`.
         SharedGroups: A test would have a plate on both sides; see `level_to_hold_out`.
         BadRecipe: A balance outside 0 to 1.
-        BadModel: The name of the file, or embeddings of several networks.
+        BadModel: The name of the file, or embeddings of several networks or orders of stains.
         BadRun: A run cannot be read, or differs from the others.
     """
     check_name(request.out)
@@ -174,6 +174,7 @@ def _card(
         seed=request.seed,
         scores=kept | {"recall": dict(recall)},
         packages={name: version(name) for name in PACKAGES},
+        stains=list(found.stains) if found.stains else None,
     )
 
 

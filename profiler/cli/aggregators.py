@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from profiler.cli.talk import talk
+from profiler.cli.talk import say, talk
 
 
 def aggregator(
@@ -40,9 +40,12 @@ def aggregator(
             case Trained():
                 talk(f"{event.out} is written.")
             case Judged():
+                say(event.notes)
+                if not event.precision:
+                    continue
                 n, plates = len(event.split.compounds), ", ".join(event.split.plates)
                 where = f" on {plates}" if plates else "; all plates were learnt from"
-                talk(f"Judged by {n} compounds kept apart{where}.")
+                talk(f"Judged by {n} compound{'s' * (n > 1)} kept apart{where}.")
                 typer.echo("way,mean_average_precision,mean_average_precision_among_compounds")
                 for name, (controls, others) in event.precision.items():
                     numbers = ("" if x != x else f"{x:.4f}" for x in (controls, others))

@@ -90,6 +90,7 @@ def plant(
     has_pictures=False,
     lacks=(),
     times=1,
+    stains=("DNA", "GFP"),
 ) -> Planted:
     """Write a run folder with cells, wells and fields, as if its stages had run.
 
@@ -97,6 +98,7 @@ def plant(
     """
     out, random = folder, np.random.default_rng(seed)
     settings = {"profile": {"exclude_border": True, "exclude_bad_fields": True}}
+    settings |= {"images": {"channels": {name: name for name in stains}}, "embed": {}}
     claim(out, facts=RunFacts("planted", settings, {}, "cpu", None, None, tuple(plates)))
     truth, wells, fields = [], [], []
     for plate in plates:

@@ -59,3 +59,47 @@ def test_too_few_controls_give_no_test(controls):
     by = yardstick(values, nothing, plate=plate, is_control=np.isin(np.arange(6), controls))
     found = treatment_p_value(values, nothing, rows=np.array([4, 5]), plate=plate, by=by)
     assert np.isnan(found)
+
+
+def _p_values(share, *, extra=0.0, effect=0.0, controls=6, rounds=600):
+    """Two wells of 60 cells against controls; `extra` is a share's sd from well to well."""
+    random, found = np.random.default_rng(3), []
+    is_control = np.arange(controls + 2) < controls
+    plate, totals = np.zeros(controls + 2, int), np.full(controls + 2, 60)
+    for _ in range(rounds):
+        usual = np.clip(share + extra * random.normal(size=controls + 2), 0, 1)
+        counts = random.binomial(totals, np.where(is_control, usual, usual + effect))
+        values, noise = on_test_scale(counts, totals)
+        by = yardstick(values, noise, plate=plate, is_control=is_control)
+        rows = np.flatnonzero(~is_control)
+        found.append(treatment_p_value(values, noise, rows=rows, plate=plate, by=by))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("controls", [3, 6])
+@pytest.mark.parametrize("extra", [0.0, 0.06, 0.12])
+def test_null_treatments_stay_at_the_level(controls, extra):
+    assert (_p_values(0.3, extra=extra, controls=controls) <= 0.05).mean() <= 0.06
+
+
+def test_a_known_spread_is_not_held_to_few_degrees():
+    """With six controls and a t of five degrees: .008 of the nulls, .50 of this effect."""
+    assert (_p_values(0.3) <= 0.05).mean() > 0.02
+    assert (_p_values(0.01, effect=0.05) <= 0.05).mean() > 0.6
+    assert (_p_values(0.01) <= 0.05).mean() <= 0.06
+
+
+def test_degrees_grow_where_counting_explains_more_than_controls_show():
+    def freedom(values, noise):
+        known = np.full(len(values), noise)
+        every = np.ones(len(values), bool)
+        return yardstick(
+            np.array(values), known, plate=np.zeros(len(values), int), is_control=every
+        )
+
+    few = [0.0, 1.0, 2.0]  # a variance of 1 by two degrees
+    assert freedom(few, 0.5)[3:] == (1.0, 2.0)
+    assert freedom(few, 2.0)[3:] == (2.0, 4.0)
+    many = [0.0, 1.0, 2.0] * 2
+    assert freedom(many, 0.5).freedom == 5
+    assert freedom(many, 2.0).freedom == np.inf

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from plates.errors import UnknownName
-from profiler.classify.labels import BadLabelTable, read_labels, rows_of
+from profiler.classify.labels import BadLabelTable, read_labelled, read_labels, rows_of
 
 HEADER = "Metadata_Plate,Metadata_Well,Metadata_Site,Metadata_ObjectNumber,Phenotype\n"
 ROWS = "P1,A01,1,1,round\nP1,A01,1,2,flat\nP1,B02,2,1,round\nP1,B02,2,3,flat\n"
@@ -89,12 +89,42 @@ def test_the_same_label_twice_is_one(write):
 def test_one_of_several_label_columns(write):
     text = HEADER.replace("Phenotype", "Phenotype,Rater") + ROWS.replace("\n", ",x\n")
     with pytest.raises(
-        BadLabelTable, match="2 columns besides the keys of cells: Phenotype, Rater"
+        BadLabelTable,
+        match="2 columns besides the keys of cells: Phenotype, Rater; .*it is with --column",
     ):
         read_labels(write(text))
     assert read_labels(write(text), column="Phenotype").classes == ("flat", "round")
     with pytest.raises(UnknownName, match="Did you mean 'Phenotype'"):
         read_labels(write(text), column="Phenotyp")
+
+
+def test_columns_of_lists_are_refused_where_they_are_asked(write, tmp_path):
+    table = pl.read_csv(write(HEADER + ROWS)).with_columns(Sets=pl.concat_list("Phenotype"))
+    table.write_parquet(tmp_path / "labels.parquet")
+    message = r"column Sets of .* holds List\(String\); expected a name or a number in each row"
+    with pytest.raises(BadLabelTable, match=message):
+        read_labels(tmp_path / "labels.parquet", column="Sets")
+    assert read_labels(tmp_path / "labels.parquet", column="Phenotype").classes == ("flat", "round")
+    listed = table.with_columns(pl.concat_list("Metadata_Site"), Metadata_Plate=pl.lit(b"\xff"))
+    listed.write_parquet(tmp_path / "keys.parquet")
+    with pytest.raises(BadLabelTable, match="column Metadata_Plate of .* holds Binary"):
+        read_labels(tmp_path / "keys.parquet", column="Phenotype")
+    listed.drop("Metadata_Plate").with_columns(Metadata_Plate=pl.lit("P1")).write_parquet(
+        tmp_path / "keys.parquet"
+    )
+    with pytest.raises(BadLabelTable, match=r"column Metadata_Site of .* holds List\(Int64\)"):
+        read_labelled(tmp_path / "keys.parquet")
+
+
+def test_any_table_with_the_keys_says_which_cells_are_labelled(write):
+    def numbers(header: str, *said: str) -> list[int]:
+        rows = [f"P1,A01,1,{i},{each}".rstrip(",") for i, each in enumerate(said, start=1)]
+        path = write("\n".join([HEADER.strip().rpartition(",")[0] + header, *rows]))
+        return read_labelled(path)["Metadata_ObjectNumber"].to_list()
+
+    assert numbers("", "", "") == [1, 2]  # the keys alone: a list of labelled cells
+    assert numbers(",Phenotype,Rater", "a,me", " ,me", "b,", ",") == [1, 2, 3]
+    assert numbers(",Rater,Label", "me,a", "me, ", "me,b", ",") == [1, 3]
 
 
 def test_time_points_are_matched(write, run_cells):
@@ -128,6 +158,16 @@ def test_time_points_are_matched(write, run_cells):
         (ROWS + "P1,A01,1.5,3,flat\n", "whose Metadata_Site is not a whole number: '1.5' in row 5"),
         (ROWS + ",A01,1,3,flat\n", "whose Metadata_Plate is not a name: None in row 5"),
         ("P1,A01,1,,\n" + ROWS + "P1,A01,1,,flat\n", "Metadata_ObjectNumber .* None in row 6"),
+        (
+            ROWS + "P1,A01,3000000000,3,flat\n",
+            "whose Metadata_Site is not a whole number: '3000000000' in row 5",
+        ),
+        (ROWS + "P1,A01,1,inf,flat\n", "Metadata_ObjectNumber is not a whole .* 'inf' in row 5"),
+        (ROWS + "P1,A01,1,nan,flat\n", "Metadata_ObjectNumber is not a whole .* 'nan' in row 5"),
+        (
+            ROWS + "P1,A01,1,3,(novel)\n",
+            r"labels 1 cells '\(novel\)': P1 A01 site 1 cell 3\. That is what tables call",
+        ),
         (ROWS + "P1,what,1,3,flat\n", "names a well that is none: .*what"),
         ("", "labels no cell"),
     ],
@@ -151,7 +191,9 @@ def test_files_that_are_no_label_table(write, tmp_path):
     ):
         read_labels(write("Metadata_Plate,Metadata_Well,Phenotype\nP1,A01,x\n", "short.csv"))
     keys_alone = HEADER.replace(",Phenotype", "") + "P1,A01,1,1\n"
-    with pytest.raises(BadLabelTable, match="0 columns besides the keys of cells; expected one"):
+    with pytest.raises(
+        BadLabelTable, match="0 columns besides the keys of cells; expected one, the label. Add it"
+    ):
         read_labels(write(keys_alone, "keys.csv"))
 
 

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, recall_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from profiler.classify.judge import judge
-from profiler.classify.learn import STRENGTHS, learn, with_novelty
+from profiler.classify.learn import STRENGTHS, can_be_new, learn, with_novelty
 from profiler.classify.parts import Examples
-from profiler.classify.trust.calibration import at_temperature
+from profiler.classify.trust.calibration import at_temperature, calibration
+from profiler.classify.trust.imbalance import prior_offsets
+from profiler.classify.trust.novelty import LEVEL
 
 
 def clouds(seed, *, counts=(150, 60, 40), apart=2.0, groups=6, shift=0.0):
@@ -64,6 +67,49 @@ def test_balance_finds_more_of_rare_classes():
         for b in (0.0, 1.0)
     )
     assert balanced > plain + 0.05
+
+
+def test_balance_takes_the_shares_from_the_scaled_logits():
+    cells = clouds(4, counts=(200, 40, 15))
+    plain, half = (learn(cells, classes=3, balance=balance) for balance in (0.0, 0.5))
+    assert half.strength == plain.strength
+    assert half.temperature == plain.temperature
+    np.testing.assert_array_equal(half.linear.weights, plain.linear.weights)
+    taken = 0.5 * np.log(np.array([200, 40, 15]) / 255)
+    given = (plain.linear.bias - half.linear.bias) / half.temperature.value
+    np.testing.assert_allclose(given, taken)
+
+
+def test_scaling_does_not_undo_the_balance():
+    """In the world that is asked for: classes as frequent as the roots of their shares."""
+    cells = clouds(20, counts=(1800, 140, 60), apart=1.5)
+    roots = np.sqrt([0.9, 0.07, 0.03])
+    fresh = clouds(50, counts=tuple((20_000 * roots / roots.sum()).astype(int)), apart=1.5)
+    plain, half = (learn(cells, classes=3, balance=balance) for balance in (0.0, 0.5))
+    offsets = prior_offsets(cells.labels, classes=3, strength=0.5)
+    before = softmax(plain.linear.logits(fresh.vectors) - offsets, axis=1)
+    after = at_temperature(half.linear.logits(fresh.vectors), half.temperature)
+    errors = [calibration(each, fresh.labels).error for each in (before, after)]
+    assert errors[1] < errors[0] + 0.005  # .039 and .010 where raw frequencies judged the balance
+    assert errors[1] < 0.02
+
+
+@pytest.mark.parametrize("count", [9, 18, 19, 20, 22])
+def test_novelty_is_learned_where_some_cell_could_be_new(count):
+    """By one score, the oddest of n known ties with any new cell: p is 2 / (n + 1)."""
+    cells = clouds(8, counts=(count, count), apart=6.0, groups=5)
+    learnt = learn(cells, classes=2)
+    assert len(learnt.apart.rows) == 2 * count
+    found = with_novelty(learnt, cells).odd
+    assert (found is not None) == (2 / (2 * count + 1) < LEVEL)
+
+
+def test_the_oddest_cell_decides_whether_any_can_be_new():
+    scores = np.arange(19.0)
+    assert not can_be_new({"a": scores, "b": -scores})
+    scores = np.arange(20.0)  # known cells are odd by one score or the other, a new one by both
+    assert can_be_new({"a": scores, "b": -scores})
+    assert not can_be_new({"a": scores})
 
 
 def test_two_cells_a_class_are_learned_without_a_word_on_novelty_they_cannot_bear():

@@ -35,18 +35,6 @@ def test_a_class_without_cells_is_never_found():
     np.testing.assert_allclose(found[:, [0, 2]], softmax(two.logits(vectors), axis=1))
 
 
-def test_balance_takes_the_classes_shares_from_the_logits():
-    vectors, labels = cells(2)
-    rare = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:5]])
-    plain, balanced = (
-        fit_linear(vectors[rare], labels[rare], classes=2, strength=1.0, balance=balance)
-        for balance in (0.0, 1.0)
-    )
-    shares = np.bincount(labels[rare]) / len(rare)
-    np.testing.assert_allclose(plain.bias - balanced.bias, np.log(shares))
-    np.testing.assert_array_equal(plain.weights, balanced.weights)
-
-
 def test_one_class_alone_is_certain():
     ours = fit_linear(np.ones((3, 2)), np.array([1, 1, 1]), classes=2, strength=1.0)
     assert softmax(ours.logits(np.zeros((1, 2))), axis=1).tolist() == [[0, 1]]

@@ -37,6 +37,16 @@ def test_the_card_says_what_it_is(path):
     assert "scikit-learn" in card.packages
 
 
+def test_a_file_with_too_few_cells_for_novelty_has_none(path, tmp_path):
+    model = read_model(path)
+    odd = model.learnt.odd
+    assert odd is not None
+    few = odd._replace(reference={name: each[:19] for name, each in odd.reference.items()})
+    learnt = model.learnt._replace(odd=few._replace(rows=odd.rows[:19]))
+    write_model(tmp_path / "few.safetensors", model._replace(learnt=learnt, wells=model.wells[:19]))
+    assert read_model(tmp_path / "few.safetensors").learnt.odd is None
+
+
 def test_touched_files_are_refused(path):
     blob, card = path.read_bytes(), path.with_suffix(".json")
     path.write_bytes(blob[:-1] + bytes([blob[-1] ^ 1]))

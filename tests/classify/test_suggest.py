@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from plates.errors import BadPlate, BadRecipe, UnknownName
-from profiler.classify.labels import read_labels
+from profiler.classify.labels import BadLabelTable, read_labels
 from profiler.classify.sheet import LINE, SIDE, crops, pictures_of, placed
 from profiler.classify.suggest import Wanted, suggest
 from profiler.store.screen import open as open_screen
@@ -50,6 +50,21 @@ def test_labelled_cells_are_left_out(one_plate, trained, tmp_path):
     wanted = Wanted(cells=30, labels=tmp_path / "odd.csv")
     again = suggest(one_plate.out, tmp_path / "s", model=trained, wanted=wanted)
     assert not first.cells.join(again.cells, on=list(KEYS), how="semi").height
+
+
+def test_labels_of_cells_that_are_not_there_are_named(one_plate, planted, tmp_path):
+    elsewhere = planted.labels(every=40)  # plates of another run, in the same table
+    ours = one_plate.labels(every=40)
+    absent = ours.head(1).with_columns(pl.lit(999, pl.Int32).alias(KEYS[3]))
+    for name, table in (("good", [elsewhere, ours]), ("bad", [elsewhere, ours, absent])):
+        pl.concat(table).with_columns(Rater=pl.lit("me")).write_csv(tmp_path / f"{name}.csv")
+    wanted = Wanted(cells=5, labels=tmp_path / "bad.csv")
+    message = f"1 of {ours.height + 1} labels are for cells that the run .*: N7 .* cell 999"
+    with pytest.raises(BadLabelTable, match=message):
+        suggest(one_plate.out, tmp_path / "s", wanted=wanted)
+    assert not (tmp_path / "s").exists()
+    found = suggest(one_plate.out, tmp_path / "s", wanted=Wanted(5, labels=tmp_path / "good.csv"))
+    assert not found.cells.join(ours, on=list(KEYS), how="semi").height
 
 
 def test_labels_made_by_hand_are_not_written_over(one_plate, tmp_path):

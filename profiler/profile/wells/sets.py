@@ -17,6 +17,7 @@ from plates.errors import BadModel
 from profiler.nets.cards import read_weights
 from profiler.profile.blocks import SET
 from profiler.profile.features import EMBEDDING
+from profiler.profile.stains import check_stains
 from profiler.profile.wells.aggregate import WELL
 from profiler.profile.wells.cell_scale import Scales, standardised
 
@@ -38,6 +39,8 @@ class SetCard:
         embedder: Hash of the encoder that made the `Embedding_` columns among `features`.
         sha256: Of the weights file, which must match.
         about: Runs, split, schedule and scores, for people.
+        stains: Those of the vectors, in the order of their blocks; None without vectors, and where
+            the runs do not tell, or a card is from before this was noted.
     """
 
     name: str
@@ -47,6 +50,7 @@ class SetCard:
     embedder: str | None
     sha256: str
     about: Mapping[str, Any] = field(default_factory=dict)
+    stains: tuple[str, ...] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -123,19 +127,28 @@ def _shapes(card: SetCard) -> dict[str, tuple[int, ...]]:
 def _card(**fields: Any) -> SetCard:
     for name in ("features", *PARTS):
         fields[name] = tuple(fields.get(name, ()))
+    fields["stains"] = tuple(fields.get("stains") or ()) or None
     return SetCard(**fields)
 
 
-def check_cells(card: SetCard, columns: Sequence[str], *, embedder: str | None) -> None:
+def check_cells(
+    card: SetCard,
+    columns: Sequence[str],
+    *,
+    embedder: str | None,
+    stains: Sequence[str] | None = None,
+) -> None:
     """Refuse cells that an aggregator was not taught on.
 
     Args:
         card: The aggregator's.
         columns: Of the cells.
         embedder: Hash of the encoder that made their vectors, None without any.
+        stains: Those of the vectors, in their order; None where nobody tells.
 
     Raises:
-        BadModel: They lack columns, or their vectors are another encoder's.
+        BadModel: They lack columns, or their vectors are another encoder's, or of other stains or
+            the same in another order.
     """
     known = set(columns)
     lacking = [name for name in card.features if name not in known]
@@ -145,13 +158,15 @@ def check_cells(card: SetCard, columns: Sequence[str], *, embedder: str | None) 
             f"aggregator {card.name!r} takes, {lacking[0]} first. Measure and embed them as the "
             "runs it was taught on, or train one on these: profiler train aggregator RUN."
         )
-    has_vectors = any(name.startswith(EMBEDDING) for name in card.features)
-    if has_vectors and card.embedder != embedder:
+    if not any(name.startswith(EMBEDDING) for name in card.features):
+        return
+    if card.embedder != embedder:
         raise BadModel(
             f"The aggregator {card.name!r} was taught on vectors of the encoder "
             f"{str(card.embedder)[:12]}, and the cells' are of {str(embedder)[:12]}: their numbers "
             "mean other things. Embed with that encoder, or train an aggregator on these cells."
         )
+    check_stains(card.stains, stains, what=f"the aggregator {card.name!r}", where="This run")
 
 
 def aggregate_sets(

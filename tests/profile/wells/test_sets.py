@@ -1,6 +1,7 @@
 """Learned profiles of wells: by hand, by symmetry, at the edges, and files that are not right."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -135,6 +136,26 @@ def test_cells_of_another_network_are_refused(tmp_path):
         check_cells(card, CELLS.columns, embedder="def")
     with pytest.raises(BadModel, match="lack 1 of the 2 features .* Embedding_0000 first"):
         check_cells(card, ["Cells_A"], embedder="abc")
+
+
+def test_vectors_of_stains_in_another_order_are_refused(tmp_path):
+    path = save(tmp_path / "a.safetensors", {}, embedder="abc")
+    old = load_aggregator(path).card
+    said = json.loads(path.with_suffix(".json").read_text())
+    assert said.pop("stains") is None  # a card from before they were noted
+    path.with_suffix(".json").write_text(json.dumps(said))
+    assert load_aggregator(path).card == old
+    check_cells(old, CELLS.columns, embedder="abc", stains=("GFP", "DNA"))  # not known, not checked
+    card = replace(old, stains=("DNA", "GFP"))
+    write_card(path, card)
+    assert load_aggregator(path).card == card
+    check_cells(card, CELLS.columns, embedder="abc", stains=("DNA", "GFP"))
+    check_cells(card, CELLS.columns, embedder="abc")
+    message = r"stains GFP, DNA, in this order, and the aggregator 'a' was trained on those of DNA"
+    with pytest.raises(BadModel, match=message):
+        check_cells(card, CELLS.columns, embedder="abc", stains=("GFP", "DNA"))
+    plain = replace(card, features=("Cells_A",))
+    check_cells(plain, CELLS.columns, embedder=None, stains=("GFP", "DNA"))
 
 
 def test_files_that_are_not_right_are_refused(tmp_path):
