@@ -19,6 +19,7 @@ from plates.convert import convert
 from plates.errors import BadLayout, BadModel, BadPlate, BadRecipe, BadRun, NoControls, UnknownName
 from plates.imageset import FieldKey
 from profiler import cli
+from profiler.classify.labels import read_labels
 from profiler.classify.model import read_model
 from profiler.classify.tables import classify_run
 from profiler.classify.train import TrainRequest, train_classifier
@@ -196,6 +197,76 @@ def test_a_class_is_asked_of_its_own_classifier_and_network(classified, tmp_path
     assert "The classifier goes by embeddings of network" in str(done.exception)
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_the_nearest_labelled_cells_are_beside_each_cell(classified, tmp_path):
+    out, path = classified
+    every = pl.read_csv(path.parent / "labels.csv")
+    is_drawn = pl.int_range(pl.len()) % 2 == 0
+    labels = every.filter(is_drawn)
+    other = labels.head(3).with_columns(pl.lit("elsewhere").alias(CELL[0]))
+    pl.concat([labels, other]).write_csv(tmp_path / "labels.csv")
+    words = ["explain", str(out), "--class", "moved", "--classifier", str(path), "--cells", "3"]
+    done = CliRunner().invoke(cli.app, [*words, "--labels", str(tmp_path / "labels.csv")])
+    assert done.exit_code == 0, done.output
+    assert f"3 of {labels.height + 3} labelled cells are of other plates" in done.stderr
+    assert "The nearest one of the 3 treated cells shown: " in done.stderr
+    table = scan_table(out / "explain" / "class%20moved" / "explain.parquet").collect()
+
+    # By hand: the angle between vectors from the mean control cell that is not of the class.
+    screen = open_screen(out)
+    keys = [*CELL[:3], "Metadata_Timepoint", CELL[3]]
+    cells = screen.cells.join(screen.cell_classes.select(*keys, "Class"), on=keys).collect()
+    cut = ["Metadata_QC_TouchesBorder", "Metadata_QC_CropPadded"]
+    cells = cells.filter(~pl.any_horizontal(pl.col(cut).cast(pl.Boolean)))
+    role = screen.wells.select(*CELL[:2], "Metadata_Role").collect()
+    cells = cells.join(role, on=CELL[:2], maintain_order="left")
+    names = [name for name in cells.columns if name.startswith("Embedding")]
+    held = (pl.col("Metadata_Role") == "negative") & (pl.col("Class") != "moved")
+    mean = cells.filter(held).select(names).to_numpy().astype(float).mean(axis=0)
+    known = cells.join(labels, on=CELL, maintain_order="left")
+    theirs = unit(known.select(names).to_numpy() - mean)
+    shown = table.select(CELL).join(cells, on=CELL, how="left", maintain_order="left")
+    cosines = unit(shown.select(names).to_numpy() - mean) @ theirs.T
+    places = known.select(pl.concat_str(CELL, separator=" ")).to_series().to_list()
+    own = table.select(pl.concat_str(CELL, separator=" ")).to_series().to_list()
+    rows = table.iter_rows(named=True)
+    for line, row, itself in zip(cosines, rows, own, strict=True):
+        order = [i for i in np.argsort(-line) if places[i] != itself]
+        assert row["nearest_labelled"] == [places[i] for i in order[:3]]
+        assert row["nearest_labels"] == [known["Label"][int(i)] for i in order[:3]]
+        np.testing.assert_allclose(row["nearest_labelled_cosines"], line[order[:3]], atol=1e-6)
+
+    every.with_columns(pl.lit("elsewhere").alias(CELL[0])).write_csv(tmp_path / "labels.csv")
+    away = CliRunner().invoke(cli.app, [*words, "--labels", str(tmp_path / "labels.csv")])
+    assert "labelled cells is of this run: they are of plates elsewhere" in str(away.exception)
+    half = CliRunner().invoke(cli.app, [*words, "--column", "Label"])
+    assert half.exit_code == 2
+    assert "--column is one of a label table" in half.output
+
+
+def test_labelled_cells_are_looked_at_where_the_run_has_no_vectors(
+    classified, small_run, explained, encoder, tmp_path
+):
+    out = Path(shutil.copytree(small_run, tmp_path / "run"))
+    labels = read_labels(classified[1].parent / "labels.csv")
+    with Image.open(explained[0] / "explain" / "Mover" / "cells.png") as sheet:
+        with_labels = sheet.width + 3 * TILE
+    wanted = Wanted(compound="Mover", model=encoder, cells=2, labels=labels)
+    events = list(explain(out, wanted))
+    assert any(
+        "labelled cells were looked at: a sample of each label" in s for s in read_only(events)
+    )
+    table = scan_table(out / "explain" / "Mover" / "explain.parquet").collect()
+    assert table["nearest_labelled"].list.len().to_list() == [3] * table.height
+    near = {name for names in table["nearest_labelled"] for name in names}
+    assert near <= {" ".join(map(str, row)) for row in labels.cells.select(CELL).iter_rows()}
+    with Image.open(out / "explain" / "Mover" / "cells.png") as wide:
+        assert wide.width > with_labels
+
+
 def sized_plate(plate: Path, folder: Path, *, pixel_size_um: float) -> Path:
     """The same plate as by a microscope that says how large its pixels are."""
     list(convert(plate, folder, to="hdf5"))
@@ -298,7 +369,7 @@ def test_listed_cells_are_explained_and_strangers_named(explained, encoder, tmp_
     with pytest.raises(BadRun, match="are not in the run, such as plate mini, well .*, object 900"):
         list(explain(out, Wanted(listed=path, model=encoder)))
     mine.drop(CELL[2]).write_csv(path)
-    with pytest.raises(BadLayout, match="lacks Metadata_Site"):
+    with pytest.raises(BadLayout, match="has no column Metadata_Site"):
         list(explain(out, Wanted(listed=path, model=encoder)))
 
 
@@ -314,6 +385,13 @@ def test_what_cannot_be_explained_is_said(small_run, encoder, tmp_path):
         ask(compound="Mover", concentration=7.0)
     with pytest.raises(BadRecipe, match="Name a compound, give a list of cells, or name a class"):
         ask()
+    with pytest.raises(UnknownName, match="no time point 3; it has 1 alone"):
+        ask(compound="Mover", timepoint=3)
+    for size in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(BadRecipe, match=f"A pixel is {size:g} um wide: expected .* above 0"):
+            ask(compound="Mover", pixel_size_um=size)
+    with pytest.raises(BadRecipe, match="A concentration .10. is one of a compound, and none"):
+        ask(listed=tmp_path / "mine.csv", concentration=10.0)
     with pytest.raises(BadRecipe, match="names no encoder .* --model NAME.safetensors"):
         ask(compound="Mover", model=None)
     other = write_encoder(tmp_path / "other.safetensors", stains=("DNA", "Mito"))
@@ -368,10 +446,27 @@ def test_reference_cells_are_the_nearest_to_the_mean():
     assert found.tolist() == [0, 3]
 
 
+NAMED = {"stains": ["DNA"], "changes": ["a", "b"], "coarse": "Grad-CAM"}
+
+
 def sheet_row(attribution: np.ndarray, *, changes=(-2.0, 1.0)) -> Row:
     inside = np.zeros((8, 8), bool)
     pixels = np.random.default_rng(0).random((8, 8, 1))
     return Row(["typical"], pixels, inside, attribution, np.zeros((8, 8)), changes, [])
+
+
+def test_labelled_cells_stand_at_the_right_with_their_labels():
+    row = sheet_row(np.zeros((8, 8, 1)))
+    crop = np.zeros((8, 8, 1))
+    plain = draw_sheet([row], look_of([row], **NAMED), title="T")
+    more = row._replace(labelled=[crop, crop], labels=["dying", "at rest"])
+    sheet = draw_sheet([more], look_of([more], **NAMED), title="T")
+    assert sheet.width == plain.width + 2 * (TILE + 4)
+    pixels = np.asarray(sheet.convert("RGB")).astype(int)[HEAD : HEAD + TILE]
+    left = sheet.width - 10 - 2 * (TILE + 4)
+    for x in (left, left + TILE + 4):
+        strip = pixels[-18:, x : x + TILE]
+        assert strip.min() < 60 < 200 < strip.max()  # ink, and the words in white
 
 
 def test_what_adds_is_orange_and_what_takes_away_is_blue():

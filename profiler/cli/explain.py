@@ -13,7 +13,8 @@ def explain(
     run: Out,
     compound: Annotated[str | None, typer.Option(help="As in the plate map.")] = None,
     cells_from: Annotated[
-        Path | None, typer.Option("--cells-from", help="CSV of cells to explain instead.")
+        Path | None,
+        typer.Option("--cells-from", help="CSV or Parquet of cells to explain instead."),
     ] = None,
     concentration: Annotated[
         float | None, typer.Option(help="Which dose; by default the one that speaks most.")
@@ -25,7 +26,7 @@ def explain(
         str | None, typer.Option(help="Encoder to explain; by default the run's own.")
     ] = None,
     pixel_size: Annotated[
-        float | None, typer.Option(min=0, help="Micrometres a pixel, where the encoder asks.")
+        float | None, typer.Option(help="Micrometres a pixel, where the encoder asks.")
     ] = None,
     cells: Annotated[int, typer.Option(min=1, help="How many treated cells to show.")] = 12,
     class_name: Annotated[
@@ -34,22 +35,30 @@ def explain(
     classifier: Annotated[
         Path | None, typer.Option(help="That the run was classified with, .safetensors.")
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labelled cells, to show the nearest beside each.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Of --labels, which holds the label.")] = None,
 ) -> None:
     """Show by which pixels, stains and features a network tells a compound's or a class's cells."""
     from profiler.classify.evidence import class_evidence
+    from profiler.classify.labels import read_labels
     from profiler.classify.model import read_model
     from profiler.explain import Read, Told, Wanted, Written
     from profiler.explain import explain as events
 
     if (class_name is None) != (classifier is None):
         raise typer.BadParameter("A class is one of a classifier: give --class and --classifier.")
+    if column is not None and labels is None:
+        raise typer.BadParameter("--column is one of a label table: give --labels, too.")
+    known_cells = read_labels(labels, column=column) if labels else None
     asked = (compound, cells_from, concentration, timepoint, model, pixel_size, cells)
     with held(run) as home:
         given = None
         if class_name is not None and classifier is not None:
             known = read_model(classifier)
             given = class_evidence(home.folder, known, class_name, timepoint=timepoint)
-        for event in events(home.folder, Wanted(*asked, given=given)):
+        for event in events(home.folder, Wanted(*asked, given=given, labels=known_cells)):
             match event:
                 case Read():
                     field = f"{event.field.plate} {event.field.well} site {event.field.site}"

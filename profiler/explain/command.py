@@ -1,28 +1,31 @@
 """`profiler explain`: how a treatment's cells are found, explained, drawn and written, in order."""
 
-from collections.abc import Generator, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from plates.errors import BadRecipe
 from profiler.compute.devices import keep_compiled_programs
 from profiler.embed.explain.explainer import Explained, Reference, make_explainer
 from profiler.embed.explain.line import direction_line
-from profiler.embed.predict import make_look
-from profiler.explain.candidates import Candidates, find_cells, fresh_vectors, stored_vectors
+from profiler.explain.beside import find_beside
+from profiler.explain.candidates import TREATED, Candidates, find_cells, with_features
 from profiler.explain.choose import choose_cells, reference_cells
 from profiler.explain.crops import Crops, gather_crops
-from profiler.explain.events import Event, Read, Told, Written
-from profiler.explain.fields import Reader, Source, field_reader
+from profiler.explain.events import Event, Told, Written
+from profiler.explain.fields import Source, field_reader
 from profiler.explain.given import Given, check_network, given_direction, given_sides
+from profiler.explain.labelled import LABEL, Labels, Marked, find_labelled, place_labelled
 from profiler.explain.network import Network, load_network
-from profiler.explain.pages import draw_pages
-from profiler.explain.sentences import of_cells, of_direction, of_given, of_mask
+from profiler.explain.pages import draw_pages, gather_shown
+from profiler.explain.sentences import of_cells, of_direction, of_given, of_labelled, of_mask
 from profiler.explain.sides import TwoSides, compound_sides, listed_sides
 from profiler.explain.tables import cell_table, feature_table
-from profiler.phenotype.cell_neighbours import NearestCells, nearest_cells
+from profiler.explain.vectors import embedder
 from profiler.phenotype.directions import Direction, Sides, along, find_direction
 from profiler.recipe import parse_recipe
 from profiler.store.places import safe_name
@@ -33,7 +36,6 @@ from profiler.store.tables import made_with, write_table
 
 FOLDER = "explain"
 REFERENCES = 3  # control cells that others are held against
-KIN = 3  # nearest controls shown beside a cell
 DARK = 5  # percentile of the crops' pixels that is a stain's background
 
 
@@ -53,6 +55,7 @@ class Wanted:
         cells: How many treated cells to show.
         seed: Decides which cells and fields are looked at, where there are many.
         given: A line to explain instead, such as a class of a classifier.
+        labels: Labelled cells, of which the nearest are shown beside each cell.
     """
 
     compound: str | None = None
@@ -64,6 +67,7 @@ class Wanted:
     cells: int = 12
     seed: int = 0
     given: Given | None = None
+    labels: Labels | None = None
 
 
 def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
@@ -87,40 +91,49 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
         BadModel: The encoder is of other stains or not the one that a class goes by, or its files
             are damaged.
         BadPlate: Images are gone or changed.
-        BadRun: Listed cells are not there, none lies whole within its field, or the run's images
-            give other cells now.
-        BadRecipe: No encoder is named, or the crops' pixel size is needed.
+        BadRun: Listed or labelled cells are not there, none lies whole within its field, or the
+            run's images give other cells now.
+        BadRecipe: No encoder is named, the crops' pixel size is needed, or what is wanted
+            contradicts itself.
     """
     keep_compiled_programs()
     facts, screen = read_facts(out), open_screen(out)
     recipe = parse_recipe(dict(facts.settings), where=str(out / FACTS))
-    sides = _sides(screen, wanted, timepoint=wanted.timepoint or recipe.hits.timepoint)
-    sizes = _pixel_sizes(facts, sides, told=wanted.pixel_size_um or recipe.embed.pixel_size_um)
+    _check(wanted)
+    sides = _sides(screen, wanted, usual=recipe.hits.timepoint)
+    marked = _marked(screen, wanted.labels, sides)
+    size = wanted.pixel_size_um or recipe.embed.pixel_size_um
+    sizes = _pixel_sizes(facts, [sides.treated, *([] if marked is None else [marked.table])], size)
     network = load_network(recipe, model=wanted.model, embedder=facts.embedder, pixel_sizes=sizes)
     if wanted.given is not None:
         check_network(wanted.given, network)
     read = field_reader(Source(out, recipe, network.stains, network.config.crops, sizes))
-    cells = yield from _candidates(screen, sides, network, read=read, seed=wanted.seed)
+    embed = embedder(screen, network, read=read, seed=wanted.seed)
+    cells = with_features(screen, (yield from embed(find_cells(screen, sides), TREATED)))
     direction, of_line = _direction(cells, wanted.given)
+    labelled = None
+    if marked is not None:
+        origins = direction.origins
+        labelled = yield from place_labelled(marked, screen, origins=origins, embed=embed)
     told = [*of_cells(cells, sides, wanted.cells), *of_line]
     yield from map(Told, told)
 
     place = along(direction, cells.vectors, plate=cells.plate)
-    rows, reference, kin = _chosen(cells, direction, place, wanted)
-    controls = np.flatnonzero(~cells.is_treated)
-    every = np.concatenate([*rows.values(), reference, controls[kin.row[kin.row >= 0]]])
-    crops = yield from gather_crops(cells, every, read=read)
+    rows, reference = _chosen(cells, direction, place, wanted)
     order = np.concatenate(list(rows.values()))
+    beside = find_beside(cells, order, direction, labelled)
+    every = np.concatenate([order, reference, beside.rows])
+    crops = yield from gather_crops(beside.keys, every, read=read)
     found = _explained(network, direction, crops, order=order, reference=reference)
-    last = of_mask(found, kinds=[kind for kind, own in rows.items() for _ in own])
+    table = cell_table(cells, rows, found, stains=network.stains, place=place, beside=beside)
+    last = of_mask(found, kinds=table["kind"].to_list())
+    if labelled is not None:
+        last += [*labelled.told, *of_labelled(labelled.table[LABEL].to_list(), table)]
     yield from map(Told, last)
 
     folder = out / FOLDER / safe_name(sides.folder)
-    table = cell_table(cells, rows, found, stains=network.stains, place=place, kin=kin)
-    near = [crops.of(controls[line[line >= 0]])[0] for line in kin.row]
-    sheets = draw_pages(
-        folder, table, found, crops.of(order), kin=near, title=sides.name, network=network
-    )
+    shown = gather_shown(crops, order, beside)
+    sheets = draw_pages(folder, table, found, shown, title=sides.name, network=network)
     about = _about(sides, network, direction, [*told, *last])
     about |= {"computed_by": made_with(screen.runs[0].folder)}
     write_table(folder / "explain.parquet", table, level="explain", parameters=about)
@@ -129,37 +142,46 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
     yield Written(folder, sheets)
 
 
-def _sides(screen: Screen, wanted: Wanted, *, timepoint: int | None) -> TwoSides:
+def _check(wanted: Wanted) -> None:
+    """Refuse what contradicts itself, or would be misread."""
     if sum(each is not None for each in (wanted.compound, wanted.listed, wanted.given)) != 1:
         raise BadRecipe("Name a compound, give a list of cells, or name a class: one of the three.")
+    if wanted.concentration is not None and wanted.compound is None:
+        raise BadRecipe(
+            f"A concentration ({wanted.concentration:g}) is one of a compound, and none is named. "
+            "Leave --concentration out, or give --compound."
+        )
+    size = wanted.pixel_size_um
+    if size is not None and not 0 < size < math.inf:
+        raise BadRecipe(f"A pixel is {size:g} um wide: expected --pixel-size above 0, in um.")
+
+
+def _sides(screen: Screen, wanted: Wanted, *, usual: int | None) -> TwoSides:
+    """Find both sides.
+
+    Args:
+        screen: Of one run.
+        wanted: What to explain.
+        usual: Time point of the hits, where the recipe names one.
+    """
     if wanted.given is not None:
         return given_sides(screen, wanted.given)
     if wanted.listed is not None:
-        return listed_sides(screen, wanted.listed, timepoint=timepoint)
-    compound, dose = str(wanted.compound), wanted.concentration
-    return compound_sides(screen, compound, concentration=dose, timepoint=timepoint)
+        return listed_sides(screen, wanted.listed, timepoint=wanted.timepoint)
+    compound, dose, time = str(wanted.compound), wanted.concentration, wanted.timepoint
+    return compound_sides(screen, compound, concentration=dose, timepoint=time or usual)
+
+
+def _marked(screen: Screen, labels: Labels | None, sides: TwoSides) -> Marked | None:
+    return None if labels is None else find_labelled(screen, labels, timepoint=sides.timepoint)
 
 
 def _pixel_sizes(
-    facts: RunFacts, sides: TwoSides, *, told: float | None
+    facts: RunFacts, cells: Sequence[pl.DataFrame], told: float | None
 ) -> dict[str, float | None]:
     """Micrometres per pixel of the plates that are looked at: as told, or as the run knew them."""
-    plates = sides.treated["Metadata_Plate"].unique().sort()
+    plates = sorted({plate for each in cells for plate in each["Metadata_Plate"]})
     return {plate: told or facts.pixel_sizes.get(plate) for plate in plates}
-
-
-def _candidates(
-    screen: Screen, sides: TwoSides, network: Network, *, read: Reader, seed: int
-) -> Generator[Read, None, Candidates]:
-    """Cells of both sides with vectors: those of the run, or else of some fields read again."""
-    cells = find_cells(screen, sides)
-    if network.is_runs_own:
-        return stored_vectors(screen, cells, seed=seed)
-    look = make_look(network.model, network.config, name=network.card.name)
-    found = yield from fresh_vectors(
-        screen, cells, read=read, look=lambda crops: look(crops).vectors, seed=seed
-    )
-    return found
 
 
 def _direction(cells: Candidates, given: Given | None) -> tuple[Direction, list[str]]:
@@ -173,17 +195,15 @@ def _direction(cells: Candidates, given: Given | None) -> tuple[Direction, list[
 
 def _chosen(
     cells: Candidates, direction: Direction, place: np.ndarray, wanted: Wanted
-) -> tuple[dict[str, np.ndarray], np.ndarray, NearestCells]:
-    """Rows of the cells to show by kind, of those they are held against, and their kin."""
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Rows of the cells to show by kind, and of those they are held against."""
     well, is_treated = cells.well, cells.is_treated
     chosen = choose_cells(place, is_treated=is_treated, well=well, cells=wanted.cells)
     rows = {"typical": chosen.typical, "extreme": chosen.extreme, "control": chosen.controls}
     centred = cells.vectors - np.stack([direction.origins[name] for name in cells.plate])
-    controls, order = np.flatnonzero(~is_treated), np.concatenate(list(rows.values()))
+    controls = np.flatnonzero(~is_treated)
     usual = reference_cells(centred[controls], well=well[controls], cells=REFERENCES)
-    apart = well[order], well[controls]
-    kin = nearest_cells(centred[order], centred[controls], n=KIN, apart=apart)
-    return rows, controls[usual], kin
+    return rows, controls[usual]
 
 
 def _explained(

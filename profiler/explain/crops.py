@@ -4,15 +4,16 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from plates.imageset import FieldKey
-from profiler.explain.candidates import Candidates
 from profiler.explain.events import Read
 from profiler.explain.fields import Reader
+from profiler.explain.vectors import FIELD
 
 
 class Crops(NamedTuple):
-    """Crops by row of the candidates.
+    """Crops by row of a table of cells.
 
     Attributes:
         number: Where in the arrays a row's crop is.
@@ -31,12 +32,12 @@ class Crops(NamedTuple):
 
 
 def gather_crops(
-    cells: Candidates, rows: np.ndarray, *, read: Reader
+    cells: pl.DataFrame, rows: np.ndarray, *, read: Reader
 ) -> Generator[Read, None, Crops]:
     """Read the fields of some cells again and keep the crops of these alone.
 
     Args:
-        cells: All candidates.
+        cells: `FIELD` and Metadata_ObjectNumber of all that there are.
         rows: Which of them, perhaps named twice.
         read: From `field_reader`.
 
@@ -45,9 +46,9 @@ def gather_crops(
     """
     wanted = np.unique(rows).tolist()
     by_field: dict[FieldKey, list[int]] = {}
-    for row, field in zip(wanted, cells.fields(wanted), strict=True):
-        by_field.setdefault(field, []).append(row)
-    objects = cells.table["Metadata_ObjectNumber"].to_numpy()
+    for row, key in zip(wanted, cells[wanted].select(FIELD).iter_rows(), strict=True):
+        by_field.setdefault(FieldKey(*key), []).append(row)
+    objects = cells["Metadata_ObjectNumber"].to_numpy()
     found, pixels, inside = [], [], []
     for number, (field, own) in enumerate(by_field.items(), start=1):
         seen = read(field)

@@ -2,25 +2,61 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from profiler.embed.explain.explainer import Explained
+from profiler.explain.beside import Beside
+from profiler.explain.crops import Crops
 from profiler.explain.network import Network
 from profiler.explain.sheet import Row, draw_sheet, look_of
+from profiler.phenotype.cell_neighbours import NearestCells
 from profiler.store.atomic import replacing
 
 MOST_ROWS = 16
+
+
+class Shown(NamedTuple):
+    """Crops of explained cells, and of those beside them.
+
+    Attributes:
+        pixels: [cell, side, side, channel], 0 to 1.
+        inside: Which pixels are the cell's, [cell, side, side].
+        kin: Of each cell's nearest controls.
+        labelled: Of each cell's nearest labelled cells.
+    """
+
+    pixels: np.ndarray
+    inside: np.ndarray
+    kin: Sequence[np.ndarray]
+    labelled: Sequence[np.ndarray]
+
+
+def gather_shown(crops: Crops, order: np.ndarray, beside: Beside) -> Shown:
+    """Take the crops of explained cells and of those beside them.
+
+    Args:
+        crops: Of all of them.
+        order: Rows of the explained ones.
+        beside: The cells most like each.
+    """
+
+    def near(kin: NearestCells) -> list[np.ndarray]:
+        return [crops.of(line[line >= 0])[0] for line in kin.row]
+
+    none: list[np.ndarray] = [crops.pixels[:0]] * len(order)
+    like = none if beside.labelled is None else near(beside.labelled)
+    return Shown(*crops.of(order), near(beside.controls), like)
 
 
 def draw_pages(
     folder: Path,
     table: pl.DataFrame,
     found: Explained,
-    crops: tuple[np.ndarray, np.ndarray],
+    shown: Shown,
     *,
-    kin: Sequence[np.ndarray],
     title: str,
     network: Network,
 ) -> tuple[Path, ...]:
@@ -30,12 +66,11 @@ def draw_pages(
         folder: Gets cells.png, cells_2.png and so on.
         table: From `cell_table`.
         found: What the network goes by, in its order.
-        crops: Pixels and masks, in its order.
-        kin: Crops of the nearest controls of each.
+        shown: Crops, in its order.
         title: What is explained.
         network: By which.
     """
-    rows = _rows(table, found, crops, kin, stains=network.stains)
+    rows = _rows(table, found, shown, stains=network.stains)
     changes = [*(f"{stain} of controls" for stain in network.stains), "no cell", "no surroundings"]
     look = look_of(rows, stains=network.stains, changes=changes, coarse=network.coarse)
     heading = f"{title}, by {network.card.name}: orange speaks for it, blue for the controls"
@@ -54,8 +89,7 @@ def draw_pages(
 def _rows(
     table: pl.DataFrame,
     found: Explained,
-    crops: tuple[np.ndarray, np.ndarray],
-    kin: Sequence[np.ndarray],
+    shown: Shown,
     *,
     stains: Sequence[str],
 ) -> list[Row]:
@@ -66,12 +100,14 @@ def _rows(
         rows.append(
             Row(
                 _lines(cell, has_plates=several),
-                crops[0][number],
-                crops[1][number],
+                shown.pixels[number],
+                shown.inside[number],
                 found.attribution[number],
                 found.coarse[number].sum(-1),
                 [*changes, cell["without_cell"], cell["without_surroundings"]],
-                list(kin[number]),
+                list(shown.kin[number]),
+                list(shown.labelled[number]),
+                cell.get("nearest_labels") or (),
             )
         )
     return rows

@@ -1,8 +1,10 @@
 """What a person should know before looking at the maps."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 from profiler.embed.explain.explainer import Explained
 from profiler.explain.candidates import Candidates
@@ -11,6 +13,7 @@ from profiler.phenotype.directions import Direction
 
 CHANCE = 0.6  # AUROC on other wells below which a direction is not to be believed
 LOOKS_AROUND = 0.8  # share of the attribution in cells, over their share of the pixels
+MOST_LABELS = 6  # that a sentence names
 INCOMPLETE = 0.1  # share of a cell's place that the attribution may lack
 
 
@@ -81,6 +84,29 @@ def of_mask(found: Explained, *, kinds: Sequence[str]) -> list[str]:
             "place within a tenth: their maps are rough."
         )
     return told
+
+
+def of_labelled(labels: Sequence[str], nearest: pl.DataFrame) -> list[str]:
+    """What people called the labelled cells, and the one nearest to each cell shown.
+
+    Args:
+        labels: Of all labelled cells that were looked at.
+        nearest: From `cell_table`.
+    """
+    of_all = _counts(labels)
+    first = nearest.select("kind", pl.col("nearest_labels").list.first().alias("label"))
+    sides = {"treated cells": pl.col("kind") != "control", "controls": pl.col("kind") == "control"}
+    said = []
+    for what, is_side in sides.items():
+        side = first.filter(is_side)["label"].drop_nulls().to_list()
+        said += [f"the {len(side)} {what} shown: {_counts(side)}"] if side else []
+    return [f"{len(labels)} labelled cells ({of_all}). The nearest one of {'; of '.join(said)}."]
+
+
+def _counts(labels: Sequence[str]) -> str:
+    counted = Counter(labels).most_common()
+    more = [f"{len(counted) - MOST_LABELS} more labels"] if len(counted) > MOST_LABELS else []
+    return ", ".join([*(f"{count} {label}" for label, count in counted[:MOST_LABELS]), *more])
 
 
 def _wells(count: int) -> str:

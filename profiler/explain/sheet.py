@@ -30,6 +30,8 @@ class Row(NamedTuple):
         coarse: Grad-CAM or attention rollout, all stains together, [side, side].
         changes: One per bar, in the order of the sheet's names.
         kin: Crops of the nearest controls.
+        labelled: Crops of the nearest labelled cells.
+        labels: What those are labelled.
     """
 
     lines: Sequence[str]
@@ -39,6 +41,8 @@ class Row(NamedTuple):
     coarse: np.ndarray
     changes: Sequence[float]
     kin: Sequence[np.ndarray]
+    labelled: Sequence[np.ndarray] = ()
+    labels: Sequence[str] = ()
 
 
 class Look(NamedTuple):
@@ -53,6 +57,7 @@ class Look(NamedTuple):
         hottest: Coarse map's value that is drawn in full colour.
         coarse: What the coarse map is called.
         kin: How many nearest controls a row has.
+        labelled: How many nearest labelled cells.
     """
 
     stains: Sequence[str]
@@ -63,6 +68,7 @@ class Look(NamedTuple):
     hottest: float
     coarse: str
     kin: int
+    labelled: int
 
 
 def look_of(
@@ -77,7 +83,8 @@ def look_of(
     limits = np.stack([low, np.maximum(high, low + 1e-6)], axis=-1)
     hottest = max(float(row.coarse.max()) for row in rows) or 1.0
     kin = max(len(row.kin) for row in rows)
-    return Look(stains, limits, most, changes, widest, hottest, coarse, kin)
+    labelled = max(len(row.labelled) for row in rows)
+    return Look(stains, limits, most, changes, widest, hottest, coarse, kin, labelled)
 
 
 def draw_sheet(rows: Sequence[Row], look: Look, *, title: str) -> Image.Image:
@@ -98,7 +105,9 @@ def _lefts(look: Look) -> list[int]:
     """Where the groups of a row begin: stains, maps, coarse map, bars, kin; and the end."""
     step, lefts = TILE + GAP, [LABEL]
     stains = len(look.stains) * step + BLOCK
-    for width in (stains, stains, step + BLOCK, BARS + BLOCK, look.kin * step):
+    kin, labelled = look.kin * step, look.labelled * step
+    between = BLOCK if kin and labelled else 0
+    for width in (stains, stains, step + BLOCK, BARS + BLOCK, kin + between, labelled):
         lefts.append(lefts[-1] + width)
     return lefts
 
@@ -117,10 +126,10 @@ def _head(pen: ImageDraw.ImageDraw, look: Look, left: Sequence[int], title: str)
     for at, text in (
         (left[2], look.coarse),
         (left[3], "change with (sd)"),
-        (left[4], "nearest controls"),
+        *([(left[4], "nearest controls")] if look.kin else []),
+        *([(left[5], "nearest labelled cells")] if look.labelled else []),
     ):
-        if at < left[5]:
-            pen.text((at, top), text, fill=SOFT, font=_font(SMALL))
+        pen.text((at, top), text, fill=SOFT, font=_font(SMALL))
 
 
 def _draw_row(
@@ -148,10 +157,24 @@ def _draw_row(
         sheet.paste(_tile(_outlined(coloured, row.inside)), (left[1] + x, top))
     sheet.paste(_tile(_outlined(_heat(row.coarse / look.hottest), row.inside)), (left[2], top))
     _bars(pen, row.changes, look, left[3], top)
+    _kin(sheet, row.kin, look, left[4], top)
+    _kin(sheet, row.labelled, look, left[5], top)
+    for number, label in enumerate(row.labels):
+        _strip(pen, label, left[5] + number * (TILE + GAP), top)
+
+
+def _kin(sheet: Image.Image, crops: Sequence[np.ndarray], look: Look, left: int, top: int) -> None:
     colours = stain_colours(look.stains)
-    for number, crop in enumerate(row.kin):
+    for number, crop in enumerate(crops):
         picture = composite(crop, limits=look.limits, colours=colours)
-        sheet.paste(_tile(picture), (left[4] + number * (TILE + GAP), top))
+        sheet.paste(_tile(picture), (left + number * (TILE + GAP), top))
+
+
+def _strip(pen: ImageDraw.ImageDraw, label: str, left: int, top: int) -> None:
+    """Write a label over the foot of a picture."""
+    high = SMALL + 4
+    pen.rectangle([left, top + TILE - high, left + TILE - 1, top + TILE - 1], fill=INK)
+    pen.text((left + 4, top + TILE - high), _short(label), fill="white", font=_font(SMALL))
 
 
 def _bars(pen: ImageDraw.ImageDraw, changes: Sequence[float], look: Look, x: int, top: int) -> None:

@@ -1,17 +1,20 @@
 """Which wells a treatment's cells are in, and which hold the controls they are held against."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from plates.errors import BadLayout, BadRun, NoControls, UnknownName, suggestion
+from profiler.store.cell_keys import Kind, checked_keys, read_rows
 from profiler.store.screen import TIMEPOINT, Screen
 
 WELL = ["Metadata_Plate", "Metadata_Well"]
 CELL = [*WELL, "Metadata_Site", "Metadata_ObjectNumber"]
 COMPOUND, DOSE, ROLE = "Metadata_Compound", "Metadata_Concentration", "Metadata_Role"
+LISTED = Kind("list of cells", "listed cells", BadLayout)
 
 
 class TwoSides(NamedTuple):
@@ -77,25 +80,22 @@ def listed_sides(screen: Screen, path: Path, *, timepoint: int | None) -> TwoSid
 
     Args:
         screen: Of one run.
-        path: CSV with the columns `CELL`; others are ignored.
-        timepoint: As for `compound_sides`.
+        path: CSV or Parquet file with the columns `CELL`, and Metadata_Timepoint or not; others
+            are ignored. Wells may be spelled in any way.
+        timepoint: Of the cells, where the run has several and the table does not say it.
 
     Raises:
-        BadLayout: The file cannot be read, lacks a column or names no cell.
+        BadLayout: The file cannot be read, lacks a column, names no cell or has a key that is
+            none; or its time point is not clear.
+        UnknownName: The run has no such time point.
         BadRun: A cell is not in the run.
         NoControls: A plate has no controls.
     """
-    try:
-        table = pl.read_csv(path, schema_overrides=dict.fromkeys(WELL, pl.String))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadLayout(f"{path} is not a table of cells as CSV: {error}.") from None
-    lacking = [name for name in CELL if name not in table.columns]
-    if lacking or not table.height:
-        raise BadLayout(
-            f"{path} has {table.height} rows and lacks {', '.join(lacking) or 'no column'}; a list "
-            f"of cells needs the columns {', '.join(CELL)}, and at least one row."
-        )
-    return cell_sides(screen, table, name=path.stem, timepoint=timepoint)
+    keys = checked_keys(path, read_rows(path, LISTED), LISTED).unique(maintain_order=True)
+    if not keys.height:
+        raise BadLayout(f"{path} lists no cell. Give at least one row.")
+    time = _listed_time(path, keys, timepoint, times=_times(screen))
+    return cell_sides(screen, keys.select(CELL), name=path.stem, timepoint=time)
 
 
 def cell_sides(
@@ -105,16 +105,17 @@ def cell_sides(
 
     Args:
         screen: Of one run.
-        cells: With the columns `CELL`.
+        cells: With the columns `CELL`, as the run has them.
         name: Of what they are.
         timepoint: As for `compound_sides`.
 
     Raises:
         BadRun: A cell's well is not in the run.
         NoControls: A plate has no controls.
+        UnknownName: The run has no such time point.
     """
     wells, time = _wells(screen, timepoint)
-    listed = cells.select(pl.col(name).cast(kind) for name, kind in _KINDS.items()).unique()
+    listed = cells.select(CELL).unique()
     own = listed.select(WELL).unique(maintain_order=True)
     strange = own.join(wells, on=WELL, how="anti")
     if strange.height:
@@ -123,13 +124,37 @@ def cell_sides(
     return TwoSides(name, name, own.sort(WELL), _controls(wells, own), time, listed.sort(CELL))
 
 
-_KINDS: Mapping[str, Any] = {name: pl.String for name in WELL} | {
-    name: pl.Int32 for name in CELL[2:]
-}
+def _listed_time(
+    path: Path, keys: pl.DataFrame, timepoint: int | None, *, times: Sequence[int]
+) -> int | None:
+    """The time point of listed cells, whose numbers are others at another."""
+    said = keys[TIMEPOINT].unique().sort().to_list() if TIMEPOINT in keys.columns else []
+    if len(said) > 1:
+        raise BadLayout(
+            f"{path} lists cells of {len(said)} time points ({said[0]} to {said[-1]}). Cells are "
+            "explained at one: list those of one."
+        )
+    if said and timepoint not in (None, *said):
+        raise BadLayout(
+            f"{path} lists cells of time point {said[0]}, and time point {timepoint} is asked for."
+        )
+    if not said and timepoint is None and len(times) > 1:
+        raise BadLayout(
+            f"The run has {len(times)} time points, and {path} has no {TIMEPOINT}, so it does not "
+            "say which cells are meant. Add that column, or name one with --timepoint."
+        )
+    return said[0] if said else timepoint
+
+
+def _times(screen: Screen) -> list[int]:
+    return screen.fields.select(pl.col(TIMEPOINT).unique().sort()).collect()[TIMEPOINT].to_list()
 
 
 def _wells(screen: Screen, timepoint: int | None) -> tuple[pl.DataFrame, int | None]:
-    wells = screen.wells
+    wells, times = screen.wells, _times(screen)
+    if timepoint is not None and timepoint not in times:
+        has = f"{times[0]} to {times[-1]}" if len(times) > 1 else f"{times[0]} alone"
+        raise UnknownName(f"The run has no time point {timepoint}; it has {has}.")
     names = wells.collect_schema().names()
     lacking = [name for name in (COMPOUND, ROLE) if name not in names]
     if lacking:
@@ -143,10 +168,7 @@ def _wells(screen: Screen, timepoint: int | None) -> tuple[pl.DataFrame, int | N
         found = found.with_columns(pl.lit(None, pl.String).alias("Metadata_Unit"))
     if TIMEPOINT not in kept:
         return found, None
-    times = found[TIMEPOINT].unique().sort().to_list()
     time = times[-1] if timepoint is None else timepoint
-    if time not in times:
-        raise UnknownName(f"The run has no time point {time}; it has {times[0]} to {times[-1]}.")
     return found.filter(pl.col(TIMEPOINT) == time), time
 
 
@@ -172,8 +194,9 @@ def _best_dose(screen: Screen, compound: str, own: pl.DataFrame) -> float:
     return float(highest)  # type: ignore[arg-type]
 
 
-def _at_dose(own: pl.DataFrame, compound: str, dose: float | None) -> pl.DataFrame:
-    at = own.filter((pl.col(DOSE) - pl.lit(dose)).abs() <= 1e-6 * abs(dose or 0.0))
+def _at_dose(own: pl.DataFrame, compound: str, dose: float) -> pl.DataFrame:
+    is_at = (pl.col(DOSE) - pl.lit(dose)).abs() <= 1e-6 * abs(dose)
+    at = own.filter(is_at) if math.isfinite(dose) else own.clear()
     if not at.height:
         doses = ", ".join(f"{each:g}" for each in own[DOSE].drop_nulls().unique().sort())
         raise UnknownName(f"{compound!r} is not on the run's plates at {dose:g}; it is at {doses}.")

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from profiler.embed.explain.explainer import Explained
-from profiler.explain.candidates import TREATED, Candidates
+from profiler.explain.beside import Beside, cosines
+from profiler.explain.candidates import Candidates
 from profiler.explain.sides import CELL
-from profiler.phenotype.cell_neighbours import NearestCells
 from profiler.phenotype.direction_features import LEAST_ROWS, direction_features
 from profiler.profile.features import PREFIXES
 
@@ -28,7 +28,7 @@ def cell_table(
     *,
     stains: Sequence[str],
     place: np.ndarray,
-    kin: NearestCells,
+    beside: Beside,
 ) -> pl.DataFrame:
     """Lay explained cells out.
 
@@ -38,13 +38,14 @@ def cell_table(
         found: What the network goes by.
         stains: Names of its channels.
         place: Of all candidates along the direction.
-        kin: Nearest controls, by row of the controls among the candidates.
+        beside: The cells most like each explained one.
 
     Returns:
         One row per cell: its keys, `kind`, `place`, the numbers of `Explained` under their names,
         those of a stain with its name behind (emptied_DNA), `share_DNA` (the stain's share of the
         attribution's absolute values), `nearest_controls` ("plate well site object") and their
-        `nearest_cosines`.
+        `nearest_cosines`; where labels were given, `nearest_labelled`, their `nearest_labels` and
+        `nearest_labelled_cosines`.
     """
     order = np.concatenate(list(rows.values()))
     kinds = [kind for kind, those in rows.items() for _ in those]
@@ -55,9 +56,7 @@ def cell_table(
     for number, stain in enumerate(stains):
         columns[f"share_{stain}"] = share[:, number]
         columns |= {f"{name}_{stain}": getattr(found, name)[:, number] for name in PER_STAIN}
-    names = [_name(row) for row in cells.table.filter(~pl.col(TREATED)).select(CELL).iter_rows()]
-    columns["nearest_controls"] = [[names[i] for i in line if i >= 0] for line in kin.row]
-    columns["nearest_cosines"] = [[float(x) for x in line if np.isfinite(x)] for line in kin.cosine]
+    columns |= _nearest(beside)
     keys = cells.table[order.tolist()].select(*CELL, "Metadata_Timepoint")
     numbers = [
         pl.Series(name, values, nan_to_null=True)
@@ -66,6 +65,24 @@ def cell_table(
         for name, values in columns.items()
     ]
     return keys.with_columns(numbers)
+
+
+def _nearest(beside: Beside) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "nearest_controls": beside.named(beside.controls),
+        "nearest_cosines": cosines(beside.controls),
+    }
+    if beside.labelled is not None:
+        columns |= {
+            "nearest_labelled": beside.named(beside.labelled),
+            "nearest_labels": beside.labels(beside.labelled),
+            "nearest_labelled_cosines": cosines(beside.labelled),
+        }
+    kinds = {name: pl.Float64 if name.endswith("cosines") else pl.String for name in columns}
+    return {
+        name: pl.Series(name, list(values), pl.List(kinds[name]))
+        for name, values in columns.items()
+    }
 
 
 def feature_table(cells: Candidates, place: np.ndarray, *, seed: int) -> pl.DataFrame:
@@ -119,7 +136,3 @@ _FEATURES = {
     "q_between_wells": pl.Float64,
     "n_cells": pl.Int64,
 }
-
-
-def _name(row: Sequence[Any]) -> str:
-    return " ".join(str(part) for part in row)

@@ -9,7 +9,12 @@ from PIL import Image
 
 from profiler.report import write_report
 from profiler.report.run import read_run
-from profiler.report.sections.explained import MAX_SHOWN, explained_section, feature_list
+from profiler.report.sections.explained import (
+    MAX_SHOWN,
+    explained_section,
+    feature_list,
+    labelled_list,
+)
 from profiler.store.tables import read_footer, write_table
 
 TOLD = ["12 cells of 2 wells & <3> controls."]
@@ -114,6 +119,33 @@ def test_a_lost_sheet_is_told_and_many_are_counted(run_copy, page):
     section = explained_section(read_run(run_copy))
     assert [item.sheet for item in section.items] == [None] * MAX_SHOWN
     assert section.links == {f"c{i}": f"explained-{i + 1}" for i in range(MAX_SHOWN)}
+
+
+def test_the_labelled_cells_most_like_each_are_named(run_copy, page):
+    folder = write_explained(run_copy, "wortmannin", name="wortmannin")
+    keys = {"Metadata_Plate": "p1", "Metadata_Well": "B03", "Metadata_Site": 2}
+    near = {
+        "nearest_labelled": [["p1 C04 1 7", "p1 C05 1 9"], []],
+        "nearest_labels": [["dying", "a<b>"], []],
+        "nearest_labelled_cosines": [[0.93, 0.9], []],
+    }
+    cells = pl.DataFrame({"kind": ["typical", "control"], "place": [4.2, 0.1]} | near).with_columns(
+        *(pl.lit(value).alias(name) for name, value in keys.items()),
+        Metadata_ObjectNumber=pl.Series([14, 15]),
+    )
+    path = folder / "explain.parquet"
+    about = read_footer(path).parameters
+    write_table(path, cells, level="explain", parameters=about)
+    text = page().text
+    assert "Nearest labelled cells" in text
+    assert "B03 site 2, 14" in text
+    assert "dying (p1 C04 1 7; 0.93)" in text
+    assert "a<b> (p1 C05 1 9; 0.9)" in text
+    table = labelled_list(pl.concat([cells] * 10))
+    assert table is not None
+    assert table.rows[1][3].text == "none"
+    assert table.remark == "4 more cells are not shown here; all 20 are in explain.parquet."
+    assert labelled_list(cells.drop("nearest_labelled")) is None
 
 
 def test_the_table_counts_what_goes_with_it_within_wells():

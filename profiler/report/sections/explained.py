@@ -9,12 +9,13 @@ import polars as pl
 from profiler.report.montage import jpeg, opened
 from profiler.report.numbers import number
 from profiler.report.run import Run
-from profiler.report.tables import Cell, Table, breakable, figure
+from profiler.report.tables import Cell, Table, breakable, figure, left_out, stacked
 from profiler.store.tables import made_with, read_footer, scan_table
 
 FOLDER = "explain"
 MAX_SHOWN = 6  # items: a sheet is a third of a megabyte
 MAX_FEATURES = 8
+MAX_CELLS = 16  # those of the sheet that is shown
 MAX_WIDTH = 1800  # pixels of a sheet on the page
 QUALITY = 80
 Q = 0.05
@@ -23,6 +24,11 @@ CAPTION = (
     "Named features that go with the direction away from the controls: rank "
     "correlations with how far cells lie along it. Over all cells (no test, as cells of a well are "
     "alike), given the well (what else the direction is about), and of the wells' medians."
+)
+LABELLED = ("Cell", "Kind", "Place (sd)", "Nearest labelled cells")
+LABELLED_CAPTION = (
+    "What people called the cells that the network takes for the most alike, with the cosine of "
+    "the angle between both, from the mean of the controls."
 )
 
 
@@ -47,6 +53,7 @@ class Explained(NamedTuple):
         sheet: None where its file is gone or damaged.
         more: How many more sheets there are.
         features: None where no named feature was asked.
+        labelled: The labelled cells most like each cell; None where no labels were given.
         sources: Files that it shows.
     """
 
@@ -58,6 +65,7 @@ class Explained(NamedTuple):
     sheet: Sheet | None
     more: str
     features: Table | None
+    labelled: Table | None
     sources: Sequence[str]
 
 
@@ -104,6 +112,7 @@ def _item(run: Run, path: Path, number: int) -> Explained:
         _sheet(folder / "cells.png", about),
         more,
         feature_list(scan_table(features).collect()) if features.is_file() else None,
+        labelled_list(scan_table(path).collect()),
         [each.relative_to(run.folder).as_posix() for each in shown],
     )
 
@@ -115,9 +124,43 @@ def _sheet(path: Path, about: Mapping[str, Any]) -> Sheet | None:
     picture.thumbnail((MAX_WIDTH, 8 * MAX_WIDTH))
     alt = (
         f"Cells of {about['name']} and controls in rows: their stains, what each pixel adds by "
-        f"the network {about['network']}, what changes without a part, and the nearest controls"
+        f"the network {about['network']}, what changes without a part, and the cells most like "
+        "them"
     )
     return Sheet(jpeg(picture, quality=QUALITY), picture.width, picture.height, alt)
+
+
+def labelled_list(cells: pl.DataFrame) -> Table | None:
+    """Lay out the labelled cells most like each cell shown; None where no labels were given.
+
+    Args:
+        cells: As `profiler explain` writes them, in the order of the sheet.
+    """
+    if "nearest_labelled" not in cells.columns:
+        return None
+    rows = [
+        (
+            Cell(
+                f"{row['Metadata_Well']} site {row['Metadata_Site']}, "
+                f"{row['Metadata_ObjectNumber']}",
+                note=row["Metadata_Plate"],
+            ),
+            Cell(row["kind"]),
+            figure(row["place"]),
+            Cell(stacked(_alike(row)) or "none"),
+        )
+        for row in cells.head(MAX_CELLS).iter_rows(named=True)
+    ]
+    remark = left_out(cells.height, len(rows), what="cells", where="explain.parquet")
+    return Table(LABELLED_CAPTION, LABELLED, rows, remark)
+
+
+def _alike(cell: Mapping[str, Any]) -> list[str]:
+    names = ("nearest_labels", "nearest_labelled", "nearest_labelled_cosines")
+    return [
+        f"{label} ({where}; {number(cosine)})"
+        for label, where, cosine in zip(*(cell[name] for name in names), strict=True)
+    ]
 
 
 def feature_list(features: pl.DataFrame) -> Table | None:
