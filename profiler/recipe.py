@@ -374,6 +374,11 @@ def parse_recipe(table: dict[str, Any], *, where: str = "recipe") -> Recipe:
     wanted += (*recipe.measure.channels, *recipe.embed.channels)
     for stain in filter(None, wanted):
         lookup(recipe.images.channels, kind=f"stain in [images] channels of {where}", name=stain)
+    seen = recipe.embed.channels
+    if seen and recipe.embed.model is None:
+        raise BadRecipe(f"{where}: [embed] channels are for an encoder; name one as [embed] model.")
+    if len(set(seen)) < len(seen):
+        raise BadRecipe(f"{where}: [embed] channels must be each named once; found {list(seen)}.")
     if recipe.segment.ring_px[0] >= recipe.segment.ring_px[1]:
         raise BadRecipe(f"{where}: [segment] ring_px must begin before it ends.")
     return recipe

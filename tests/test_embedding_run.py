@@ -5,7 +5,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -34,8 +33,10 @@ def encoder(tmp_path_factory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder") / "tiny.safetensors")
 
 
-def write_encoder(path: Path, *, seed: int = 0, pixel_size_um: float | None = None) -> Path:
-    crops = CropConfig(32, pixel_size_um)
+def write_encoder(
+    path: Path, *, seed: int = 0, side: int = 32, pixel_size_um: float | None = None
+) -> Path:
+    crops = CropConfig(side, pixel_size_um)
     config = ModelConfig(EncoderConfig(widths=(8, 16), blocks=(1, 1)), crops, STAINS)
     save_model(path, build(config, rngs=nnx.Rngs(seed)), config, about={})
     return path
@@ -58,10 +59,10 @@ def embedded(small_plate, encoder, tmp_path_factory) -> Path:
 def test_cells_have_the_vectors_that_a_script_finds(embedded, small_plate, encoder):
     cells = profiler.open(embedded).cells.filter(pl.col("Metadata_Well") == "A02").collect()
     planes = [next(small_plate.rglob(f"*A02*{stain}*.tif*")) for stain in STAINS]
-    image = np.stack([tifffile.imread(path) for path in planes], axis=-1) / np.float32(65535)
-    labels = tifffile.imread(embedded / "labels" / "mini" / "A02_1_nuclei.tif").astype(np.int32)
+    image = np.stack([tifffile.imread(path) for path in planes], axis=-1)  # as the files have it
+    labels = tifffile.imread(embedded / "labels" / "mini" / "A02_1_nuclei.tif")
     embedder = load_embedder(str(encoder), stains=STAINS, max_cells=512)
-    found = embedder.embed(jnp.asarray(image[None], jnp.float32), jnp.asarray(labels[None]))
+    found = embedder.embed(image[None], labels[None])
     assert list(embedder.columns) == [c for c in cells.columns if c.startswith("Embedding_")]
     assert len(embedder.columns) == 32
     np.testing.assert_allclose(
@@ -128,3 +129,14 @@ def test_other_stains_are_refused_before_anything_is_computed(small_plate, encod
     with pytest.raises(BadModel, match="was trained on GFP, DNA"):
         list(run(asked))
     assert not list((tmp_path / "run").glob("cells/*"))
+
+
+def test_crops_larger_than_the_fields_are_refused_before_any_is_segmented(
+    small_plate, tmp_path, monkeypatch
+):
+    wide = write_encoder(tmp_path / "wide.safetensors", side=1024)
+    begun = []
+    monkeypatch.setattr("profiler.compute.field._share", lambda *_, **__: begun.append(1))
+    with pytest.raises(BadRecipe, match=r"'wide' are 1024 x 1024 pixels, larger than the field"):
+        list(run(request(small_plate, tmp_path / "run", wide)))
+    assert not begun

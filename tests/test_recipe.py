@@ -48,6 +48,23 @@ def test_none_and_twice(how):
         check_recipe(recipe(how))
 
 
+@pytest.mark.parametrize(
+    ("embed", "message"),
+    [
+        (
+            {"channels": ["DNA"]},
+            r"\[embed\] channels are for an encoder; name one as \[embed\] model",
+        ),
+        ({"model": "cells", "channels": ["DNA", "DNA"]}, r"once; found \['DNA', 'DNA'\]"),
+    ],
+)
+def test_channels_of_an_encoder(embed, message):
+    table = {"name": "x", "images": {"channels": {"DNA": "1", "ER": "2"}}}
+    parse_recipe(table | {"embed": {"model": "cells", "channels": ["ER", "DNA"]}})
+    with pytest.raises(BadRecipe, match=message):
+        parse_recipe(table | {"embed": embed})
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_recipes_are_whole(name):
     shipped = load_recipe(name)

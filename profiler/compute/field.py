@@ -207,6 +207,9 @@ def _compute(
     span: Span = nullcontext,
 ) -> list[Share]:
     """Compute a batch, each device its share of the fields by the same program."""
+    if stages.vectors is not None:  # before minutes of segmenting and measuring
+        _, height, width, _ = images.shape
+        stages.vectors.check((height, width), pixel_size_um=pixel_size_um)
     with telling_out_of_memory(len(images)):
         placed = images if isinstance(images, jax.Array) else place(images)
         parts = shards(placed)

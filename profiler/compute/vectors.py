@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from profiler.embed.crops import zoom_for
 from profiler.embed.embedder import Embedder, load_embedder
 from profiler.recipe import Recipe
 from profiler.segment.compartments import Compartments
@@ -31,6 +32,19 @@ class Vectors:
         """Names of what `__call__` gives."""
         return PADDED, *self.embedder.columns
 
+    def check(self, shape: tuple[int, int], *, pixel_size_um: float | None) -> None:
+        """Refuse fields that the encoder's crops cannot be cut from, before they are segmented.
+
+        Args:
+            shape: Height and width of the fields, pixels.
+            pixel_size_um: Of the fields; None if it is not known.
+
+        Raises:
+            BadRecipe: Crops are larger than the fields, or the pixel size is needed.
+        """
+        own = self.embedder
+        zoom_for(shape, config=own.crops, pixel_size_um=pixel_size_um, model=own.card.name)
+
     def __call__(
         self, images: Images, found: Compartments, *, pixel_size_um: float | None
     ) -> Float[Array, "batch cell column"]:
@@ -45,7 +59,7 @@ class Vectors:
         Raises:
             BadRecipe: Crops are larger than the fields, or the pixel size is needed.
         """
-        labels = jnp.asarray(found.cells if self.embedder.is_masked else found.nuclei)
+        labels = jnp.asarray(found.cells if self.embedder.crops.is_masked else found.nuclei)
         seen = images[..., np.array(self.channels)]
         said = self.embedder.embed(seen, labels, pixel_size_um=pixel_size_um)
         padded = said.is_padded[..., None].astype(said.vectors.dtype)

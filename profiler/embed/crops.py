@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from math import floor, inf
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,8 @@ from jaxtyping import Array, Bool, Float
 
 from plates.errors import BadRecipe
 from profiler.shapes import Image, Labels
+
+ROUNDING = 1e-6  # pixels, far above what a product of two floats is off by
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,11 @@ def cut_crops(
 
 
 def zoom_for(
-    shape: tuple[int, int], *, config: CropConfig, pixel_size_um: float | None = None
+    shape: tuple[int, int],
+    *,
+    config: CropConfig,
+    pixel_size_um: float | None = None,
+    model: str | None = None,
 ) -> float:
     """Crop pixels for each pixel of a field, checked before anything is compiled.
 
@@ -91,29 +98,48 @@ def zoom_for(
         shape: Height and width of the field, pixels.
         config: The crops to be cut.
         pixel_size_um: Of the field.
+        model: Name of the encoder whose crops they are, for messages.
 
     Raises:
-        BadRecipe: The field's pixel size is needed and unknown, or crops are larger than the field.
+        BadRecipe: The field's pixel size is no size, or needed and unknown; or crops are larger
+            than the field.
 
     >>> zoom_for((1080, 1080), config=CropConfig(64, pixel_size_um=0.65), pixel_size_um=0.325)
     0.5
     """
-    zoom = 1.0
-    if config.pixel_size_um is not None:
-        if pixel_size_um is None:
-            raise BadRecipe(
-                f"Crops are wanted at {config.pixel_size_um:g} um per pixel, but the field's own "
-                "pixel size is not known. Give it in the recipe ([embed] pixel_size_um), or take "
-                "crops at the field's pixels."
-            )
-        zoom = pixel_size_um / config.pixel_size_um
-    height, width = (int(length * zoom) for length in shape)
-    if config.side > min(height, width):
+    whose = f"The crops of the encoder {model!r}" if model else "The crops"
+    if pixel_size_um is not None and not 0 < pixel_size_um < inf:
         raise BadRecipe(
-            f"Crops of {config.side} x {config.side} pixels are larger than the field, which has "
-            f"{height} x {width} at the crops' pixel size. Choose smaller crops or smaller pixels."
+            f"Found a pixel size of {pixel_size_um:g} um; expected a finite number above 0. Give "
+            "the size of the images' pixels, in micrometres."
+        )
+    if config.pixel_size_um is not None and pixel_size_um is None:
+        raise BadRecipe(
+            f"{whose} have {config.pixel_size_um:g} um per pixel, but the field's own pixel size "
+            "is not known. Give it in the recipe ([embed] pixel_size_um), or take crops at the "
+            "field's pixels."
+        )
+    zoom = 1.0
+    if config.pixel_size_um is not None and pixel_size_um is not None:
+        zoom = pixel_size_um / config.pixel_size_um
+    height, width = _zoomed(shape, zoom)
+    if config.side > min(height, width):
+        seen = "" if zoom == 1.0 else f", {height} x {width} at the crops' pixel size"
+        raise BadRecipe(
+            f"{whose} are {config.side} x {config.side} pixels, larger than the field, which has "
+            f"{shape[0]} x {shape[1]}{seen}. Take an encoder with smaller crops ([embed] model), "
+            "such as the shipped 'cells' (64 x 64), or fields that were not cut so small."
         )
     return zoom
+
+
+def _zoomed(shape: tuple[int, ...], zoom: float) -> tuple[int, int]:
+    """Height and width of a field at the crops' pixel size.
+
+    Whole pixels only; 0.3 / 0.1 is just below 3, and must not cost the last one.
+    """
+    height, width = (floor(length * zoom + ROUNDING) for length in shape)
+    return height, width
 
 
 def _centres(labels: Labels, max_cells: int) -> tuple[Array, Array]:
@@ -136,7 +162,7 @@ def _resampled(image: Image, labels: Labels, zoom: float) -> tuple[Array, Array]
     """Bring a field to the crops' pixel size: linear, smoothed where pixels grow."""
     if zoom == 1.0:
         return image, labels
-    height, width = (int(length * zoom) for length in labels.shape)
+    height, width = _zoomed(labels.shape, zoom)
     shape = (height, width, image.shape[-1])
     scale, none = jnp.full(2, zoom, jnp.float32), jnp.zeros(2, jnp.float32)
     image = jax.image.scale_and_translate(image, shape, (0, 1), scale, none, "linear")

@@ -3,21 +3,25 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
-from profiler.embed.crops import cut_crops, zoom_for
-from profiler.embed.network.build import Model
+from plates.errors import BadLabels, BadModel, BadRecipe
+from profiler.embed.crops import CropConfig, cut_crops, zoom_for
+from profiler.embed.network.build import Model, as_unit
 from profiler.embed.weights import Card, check_stains, load_model
 from profiler.shapes import Image, Images, LabelImages, Labels
 
 # Cells through the network at a time, so that none depends on its company: a CPU is fastest with
 # few (`benchmarks.embed_speed`).
 BATCH, BATCH_CPU = 128, 16
+
+AnyArray: TypeAlias = Shaped[Array | np.ndarray, "..."]
 
 
 class Embedding(NamedTuple):
@@ -41,17 +45,21 @@ class Embedder:
     Attributes:
         card: What the model is.
         columns: Names of the vectors' features, "Embedding_0000" first.
-        embed: Images scaled to 0 to 1, [batch, height, width, channel], label images and, where
-            crops are of a stated one, `pixel_size_um` of the fields, to an `Embedding` with a batch
-            axis, all on the device. Raises `BadRecipe` where crops are larger than the fields, or
-            the pixel size is needed and not given. Compiled for each shape of fields.
-        is_masked: Whether it sees the cell alone: labels are better those of whole cells then.
+        embed: Images [batch, height, width, channel], their label images [batch, height, width]
+            and, where crops are of a stated one, `pixel_size_um` of the fields, to an `Embedding`
+            with a batch axis, all on the device. Integer images are divided by their type's
+            maximum; images of floats must be 0 to 1, which is not looked at. Compiled for each
+            shape of fields. Raises `BadLabels` where labels do not fit the images, `BadModel` where
+            there are other channels than stains, `BadRecipe` where crops are larger than the
+            fields, or the pixel size is needed and not given.
+        crops: What it is shown. Where it sees the cell alone (`is_masked`), labels are better those
+            of whole cells.
     """
 
     card: Card
     columns: tuple[str, ...]
     embed: Callable[..., Embedding]
-    is_masked: bool
+    crops: CropConfig
 
 
 def load_embedder(name: str, *, stains: Sequence[str], max_cells: int) -> Embedder:
@@ -60,12 +68,17 @@ def load_embedder(name: str, *, stains: Sequence[str], max_cells: int) -> Embedd
     Args:
         name: Shipped model, or path of a .safetensors file.
         stains: Channels of the images, in their order.
-        max_cells: Rows of the tables to come; labels above have none.
+        max_cells: Rows of the tables to come, 1 or more; labels above have none.
 
     Raises:
         UnknownName: No such model.
         BadModel: Its files cannot be used, or it was trained on other stains.
+        BadRecipe: `max_cells` leaves no rows.
     """
+    if max_cells < 1:
+        raise BadRecipe(
+            f"Found max_cells = {max_cells}; expected 1 or more: the rows of the tables to come."
+        )
     model, config, card = load_model(name)
     check_stains(config, stains, name=card.name)
     graph, state = nnx.split(model)
@@ -78,16 +91,34 @@ def load_embedder(name: str, *, stains: Sequence[str], max_cells: int) -> Embedd
         return jax.lax.map(lambda field: one(*field), (images, labels))
 
     def embed(
-        images: Images, labels: LabelImages, *, pixel_size_um: float | None = None
+        images: AnyArray, labels: AnyArray, *, pixel_size_um: float | None = None
     ) -> Embedding:
+        _check_fields(images, labels, stains=stains, name=card.name)
         shape = labels.shape[1], labels.shape[2]
-        zoom = zoom_for(shape, config=config.crops, pixel_size_um=pixel_size_um)
-        return fields(state, images, labels, zoom=zoom)
+        asked = {"config": config.crops, "pixel_size_um": pixel_size_um, "model": card.name}
+        units, cells = as_unit(jnp.asarray(images)), jnp.asarray(labels, jnp.int32)
+        return fields(state, units, cells, zoom=zoom_for(shape, **asked))
 
     size = config.encoder.widths[-1]
     size *= 1 if config.encoder.stains == "mean" else len(stains)
     columns = tuple(f"Embedding_{number:04d}" for number in range(size))
-    return Embedder(card, columns, embed, config.crops.is_masked)
+    return Embedder(card, columns, embed, config.crops)
+
+
+def _check_fields(images: AnyArray, labels: AnyArray, *, stains: Sequence[str], name: str) -> None:
+    """Compare shapes and types alone: pixels may be on a device, and stay there."""
+    if images.ndim != 4 or images.shape[-1] != len(stains):
+        raise BadModel(
+            f"Found images of shape {images.shape}; the encoder {name!r} was loaded for [batch, "
+            f"height, width, {len(stains)}]: {', '.join(stains)}. Give a batch axis and one "
+            "channel for each stain, in this order."
+        )
+    if labels.shape != images.shape[:3] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise BadLabels(
+            f"Found labels of shape {labels.shape} and type {labels.dtype} for images of shape "
+            f"{images.shape}; expected integers of shape {images.shape[:3]}, 0 for background. "
+            "Label the images as they are, before they are cut or scaled."
+        )
 
 
 def embed_field(model: Model, image: Image, labels: Labels, *, cut: Callable) -> Embedding:

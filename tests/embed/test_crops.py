@@ -161,11 +161,44 @@ def test_the_pixel_size_sets_the_zoom():
 @pytest.mark.parametrize(
     ("shape", "config", "size", "message"),
     [
-        ((50, 200), CropConfig(64), None, "64 x 64 pixels are larger than the field.*50 x 200"),
-        ((200, 200), CropConfig(64, 1.0), 0.3, "larger than the field, which has 60 x 60"),
-        ((200, 200), CropConfig(64, 1.0), None, "the field's own pixel size is not known"),
+        (
+            (50, 200),
+            CropConfig(64),
+            None,
+            "'wide' are 64 x 64 pixels, larger than .* has 50 x 200. T",
+        ),
+        (
+            (200, 200),
+            CropConfig(64, 1.0),
+            0.3,
+            "200 x 200, 60 x 60 at the crops' pixel size. Take an",
+        ),
+        ((200, 200), CropConfig(64, 1.0), None, "'wide' have 1 um per pixel, but the field's own"),
+        (
+            (200, 200),
+            CropConfig(64, 1.0),
+            np.nan,
+            "a pixel size of nan um; expected a finite number",
+        ),
+        ((200, 200), CropConfig(64), np.inf, "a pixel size of inf um; expected a finite number"),
+        ((200, 200), CropConfig(64), 0.0, "a pixel size of 0 um"),
     ],
 )
 def test_crops_that_cannot_be_cut_say_why(shape, config, size, message):
     with pytest.raises(BadRecipe, match=message):
-        zoom_for(shape, config=config, pixel_size_um=size)
+        zoom_for(shape, config=config, pixel_size_um=size, model="wide")
+
+
+def test_rounding_costs_no_pixel():
+    config = CropConfig(192, pixel_size_um=0.1)
+    zoom = zoom_for((64, 64), config=config, pixel_size_um=0.3)  # 2.9999999999999996
+    assert int(64 * zoom) == 191
+    options = {"side": 192, "max_cells": 1}
+    labels = np.zeros((64, 64), np.int32)
+    labels[32, 32] = 1
+    crops, exact = (cut(IMAGE[:64, :64], labels, zoom=each, **options) for each in (zoom, 3.0))
+    np.testing.assert_allclose(crops.pixels, exact.pixels, atol=1e-5)
+    np.testing.assert_array_equal(crops.inside, exact.inside)
+    part = CropConfig(191, pixel_size_um=0.1)
+    with pytest.raises(BadRecipe, match="has 63 x 64, 189 x 192 at"):  # whole pixels only
+        zoom_for((63, 64), config=part, pixel_size_um=0.3)

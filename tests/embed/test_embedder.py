@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 from scipy import ndimage
 
-from plates.errors import BadModel, BadRecipe
+from plates.errors import BadLabels, BadModel, BadRecipe
 from plates.synthetic import discs
 from profiler.embed.crops import CropConfig
 from profiler.embed.embedder import load_embedder
@@ -76,8 +76,43 @@ def test_stains_in_another_order_are_refused(saved):
         load_embedder(str(saved[0]), stains=("ER", "DNA"), max_cells=20)
 
 
+def test_integers_are_the_same_cells_as_floats(embedder):
+    levels = np.round(IMAGES * 65535).astype(np.uint16)
+    labels = np.stack([LABELS, LABELS]).astype(np.uint16)
+    found = embedder.embed(levels, labels)
+    units = embedder.embed(jnp.asarray(levels / np.float32(65535)), jnp.asarray(labels, jnp.int32))
+    np.testing.assert_allclose(found.vectors, units.vectors, atol=1e-5)
+    np.testing.assert_array_equal(found.is_padded, units.is_padded)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((1, 96, 96, 3)), LABELS[None], r"height, width, 2\]: DNA, ER. Give a batch"),
+        (IMAGES[0], LABELS, r"images of shape \(96, 96, 2\); the encoder 'two'"),
+        (IMAGES, LABELS[None], r"labels of shape \(1, 96, 96\) .* expected integers of shape \(2,"),
+        (IMAGES[:1], LABELS[None, :48], r"labels of shape \(1, 48, 96\) and type int32"),
+        (IMAGES[:1], LABELS[None] / 1.0, "and type float64 for images"),
+    ],
+)
+def test_images_and_labels_that_do_not_fit_are_refused(images, labels, message, embedder):
+    with pytest.raises((BadLabels, BadModel), match=message):
+        embedder.embed(images, labels)
+
+
+def test_tables_without_rows_are_refused(saved):
+    with pytest.raises(BadRecipe, match="max_cells = 0; expected 1 or more"):
+        load_embedder(str(saved[0]), stains=("DNA", "ER"), max_cells=0)
+
+
+@pytest.mark.parametrize(("stains", "named"), [(("DNA", "DNA"), "DNA, DNA"), ((), "none")])
+def test_stains_are_named_once_each(stains, named):
+    with pytest.raises(BadModel, match=f"'cells' are {named}; expected one or more, each once"):
+        load_embedder("cells", stains=stains, max_cells=20)
+
+
 def test_crops_larger_than_the_field_are_refused(embedder):
-    with pytest.raises(BadRecipe, match="larger than the field"):
+    with pytest.raises(BadRecipe, match="'two' are 16 x 16 pixels, larger than the field"):
         embedder.embed(jnp.zeros((1, 12, 96, 2)), jnp.zeros((1, 12, 96), jnp.int32))
 
 
@@ -90,6 +125,8 @@ def test_a_pixel_size_that_is_needed_must_be_known(saved, tmp_path):
     images, labels = jnp.asarray(IMAGES[:1]), jnp.asarray(LABELS[None])
     with pytest.raises(BadRecipe, match="own pixel size is not known"):
         embedder.embed(images, labels)
+    with pytest.raises(BadRecipe, match="a pixel size of nan um"):
+        embedder.embed(images, labels, pixel_size_um=np.nan)
     half = embedder.embed(images, labels, pixel_size_um=0.25)
     whole = embedder.embed(images, labels, pixel_size_um=0.5)
     assert not np.allclose(half.vectors[0, :16], whole.vectors[0, :16])

@@ -1,6 +1,7 @@
 """Models on disk: a round trip, and every way a file or its channels can be wrong."""
 
 import json
+from dataclasses import fields
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 from flax import nnx
 
 from plates.errors import BadModel, UnknownName
+from profiler.classify.model import Card as ClassifierCard
 from profiler.embed.network.build import build
 from profiler.embed.predict import make_look
 from profiler.embed.weights import check_stains, load_model, save_model
+from profiler.profile.wells.sets import SetCard
+from profiler.segment.weights import Card as SegmenterCard
 
 
 @pytest.fixture
@@ -96,6 +100,35 @@ def test_a_segmenters_card_is_not_an_encoders(saved):
         load_model(saved[0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (
+            ClassifierCard,
+            r"cell classifier, for `profiler classify RUN --model`; expected an encoder",
+        ),
+        (
+            SetCard,
+            r"set aggregator, for \[profile\] aggregate; expected an encoder, such as 'cells'",
+        ),
+        (SegmenterCard, r"segmenter, for \[segment\] model or cells_model; expected an encoder"),
+    ],
+)
+def test_another_network_is_called_what_it_is(kind, told, saved):
+    named = {field.name: "" for field in fields(kind)}
+    saved[0].with_suffix(".json").write_text(json.dumps(named))
+    with pytest.raises(
+        BadModel, match=rf"mine\.json is not the card of .*: it is the card of a {told}"
+    ):
+        load_model(saved[0])
+
+
+def test_a_card_with_other_fields_names_them(saved):
+    edit_card(saved[0], lambda card: card.update(colour="red"))
+    with pytest.raises(BadModel, match="expected the fields about, model, name, sha256; colour"):
+        load_model(saved[0])
+
+
 def test_stains_in_another_order_or_of_another_kind_are_refused(config):
     own = config.__class__(config.encoder, config.crops, ("DNA", "ER", "AGP"))
     check_stains(own, ("DNA", "ER", "AGP"), name="mine")
@@ -103,6 +136,14 @@ def test_stains_in_another_order_or_of_another_kind_are_refused(config):
         check_stains(own, ("ER", "DNA", "AGP"), name="mine")
     with pytest.raises(BadModel, match="channels are DNA, Mito; .*'mine' was trained on DNA, ER"):
         check_stains(own, ("DNA", "Mito"), name="mine")
+
+
+def test_the_recipes_remedy_for_other_stains_is_told_as_it_is_written(config):
+    own = config.__class__(config.encoder, config.crops, ("ER", "DNA"))
+    remedy = r'\[embed\] channels = \["ER", "DNA"\]'
+    for found in (("DNA", "ER"), ("DNA", "ER", "AGP"), ("a", "b")):
+        with pytest.raises(BadModel, match=remedy):
+            check_stains(own, found, name="mine")
 
 
 def test_a_model_without_stains_takes_any(config):

@@ -61,6 +61,9 @@ def test_damage_is_told(path):
     card.write_text(json.dumps(said | {"colour": "red"}))
     with pytest.raises(BadModel, match=r"a\.json is not a note: .*colour"):
         read_weights(path, Note, what="a note")
+    card.write_text(json.dumps({"sha256": None}))
+    with pytest.raises(BadModel, match=r"a\.json: its sha256 is None; expected the 64 letters"):
+        read_weights(path, Note, what="a note")
     card.unlink()
     with pytest.raises(BadModel, match=r"Cannot read .*a\.json.*keep them side by side"):
         read_weights(path, Note, what="a note")

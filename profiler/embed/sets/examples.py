@@ -67,12 +67,19 @@ class Dealt(NamedTuple):
     plates: np.ndarray
 
 
-def check_sets(sets: Sets) -> None:
+def check_sets(sets: Sets, *, features: int) -> None:
     """Refuse wells that nothing can be learnt from.
 
+    Args:
+        sets: Wells with their cells.
+        features: How many numbers a cell has.
+
     Raises:
-        BadLabels: Fewer than two labels, of which the negative controls may be one, have two wells.
+        BadLabels: Parts do not belong together, a number is not finite, or fewer than two labels,
+            of which the negative controls may be one, have two wells.
     """
+    _check_bounds(sets)
+    _check_cells(sets.cells, features)
     names, counts = np.unique(sets.labels, return_counts=True)
     if (counts >= 2).sum() < LEAST_LABELS:
         raise BadLabels(
@@ -80,6 +87,27 @@ def check_sets(sets: Sets) -> None:
             f"{(counts >= 2).sum()} have two wells or more; an aggregator is taught by replicates, "
             "so it needs two such treatments, of which the negative controls may be one. Give runs "
             "with replicates of the same compound and dose."
+        )
+
+
+def _check_bounds(sets: Sets) -> None:
+    wells, cells = len(sets.labels), np.diff(sets.starts)
+    is_whole = len(cells) == len(sets.plates) == wells and sets.starts[0] == 0
+    if not is_whole or sets.starts[-1] != len(sets.cells) or (cells < 1).any():
+        raise BadLabels(
+            f"Found {wells} labels, {len(sets.plates)} plates, and {len(sets.starts)} bounds of "
+            f"wells in {len(sets.cells)} cells; expected a label and a plate for each well, bounds "
+            "that rise from 0 to the number of cells, and a cell or more in every well."
+        )
+
+
+def _check_cells(cells: np.ndarray, features: int) -> None:
+    is_odd = ~np.isfinite(cells).all(axis=1)
+    if cells.shape[1] != features or is_odd.any():
+        raise BadLabels(
+            f"Found {cells.shape[1]} numbers for each cell, and {is_odd.sum()} of {len(cells)} "
+            f"cells with one that is NaN or infinite; expected {features} finite ones. Leave such "
+            "cells out, or put 0, their controls' middle, for what is undefined."
         )
 
 

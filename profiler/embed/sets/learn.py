@@ -17,8 +17,30 @@ from jaxtyping import Array
 from profiler.embed.sets.examples import Deal, Dealt, Sets, check_sets, deal
 from profiler.embed.sets.network import DeepSets, SetConfig, contrastive_loss
 from profiler.embed.training.events import Learnt, Started, Trained, TrainEvent
+from profiler.embed.training.ranges import (
+    ABOVE_0,
+    COUNT,
+    COUNT_FROM_0,
+    COUNT_FROM_2,
+    FROM_0,
+    PART,
+    check_ranges,
+)
+from profiler.embed.weights import check_name
 from profiler.nets.files import write_card, write_weights
+from profiler.nets.finite import check_finite
 from profiler.nets.state import adamw
+
+PACE = {
+    "steps": COUNT,
+    "warmup": COUNT_FROM_0,
+    "learning_rate": ABOVE_0,
+    "weight_decay": FROM_0,
+    "temperature": ABOVE_0,
+    "dropout": PART,
+    "report_every": COUNT,
+}
+DEALT = {"plates": COUNT, "labels": COUNT_FROM_2, "wells": COUNT_FROM_2, "cells": COUNT}
 
 
 @dataclass(frozen=True)
@@ -93,9 +115,15 @@ def learn_sets(lesson: SetLesson, *, out: Path) -> Iterator[TrainEvent]:
         `Started`, then `Learnt` as it goes, `Trained` at the end.
 
     Raises:
-        BadLabels: There are no replicates to learn from.
+        BadLabels: There are no replicates to learn from, or numbers that are not finite.
+        BadModel: `out` is no .safetensors file.
+        BadRecipe: A setting is out of range.
+        Diverged: The loss or the weights are no longer finite; no model is written.
     """
-    check_sets(lesson.sets)
+    check_name(out)
+    check_ranges(lesson.schedule, PACE)
+    check_ranges(lesson.deal, DEALT)
+    check_sets(lesson.sets, features=len(lesson.features))
     schedule, sets = lesson.schedule, lesson.sets
     model = DeepSets(len(lesson.features), lesson.network, rngs=nnx.Rngs(lesson.seed))
     graph, params = nnx.split(model)
@@ -108,6 +136,7 @@ def learn_sets(lesson: SetLesson, *, out: Path) -> Iterator[TrainEvent]:
         params, moments, loss = _advance(params, moments, batch, key, graph=graph, how=schedule)
         seen.append(loss)
         if (step + 1) % schedule.report_every == 0 or step + 1 == schedule.steps:
+            check_finite((seen, params), step=step + 1)
             yield Learnt(step + 1, float(np.mean(jax.device_get(seen))))
             seen.clear()
     save_sets(out, nnx.merge(graph, params), lesson)

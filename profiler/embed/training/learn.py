@@ -17,15 +17,17 @@ from profiler.classify.trust.imbalance import prior_offsets
 from profiler.embed.network.build import Model, with_classes
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.training.augment import AugmentConfig
+from profiler.embed.training.checks import check_examples, check_settings, usable
 from profiler.embed.training.events import Learnt, Started, Trained, TrainEvent
-from profiler.embed.training.examples import Examples, check_labels, check_weights, drawn_by_step
+from profiler.embed.training.examples import Examples, drawn_by_step
 from profiler.embed.training.objectives import OBJECTIVES, Objective, ObjectiveConfig
 from profiler.embed.training.objectives.objective import Batch
 from profiler.embed.training.pair import begin_pair, first
 from profiler.embed.training.step import Schedule, Task, begin
 from profiler.embed.training.thaw import check_thaw
-from profiler.embed.weights import save_model
+from profiler.embed.weights import check_name, save_model
 from profiler.nets.checkpoint import load_state, save_state
+from profiler.nets.finite import check_finite
 from profiler.nets.state import TrainState, finished
 
 
@@ -87,15 +89,17 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
         `Started`, then `Learnt` as it goes, `Trained` at the end.
 
     Raises:
-        BadLabels: Labels or weights that nothing can be learnt from.
-        BadModel: The checkpoint beside `out` is damaged, or of another model, other data or
-            settings.
-        BadRecipe: The crops are not what the model takes, or settings contradict each other.
+        BadLabels: Labels or weights that nothing can be learnt from, or not one for each crop.
+        BadModel: `out` is no .safetensors file, or the checkpoint beside it is damaged, or of
+            another model, other data or settings.
+        BadRecipe: The crops are not what the model takes, settings are out of range or contradict
+            each other.
+        Diverged: The loss or the weights are no longer finite; no model is written, and the last
+            checkpoint, whose numbers are, is kept.
         UnknownName: There is no such objective.
     """
     objective = lookup(OBJECTIVES, kind="objective", name=lesson.objective.name)
-    check_settings(lesson, objective)
-    examples = _usable(lesson.examples, config, objective)
+    examples = _checked(lesson, config, objective, out)
     if objective.prepare:
         config = replace(config, classes=())
         model = objective.prepare(model, config, lesson.objective, nnx.Rngs(lesson.seed))
@@ -118,10 +122,15 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
         state, loss = step(state, batch_of(at))
         at += 1
         seen.append(loss)
-        if at % schedule.report_every == 0 or at == schedule.steps:
+        is_last = at == schedule.steps
+        is_kept = at % schedule.save_every == 0 or is_last
+        if is_kept or at % schedule.report_every == 0:
+            numbers = (seen, state) if is_kept else seen
+            check_finite(numbers, step=at, checkpoint=checkpoint_path(out))
+        if at % schedule.report_every == 0 or is_last:
             yield Learnt(at, float(np.mean(jax.device_get(seen))))
             seen.clear()
-        if at % schedule.save_every == 0 and at < schedule.steps:
+        if is_kept and not is_last:
             save_state(checkpoint_path(out), state, {"key": key})
     done = finished(model, first(state) if is_pair else state)
     if objective.prepare:
@@ -131,44 +140,15 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
     yield Trained(out, at)
 
 
-def check_settings(lesson: Lesson, objective: Objective) -> None:
-    """Refuse settings that contradict each other.
-
-    Raises:
-        BadRecipe: Says which.
-    """
+def _checked(lesson: Lesson, config: ModelConfig, objective: Objective, out: Path) -> Examples:
+    """What is learnt from, once all that was asked for has been looked at."""
+    check_name(out)
     asked = lesson.objective
-    odd = {
-        "weights of labels": lesson.examples.weights is not None and not objective.uses_labels,
-        "forget (co-teaching)": asked.forget > 0 and not objective.needs_labels,
-    }
-    for what in (name for name, is_odd in odd.items() if is_odd):
-        raise BadRecipe(f"The objective {asked.name!r} learns no labels, and {what} are for those.")
-    if not 0 <= asked.forget < 1 or asked.forget_over < 1:
-        raise BadRecipe(
-            f"Found forget = {asked.forget}, reached over {asked.forget_over} steps; expected 0 to "
-            "below 1, a share of crops, and one step at least."
-        )
-    if asked.forget and asked.mixup:
-        raise BadRecipe(
-            "Co-teaching (forget) finds wrong labels by the loss of single crops, which mixup "
-            "mixes. Ask for one of the two."
-        )
-
-
-def _usable(examples: Examples, config: ModelConfig, objective: Objective) -> Examples:
-    side, channels = config.crops.side, max(1, len(config.stains))
-    if examples.crops.shape[1:] != (side, side, channels):
-        raise BadRecipe(
-            f"Found crops of shape {examples.crops.shape}; the model takes [cell, {side}, {side}, "
-            f"{channels}] with the stains {', '.join(config.stains) or 'of any one channel'}."
-        )
-    if examples.weights is not None:
-        check_weights(examples.weights, cells=len(examples.crops))
-    if not objective.needs_labels:
-        return examples
-    check_labels(examples.labels, config.classes)
-    return examples.at(np.flatnonzero(examples.labels >= 0))
+    check_settings(asked, lesson.schedule, lesson.augment, objective=objective)
+    if lesson.seed < 0:
+        raise BadRecipe(f"Found Lesson.seed = {lesson.seed}; expected 0 or more.")
+    check_examples(lesson.examples, config)
+    return usable(lesson.examples, config, asked=asked, objective=objective)
 
 
 def _offsets(examples: Examples, config: ModelConfig, objective: ObjectiveConfig) -> Array:

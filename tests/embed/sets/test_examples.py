@@ -59,4 +59,22 @@ def test_controls_are_one_label_whatever_they_are_called():
 @pytest.mark.parametrize("labels", [[0] * 8, list(range(8))])
 def test_without_replicates_nothing_is_learnt(labels):
     with pytest.raises(BadLabels, match="an aggregator is taught by replicates"):
-        check_sets(SETS._replace(labels=np.array(labels)))
+        check_sets(SETS._replace(labels=np.array(labels)), features=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "features", "message"),
+    [
+        ({"labels": SETS.labels[:7]}, 1, "7 labels, 8 plates, and 9 bounds"),
+        ({"plates": SETS.plates[:6]}, 1, "8 labels, 6 plates, and 9 bounds"),
+        ({"starts": STARTS - 1}, 1, "bounds that rise from 0 to the number of cells"),
+        ({"cells": CELLS[:-1]}, 1, "9 bounds of wells in 24 cells"),
+        ({"starts": np.where(STARTS == 8, 5, STARTS)}, 1, "a cell or more in every well"),
+        ({}, 2, "Found 1 numbers for each cell.*expected 2 finite ones"),
+        ({"cells": np.where(CELLS == 2, np.nan, CELLS)}, 1, "1 of 25 cells with one that is NaN"),
+    ],
+)
+def test_parts_that_do_not_belong_together(change, features, message):
+    check_sets(SETS, features=1)
+    with pytest.raises(BadLabels, match=message):
+        check_sets(SETS._replace(**change), features=features)

@@ -1,6 +1,7 @@
 """Training: it learns what it is shown, comes out the same, and NumPy computes the same."""
 
 import hashlib
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +9,12 @@ import polars as pl
 import pytest
 from flax import nnx
 
+from plates.errors import BadModel, BadRecipe
 from profiler.embed.sets.examples import Deal, Sets
 from profiler.embed.sets.learn import SetLesson, SetSchedule, learn_sets, save_sets
 from profiler.embed.sets.network import DeepSets, SetConfig
 from profiler.embed.training.events import Learnt, Started, Trained
+from profiler.nets.finite import Diverged
 from profiler.profile.wells.cell_scale import Scale
 from profiler.profile.wells.sets import aggregate_sets, load_aggregator
 
@@ -91,3 +94,31 @@ def test_a_well_by_its_table(trained):
     near = (5 * np.arcsinh(sets.cells[:30] / 5)).astype(np.float32)
     expected = aggregator(near)
     np.testing.assert_allclose(wells.row(0)[2:], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "message"),
+    [
+        (
+            {"temperature": 0.0},
+            "a.safetensors",
+            r"SetSchedule\.temperature = 0\.0; expected a finite",
+        ),
+        ({"dropout": 1.0}, "a.safetensors", r"dropout = 1\.0; expected 0 to below 1"),
+        ({"report_every": 0}, "a.safetensors", "report_every = 0; expected a whole number"),
+        ({"learning_rate": 1e30}, "a.safetensors", "After 40 steps the loss or a weight is NaN or"),
+        ({}, "a.txt", r"a\.txt ends in '\.txt'; expected NAME\.safetensors"),
+    ],
+)
+def test_what_ends_in_no_network_is_refused_or_stopped(change, name, message, tmp_path):
+    own = lesson()
+    own = replace(own, schedule=replace(own.schedule, **change))
+    with pytest.raises((BadModel, BadRecipe, Diverged), match=message):
+        list(learn_sets(own, out=tmp_path / name))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_without_replicates_is_refused(tmp_path):
+    own = replace(lesson(), deal=Deal(wells=1))
+    with pytest.raises(BadRecipe, match=r"Deal\.wells = 1; expected a whole number, 2 or more"):
+        next(learn_sets(own, out=tmp_path / "a.safetensors"))

@@ -18,6 +18,7 @@ from profiler.embed.training.learn import Lesson, checkpoint_path, learn
 from profiler.embed.training.objectives import ObjectiveConfig
 from profiler.embed.training.step import Schedule, begin
 from profiler.embed.weights import load_model
+from profiler.nets.finite import Diverged
 
 SCHEDULE = Schedule(
     steps=60, batch=24, warmup=5, learning_rate=1e-2, average=0.9, report_every=20, save_every=20
@@ -196,8 +197,8 @@ def test_a_cell_of_no_weight_may_have_any_label(one_level, lesson, tmp_path):
         ("cross_entropy", {"weights": np.zeros(90)}, "weight of 0 for every cell"),
         ("simclr", {"weights": np.ones(90)}, "'simclr' learns no labels, and weights"),
         ("simclr", {"forget": 0.2}, "'simclr' learns no labels, and forget"),
-        ("cross_entropy", {"forget": 1.0}, "expected 0 to below 1"),
-        ("cross_entropy", {"forget": 0.2, "forget_over": 0}, "over 0 steps; expected"),
+        ("cross_entropy", {"forget": 1.0}, r"forget = 1\.0; expected 0 to below 1"),
+        ("cross_entropy", {"forget": 0.2, "forget_over": 0}, "forget_over = 0; expected a whole"),
         ("cross_entropy", {"forget": 0.2, "mixup": 0.5}, "Ask for one of the two"),
         ("cross_entropy", {"frozen": 5, "thaw": (0, 5)}, "Leave frozen at 0"),
         (
@@ -225,6 +226,23 @@ def test_settings_that_contradict_each_other_are_refused(
     model = build(one_level, rngs=nnx.Rngs(0))
     with pytest.raises((BadLabels, BadRecipe), match=message):
         next(learn(model, one_level, asked, out=tmp_path / "none.safetensors"))
+
+
+def test_a_training_that_diverges_stops_with_its_last_finite_checkpoint(
+    one_level, lesson, tmp_path
+):
+    out = tmp_path / "none.safetensors"
+    # The rate rises from 0, so that the first steps are finite.
+    wild = replace(SCHEDULE, learning_rate=1e30, save_every=1, report_every=1)
+    told = []
+    with pytest.raises(Diverged, match="NaN or infinite, so training stopped; no model was") as bad:
+        told += learn(
+            build(one_level, rngs=nnx.Rngs(0)), one_level, replace(lesson, schedule=wild), out=out
+        )
+    kept = load_file(checkpoint_path(out))
+    assert f"{checkpoint_path(out)} keeps an earlier step" in str(bad.value)
+    assert all(np.isfinite(values).all() for values in kept.values())
+    assert not out.exists()
 
 
 def test_a_frozen_encoder_stays_as_it_was_in_half_precision_too(one_level, lesson, tmp_path):
