@@ -266,7 +266,8 @@ def test_two_devices_share_a_batch_and_find_what_one_finds(small_plate, tmp_path
     fields = sorted(small_plate.glob("*_DNA.tif"))[:4]
     images = np.stack([tifffile.imread(path)[:128, :128, None] for path in fields])
     np.save(tmp_path / "images.npy", images)
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    two = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    flags = {"XLA_FLAGS": two, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", TWO, str(tmp_path / "images.npy")]
     ran = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
