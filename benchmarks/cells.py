@@ -34,11 +34,9 @@ from benchmarks.cell_survivors import IGNORE
 from profiler.segment.catalogue import MODELS
 from profiler.segment.compartments import CellsConfig
 from profiler.segment.evaluation.field import count, of_fields
-from profiler.segment.score import THRESHOLDS, drop_specks, score
+from profiler.segment.score import SPECK_PX, THRESHOLDS, drop_specks, score, where_known
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
-from profiler.segment.training.judge import where_known
 
-SMALLEST_PX = 25
 SIDES = (256, 128, 64)  # scenes are cut to these: every other size costs programs of its own
 GOAL = "of the ways that start from nuclei the network's has the best AP@.5 of drawn scenes"
 
@@ -82,8 +80,8 @@ def judged(way: Way, shown: list[Scene]) -> tuple[dict[str, float], list[np.ndar
     seconds = (time.perf_counter() - start) / len(shown)
     pairs = [
         (
-            drop_specks(np.maximum(scene.cells, 0), below=SMALLEST_PX),
-            drop_specks(where_known(labels, scene.cells != IGNORE), below=SMALLEST_PX),
+            drop_specks(np.maximum(scene.cells, 0), below=SPECK_PX),
+            drop_specks(where_known(labels, scene.cells != IGNORE), below=SPECK_PX),
         )
         for scene, labels in zip(shown, found, strict=True)
     ]

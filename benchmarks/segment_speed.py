@@ -34,7 +34,7 @@ from skimage.measure import label
 from benchmarks.heads import compiled
 from benchmarks.train_nuclei import labelled
 from profiler.segment.catalogue import MODELS
-from profiler.segment.score import drop_specks, score
+from profiler.segment.score import SPECK_PX, drop_specks, score
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 from profiler.segment.training.fields import median_diameter
 
@@ -42,7 +42,6 @@ OURS = "ours"
 ASKED = {"StarDist": 1.0, "Cellpose": 5.0}  # times slower than ours, at least
 LARGE = (1080, 1080)
 NUCLEI = {"as they are": 118, "mirrored": 72}  # in the image: the mean one; 230 once mirrored
-SMALLEST = 25  # pixels
 LEAST_F1 = 0.9
 
 PUBLISHED = (
@@ -159,7 +158,7 @@ def numbered(labels: np.ndarray) -> np.ndarray:
 
 def field_of(image: np.ndarray, labels: np.ndarray, stem: Path) -> Field:
     """Write a field for the others, its truth without specks."""
-    truth = numbered(drop_specks(labels, below=SMALLEST))
+    truth = numbered(drop_specks(labels, below=SPECK_PX))
     files = {name: f"{stem} {name}.npy" for name in ("image", "truth", "out")}
     np.save(files["image"], image)
     np.save(files["truth"], truth)
@@ -168,7 +167,7 @@ def field_of(image: np.ndarray, labels: np.ndarray, stem: Path) -> Field:
 
 def check(who: str, field: Field, labels: np.ndarray) -> tuple[float, float]:
     """F1@.5 and AP@[.5:.95]; a fast wrong answer is no result."""
-    found = score([(field.truth, drop_specks(labels, below=SMALLEST))])
+    found = score([(field.truth, drop_specks(labels, below=SPECK_PX))])
     f1, ap = float(found.f1[0]), float(found.average_precision.mean())
     assert f1 > LEAST_F1, f"{who} finds the nuclei with F1 {f1:.3f}, {LEAST_F1} is the least"
     return f1, ap

@@ -30,11 +30,10 @@ from skimage.segmentation import watershed
 
 from benchmarks.train_nuclei import is_kept_apart, labelled
 from profiler.segment.catalogue import MODELS
-from profiler.segment.score import THRESHOLDS, Scores, drop_specks, score
+from profiler.segment.score import SPECK_PX, THRESHOLDS, Scores, drop_specks, score
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 from profiler.segment.training.labelled import Labelled
 
-SMALLEST = 25  # pixels
 GOAL_F1, GOAL_AP = 0.96, 0.80  # on the BBBC039 validation images
 
 Method = Callable[[np.ndarray], np.ndarray]
@@ -64,8 +63,8 @@ def evaluate(method: Method, fields: list[Labelled]) -> tuple[Scores, float]:
     start = time.perf_counter()
     found = [method(field.image) for field in fields]
     seconds = (time.perf_counter() - start) / len(fields)
-    clean = [drop_specks(labels, below=SMALLEST) for labels in found]
-    truth = [drop_specks(field.labels, below=SMALLEST) for field in fields]
+    clean = [drop_specks(labels, below=SPECK_PX) for labels in found]
+    truth = [drop_specks(field.labels, below=SPECK_PX) for field in fields]
     return score(zip(truth, clean, strict=True)), seconds
 
 

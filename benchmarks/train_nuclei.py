@@ -23,7 +23,7 @@ from PIL import Image
 
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
-from profiler.segment.score import drop_specks
+from profiler.segment.score import SPECK_PX, drop_specks
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.example import Field
 from profiler.segment.training.fields import prepare
@@ -33,7 +33,6 @@ from profiler.segment.training.step import Schedule
 from profiler.segment.weights import load_network
 
 DIAMETER_PX = 28.0  # BBBC039's median, so that its images keep their pixels
-SPECK_PX = 25  # smaller labelled objects are ignored in training: BBBC039 holds stray pixels
 IGNORE = -1
 DATA = (
     "BBBC039 training images (90 of 100) and DSB2018 stage 1 fluorescence (three in four), both "

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +11,14 @@ from plates.errors import BadImage, BadModel, BadPlate
 from plates.pixels import read_plane
 from profiler.compute.devices import keep_compiled_programs
 from profiler.compute.pictures import write_labels
-from profiler.segment.label_files import files_by_name
+from profiler.segment.label_files import SUFFIXES, files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 from profiler.segment.stains import nuclear_stains, with_nuclei
 
 FOLDER = "Give a folder of images, one plane each."
+
+
+ANY_SIZE = SegmentConfig(diameter_px="auto")  # nuclei of each image's own size
 
 
 class ImageDone(NamedTuple):
@@ -30,39 +33,37 @@ def segment_folder(
     folder: Path,
     out: Path,
     *,
-    model: str = "nuclei",
+    config: SegmentConfig = ANY_SIZE,
     nuclei: Path | None = None,
-    min_area_px: int = 25,
-    diameter_px: float | Literal["auto"] | None = "auto",
+    replace: bool = False,
 ) -> Iterator[ImageDone]:
     """Find nuclei, or whole cells, in every image of a folder.
 
     Args:
         folder: TIFFs and PNGs, one plane each, of any sizes.
         out: Folder for `<image name>.tif` label images.
-        model: Shipped model, or a .safetensors file.
+        config: By which model, for objects of what size.
         nuclei: Folder of nuclear stains of the same names, for a model of whole cells; it does
             without where there is none.
-        min_area_px: Smaller objects are specks.
-        diameter_px: How wide the objects are, for the network to see them at the size it knows;
-            "auto" estimates it image by image, None leaves images as they are.
+        replace: Whether label images that `out` already holds are made anew.
 
     Raises:
         BadPlate: The folder holds no images, two that would share a label image, or
-            images that their label images would overwrite; or a nuclear stain without image.
+            images that their label images would overwrite; a nuclear stain has no image; or `out`
+            is no folder, or holds label images that may have been corrected.
         BadModel: There are nuclear stains, and the model sees one stain only.
         BadImage: At the end, naming every image that could not be read; the others are done.
     """
     named = files_by_name(folder, wanted=FOLDER)
     images, beside = list(named.values()), nuclear_stains(nuclei, named) if nuclei else None
     _check_out(out, images)
+    _check_labels(out, images, replace=replace)
     keep_compiled_programs()
-    config = SegmentConfig(model=model, diameter_px=diameter_px, min_area_px=min_area_px)
     segmenter = load_segmenter(config)
     if beside is not None and segmenter.card.architecture.get("channels", 1) < 2:
         raise BadModel(
-            f"The model {model!r} looks at one stain; nuclear stains beside it are for models of "
-            "whole cells, such as 'cells'. Leave them out, or name such a model."
+            f"The model {config.model!r} looks at one stain; nuclear stains beside it are for "
+            "models of whole cells, such as 'cells'. Leave them out, or name such a model."
         )
     broken: list[BadImage] = []
     for path in images:
@@ -85,7 +86,22 @@ def segment_folder(
         )
 
 
+def check_folder(out: Path) -> None:
+    """Check that a path is a folder, or can become one.
+
+    Raises:
+        BadPlate: It is a file, or lies under one.
+    """
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise BadPlate(
+            f"{out} cannot be made: {there} is a file, not a folder. Choose another --out; nothing "
+            "was written."
+        )
+
+
 def _check_out(out: Path, images: list[Path]) -> None:
+    check_folder(out)
     own = {path.resolve() for path in images}
     lost = [path for path in images if (out / f"{path.stem}.tif").resolve() in own]
     if lost:
@@ -93,6 +109,33 @@ def _check_out(out: Path, images: list[Path]) -> None:
             f"The label image of {lost[0].name} would overwrite an image in {out}. Choose another "
             "--out; nothing was written."
         )
+
+
+def _check_labels(out: Path, images: list[Path], *, replace: bool) -> None:
+    """Keep label images that a person may have corrected, under whatever ending."""
+    names, own = {path.stem for path in images}, {path.resolve() for path in images}
+    held = [
+        path
+        for path in sorted(out.glob("*"))
+        if path.stem in names and path.suffix.lower() in SUFFIXES and path.resolve() not in own
+    ]
+    beside = [path for path in held if path.suffix != ".tif"]
+    if beside:
+        raise BadPlate(
+            f"{out} holds {_some(beside)}, and label images are told apart by name alone. Move "
+            "them elsewhere, or choose another --out; nothing was written."
+        )
+    if held and not replace:
+        raise BadPlate(
+            f"{out} holds label images of {len(held)} of the {len(images)} images already: "
+            f"{_some(held)}. Corrections made by hand would be lost. Choose another --out, or use "
+            "--replace to make them anew; nothing was written."
+        )
+
+
+def _some(paths: list[Path], most: int = 5) -> str:
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(path.name for path in paths[:most]) + more
 
 
 def find_labels(segmenter: Segmenter, field: np.ndarray, *, name: str) -> np.ndarray:

@@ -12,13 +12,14 @@ import tifffile
 
 from plates.errors import BadImage, BadModel, BadPlate
 from plates.pixels import project, read_plane
+from plates.table import read_table
 from profiler.compute.field import keep_compiled_programs, segment_config
 from profiler.compute.pictures import write_labels
-from profiler.images import FOLDER, find_labels
+from profiler.images import FOLDER, check_folder, find_labels
 from profiler.recipe import Recipe, parse_recipe
 from profiler.segment.compartments import CellsConfig
 from profiler.segment.doubt import Doubt, doubt
-from profiler.segment.label_files import files_by_name
+from profiler.segment.label_files import SUFFIXES, files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 from profiler.store.atomic import replacing
 from profiler.store.home import open_run
@@ -28,6 +29,10 @@ from profiler.store.run import FACTS, Run
 from profiler.store.tables import read_footer
 
 LIST = "suggestions.csv"
+COLUMNS = pl.Schema(
+    {"image": pl.String, "objects": pl.Int64, "doubt": pl.Float64, "look_at": pl.String}
+)
+PARTS = ("images", "labels")
 USABLE = ("ok", "no_cells", "too_many_cells")
 
 
@@ -75,26 +80,31 @@ class _Source(NamedTuple):
 def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Looked]:
     """Write the fields that a segmenter is least sure of, with labels to correct.
 
-    Fields that `out` already holds are left out and their labels are left alone, so that going
-    on with a better network adds others.
+    Fields of which `out` already holds an image or labels are left out and left alone, so that
+    going on with a better network adds others.
 
     Args:
         where: A run, in a folder or a store, whose images must still be where they were; or a
             folder of images.
         out: Gets `images/` and `labels/` (TIFFs of the same names, as `profiler train segmenter`
-            reads them, and napari and Fiji open them), and `suggestions.csv`.
+            reads them, and napari and Fiji open them), and `suggestions.csv`; what a person added
+            to it stays.
         wanted: How many, and by which network.
 
     Raises:
-        BadPlate: There is no field to look at that is not suggested already.
+        BadPlate: There is no field to look at that is not suggested already; or `out` is no folder,
+            or its list of suggestions is one no more.
         BadImage: None of the fields can be read.
         BadModel: Whole cells are asked for in a run, whose nuclear stain is shown.
         BadRun: The run cannot be read.
     """
+    for part in PARTS:
+        check_folder(out / part)
+    _listed(out / LIST)
     keep_compiled_programs()
     run = _opened(where)
     sources, config, how = _run(run) if run else _folder(where)
-    known = {path.stem for path in (out / "images").glob("*.tif")}
+    known = _held(out)
     fresh = [source for source in sources if source.name not in known]
     if not fresh:
         raise BadPlate(
@@ -126,6 +136,12 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
         )
     for source in _most(doubts, wanted.fields):  # looked at again: all labels would fill the memory
         _write(out, source.name, *_doubt(segmenter, source, how))
+
+
+def _held(out: Path) -> set[str]:
+    """Names of what was suggested before, or labelled by hand, in files of any kind."""
+    files = (path for part in PARTS for path in (out / part).glob("*"))
+    return {path.stem for path in files if path.suffix.lower() in SUFFIXES}
 
 
 def _doubt(segmenter: Segmenter, source: _Source, how: str) -> tuple[np.ndarray, Doubt]:
@@ -205,24 +221,42 @@ def _most(doubts: dict[_Source, float], fields: int) -> list[_Source]:
 
 
 def _write(out: Path, name: str, plane: np.ndarray, found: Doubt) -> None:
-    """The labels first: an image without them would pass for one that was suggested."""
-    write_labels(out / "labels" / f"{name}.tif", found.labels.astype(np.int32))
+    """Both files at once, as near as can be: training refuses an image or labels alone."""
     with replacing(out / "images" / f"{name}.tif") as draft:
         tifffile.imwrite(draft, plane, compression="zlib")
+        write_labels(out / "labels" / f"{name}.tif", found.labels.astype(np.int32))
     _append(out / LIST, name, found)
 
 
 def _append(path: Path, name: str, found: Doubt) -> None:
     """Add a row: the field, how much of it is doubtful, and its objects, the worst first."""
     worst = found.ids[np.argsort(-found.objects, kind="stable")][: int(np.ceil(found.total))]
+    look_at = " ".join(map(str, worst.tolist()))
     row = pl.DataFrame(
-        {
-            "image": [name],
-            "objects": [len(found.ids)],
-            "doubt": [round(found.total, 2)],
-            "look_at": [" ".join(map(str, worst.tolist()))],
-        }
+        [(name, len(found.ids), round(found.total, 2), look_at)], schema=COLUMNS, orient="row"
     )
-    rows = pl.concat([pl.read_csv(path, schema=row.schema), row]) if path.is_file() else row
+    rows = pl.concat([_listed(path), row], how="diagonal")
     with replacing(path) as draft:
         rows.write_csv(draft)
+
+
+def _listed(path: Path) -> pl.DataFrame:
+    """The list of earlier suggestions, as a person may have left it; empty where there is none.
+
+    Columns beyond `COLUMNS` are kept as text. A spreadsheet may have put semicolons between cells
+    and a comma in a number.
+
+    Raises:
+        BadPlate: It cannot be read, or is no such list.
+    """
+    if not path.is_file():
+        return pl.DataFrame(schema=COLUMNS)
+    table = read_table(path, error=BadPlate)
+    try:
+        return table.with_columns(pl.col("doubt").str.replace(",", ".")).cast(COLUMNS)
+    except pl.exceptions.PolarsError as error:
+        raise BadPlate(
+            f"{path} is no list of suggestions any more: {error}. Its columns are "
+            f"{', '.join(table.columns)}; expected {', '.join(COLUMNS)} (objects and doubt are "
+            "numbers), and any others after them. Restore it, or move it elsewhere."
+        ) from error

@@ -24,7 +24,7 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     "profiler.request": {"plates", "profiler.profile", "profiler.recipe"},
     "profiler.nets": {"plates", "profiler.nets.cards"},
     "profiler.nets.cards": {"plates"},
-    "profiler.segment": {"plates", "profiler.nets", "profiler.shapes"},
+    "profiler.segment": {"plates", "profiler.nets", "profiler.nets.cards", "profiler.shapes"},
     "profiler.measure": {"plates", "profiler.shapes"},
     "profiler.embed": {"plates", "profiler.classify.trust", "profiler.nets", "profiler.shapes"},
     "profiler.classify": {"plates", "profiler.classify.trust", "profiler.nets.cards"}

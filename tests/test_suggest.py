@@ -93,3 +93,64 @@ def test_whole_cells_are_suggested_from_images_of_their_stain_not_from_a_run(
         list(suggest(small_run, tmp_path / "none", wanted=Wanted(fields=1, model="cells")))
     looks = list(suggest(folder, tmp_path / "out", wanted=Wanted(fields=1, model="cells")))
     assert {look.name for look in looks} == {"clear", "murky"}
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"made by hand")
+    return path
+
+
+def test_labels_made_by_hand_are_left_alone(folder, tmp_path):
+    mine = put(tmp_path / "out" / "labels" / "murky.png")
+    list(suggest(folder, tmp_path / "out", wanted=Wanted(fields=2)))
+    assert mine.read_bytes() == b"made by hand"
+    assert {path.stem for path in (tmp_path / "out").rglob("*.tif")} == {"clear"}
+
+
+@pytest.mark.parametrize("ending", ["tif", "png", "tiff", "TIF"])
+def test_images_and_labels_of_any_ending_are_there_already(folder, tmp_path, ending):
+    put(tmp_path / "out" / "images" / f"clear.{ending}")
+    put(tmp_path / "out" / "labels" / f"murky.{ending}")
+    with pytest.raises(BadPlate, match="All 2 fields of .* are in .* already"):
+        next(suggest(folder, tmp_path / "out", wanted=ONE))
+
+
+AS_A_SPREADSHEET = "image;objects;doubt;look_at;mine\nold;3;1,25;2 1;redo, twice\nolder;1;0;;\n"
+
+
+def test_a_list_that_a_spreadsheet_saved_is_gone_on_with(folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "suggestions.csv").write_text("\ufeff" + AS_A_SPREADSHEET, encoding="utf-8")
+    list(suggest(folder, out, wanted=ONE))
+    rows = pl.read_csv(out / "suggestions.csv")
+    assert rows.columns == ["image", "objects", "doubt", "look_at", "mine"]
+    assert rows["image"].to_list() == ["old", "older", "murky"]
+    assert rows["doubt"].to_list()[:2] == [1.25, 0.0]
+    assert rows["mine"].to_list() == ["redo, twice", None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,objects\nold,3\n", "no list of suggestions any more.*columns are image, objects"),
+        ("image,objects,doubt,look_at\nold,three,1,2\n", "no list of suggestions any more"),
+        ("image,objects,doubt,look_at\nold,3\n", "line 2 has 2 cells, but the header has 4"),
+        ("", "suggestions.csv is empty"),
+    ],
+)
+def test_a_list_that_is_none_is_refused_before_any_work(folder, tmp_path, text, message):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "suggestions.csv").write_text(text)
+    with pytest.raises(BadPlate, match=message):
+        next(suggest(folder, out, wanted=ONE))
+    assert [path.name for path in out.iterdir()] == ["suggestions.csv"]
+    assert (out / "suggestions.csv").read_text() == text
+
+
+@pytest.mark.parametrize("under", ["", "deeper"])
+def test_a_file_in_place_of_the_folder_is_told_before_any_work(folder, under):
+    with pytest.raises(BadPlate, match=r"clear\.tif is a file, not a folder. Choose another --out"):
+        next(suggest(folder, folder / "clear.tif" / under, wanted=ONE))

@@ -13,8 +13,9 @@ from profiler.cli.classes import classifier, classify, suggest_cells
 from profiler.cli.embedders import imagenet
 from profiler.cli.explain import explain
 from profiler.cli.folders import convert, readers, scan
+from profiler.cli.labels import evaluate, segment, suggest
 from profiler.cli.machine import doctor, recipes
-from profiler.cli.networks import evaluate, models, segment, segmenter, suggest
+from profiler.cli.networks import models, segmenter
 from profiler.cli.night import demo, run
 from profiler.cli.tables import hits, phenotype, profile, query, report
 from profiler.cli.unattended import watch

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from profiler.segment.score import drop_specks, overlaps
+from profiler.segment.score import SPECK_PX, drop_specks, overlaps
 
 GAMMAS = (0.7, 1.4)  # as far apart as stains and exposures make plates
-SPECK_PX = 25
 
 Find = Callable[[np.ndarray], np.ndarray]
 Change = Callable[[np.ndarray], np.ndarray]

@@ -11,7 +11,12 @@ from scipy import ndimage
 from plates.errors import BadImage, BadPlate
 
 SUFFIXES = (".tif", ".tiff", ".png")
-MASK_PIECES = 3  # one id in more separate places than this is a mask, not an object
+SPECK = 0.1  # share of the largest piece of a label below which another is stray pixels
+
+NUMBER = (
+    "Number the separate objects (in Fiji: Connected Components Labeling) and save again; those "
+    "that touch must be parted first."
+)
 
 
 def files_by_name(folder: Path, *, wanted: str) -> dict[str, Path]:
@@ -67,10 +72,15 @@ def why_no_labels(raw: np.ndarray, *, ignore: int | None = None) -> str | None:
             f"it has {raw.ndim} axes {raw.shape}, as colour images and stacks do; labels are one "
             "plane of whole numbers, one for each object."
         )
-    if raw.dtype == bool or not np.issubdtype(raw.dtype, np.integer):
+    if np.issubdtype(raw.dtype, np.floating) and _is_whole(raw):
         return (
-            f"its pixels are {raw.dtype}; labels are whole numbers, one for each object. "
-            "Number the separate objects (in Fiji: Connected Components Labeling) and save again."
+            f"its pixels are {raw.dtype}, if of whole values: labels are integers. Save them as "
+            'such: in Python labels.astype("uint16"), in Fiji Image > Type > 16-bit, without '
+            '"Scale when converting" (Edit > Options > Conversions).'
+        )
+    if not np.issubdtype(raw.dtype, np.integer):
+        return (
+            f"its pixels are {raw.dtype}; labels are whole numbers, one for each object. {NUMBER}"
         )
     ids = np.unique(raw[raw != 0] if ignore is None else raw[(raw != 0) & (raw != ignore)])
     if ids.size and (ids[0] < 0 or ids[-1] > np.iinfo(np.int32).max):
@@ -78,12 +88,17 @@ def why_no_labels(raw: np.ndarray, *, ignore: int | None = None) -> str | None:
     return _why_a_mask(raw == ids[0], int(ids[0])) if ids.size == 1 else None
 
 
+def _is_whole(raw: np.ndarray) -> bool:
+    return bool(np.isfinite(raw).all() and (raw == np.floor(raw)).all())
+
+
 def _why_a_mask(only: np.ndarray, label: int) -> str | None:
     pieces = np.empty(only.shape, np.int32)
-    ndimage.label(only, output=pieces)
-    if pieces.max() <= MASK_PIECES:
+    ndimage.label(only, np.ones((3, 3)), output=pieces)
+    area = np.bincount(pieces.ravel())[1:]
+    places = int((area >= SPECK * area.max()).sum())
+    if places < 2:
         return None
     return (
-        f"its only label, {label}, lies in {pieces.max()} separate places: a mask, not labels. "
-        "Number the separate objects (in Fiji: Connected Components Labeling) and save again."
+        f"its only label, {label}, lies in {places} separate places: a mask, not labels. {NUMBER}"
     )

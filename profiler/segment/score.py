@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+SPECK_PX = 25  # smaller objects are specks, in truth and found: public labels hold stray pixels
 
 
 class Matches(NamedTuple):
@@ -23,7 +24,7 @@ class Matches(NamedTuple):
 
     @property
     def average_precision(self) -> float:
-        """TP / (TP + FP + FN), as the 2018 Data Science Bowl defines it."""
+        """TP / (TP + FP + FN), as the 2018 Data Science Bowl defines it; 1 as for `f1`."""
         return _ratio(self.true_positive, self.false_positive + self.false_negative)
 
 
@@ -60,6 +61,28 @@ def match(iou: np.ndarray, *, threshold: float) -> Matches:
         raise ValueError(f"threshold is {threshold}; below 0.5 matches are not unique")
     hits = int((iou > threshold).sum()) if threshold == 0.5 else int((iou >= threshold).sum())
     return Matches(hits, iou.shape[1] - hits, iou.shape[0] - hits)
+
+
+def where_known(
+    labels: np.ndarray, known: np.ndarray, *, truth: np.ndarray | None = None
+) -> np.ndarray:
+    """Cut labels to the known pixels, without objects that lie mostly outside them.
+
+    Args:
+        labels: Found objects, [height, width].
+        known: Where somebody has looked, bool of the same shape.
+        truth: True objects there; one that the edge of the known pixels cuts may leave the
+            smaller part of itself, and what was found of it is kept: more than half of their
+            union must be shared.
+    """
+    area = np.bincount(labels.ravel())
+    inside = np.bincount(labels[known], minlength=len(area))
+    is_kept = 2 * inside >= area
+    if truth is not None and not is_kept.all():
+        cut = np.where(known, labels, 0)
+        ids = np.unique(cut[cut > 0])
+        is_kept[ids[overlaps(truth, cut).max(0, initial=0.0) > THRESHOLDS[0]]] = True
+    return np.where(known & is_kept[labels], labels, 0)
 
 
 def drop_specks(labels: np.ndarray, *, below: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.head import Head
 from profiler.segment.normalise import normalise
+from profiler.segment.score import SPECK_PX
 from profiler.segment.sizes import (
     Seen,
     find_scale,
@@ -69,7 +70,7 @@ class SegmentConfig:
     model: str = "nuclei"
     cells_model: str = "cells"
     diameter_px: float | Literal["auto"] | None = None
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
     cells: CellsConfig = CellsConfig()
     max_cells: int = 1024
 
@@ -273,7 +274,7 @@ def _check_served(diameter_px: float, trained_px: float, *, name: str) -> None:
         raise BadRecipe(
             f"diameter_px is {diameter_px:g}; the model {name!r} serves nuclei of "
             f"{smallest:.1f} to {largest:.0f} px. Give the diameter in the images' own pixels, or "
-            "bin the images."
+            f"{'enlarge' if diameter_px < smallest else 'bin'} the images."
         )
 
 

@@ -79,13 +79,6 @@ def typical_diameter(labels: np.ndarray) -> float | None:
     return float(2 * np.sqrt(area[middle] / np.pi))
 
 
-def decode_at(
-    predict: Callable[[Stains], Any], field: Stains, head: Head, *, scale: float
-) -> Nuclei:
-    """Find nuclei in a field that the network sees enlarged or shrunk; as `see_at`."""
-    return see_at(predict, field, head, scale=scale).nuclei
-
-
 def see_at(predict: Callable[[Stains], Any], field: Stains, head: Head, *, scale: float) -> Seen:
     """Find nuclei in a field that the network sees enlarged or shrunk by `scale`.
 

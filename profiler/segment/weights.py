@@ -1,5 +1,6 @@
 """Networks on disk: safetensors for the numbers, a JSON card for what they are."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 from flax import nnx
 
 from plates.errors import BadModel, UnknownName, lookup
+from profiler.nets.cards import Tensors, copy_weights
 from profiler.nets.files import fill, flat, read_weights, write_card, write_weights
 from profiler.segment.catalogue import MODELS
 from profiler.segment.confidence.calibration import Calibration
 from profiler.segment.network.build import Network, build, check
-from profiler.segment.network.config import NetworkConfig
+from profiler.segment.network.config import NetworkConfig, check_fields
 
 CARD = "a model card"
 
@@ -74,10 +76,23 @@ def save_calibration(path: Path, calibration: Calibration | None, *, note: str) 
     Raises:
         BadModel: The network's files cannot be used.
     """
-    card, _ = read_weights(path, Card, what=CARD)
+    card, _ = _read(path)
     about = {**card.about, "calibration": note}
     card = replace(card, about=about, calibration=calibration and asdict(calibration))
     write_card(path, card)
+    return card
+
+
+def copy_network(path: Path, other: Path) -> Card:
+    """Put a copy of a network, called by its new name, in the place of another file.
+
+    Raises:
+        BadModel: The network's files cannot be used.
+    """
+    card, _ = _read(path)
+    card = replace(card, name=other.stem)
+    copy_weights(path, other)
+    write_card(other, card)
     return card
 
 
@@ -93,7 +108,7 @@ def load_network(name: str | Path) -> tuple[Network, NetworkConfig, Card]:
     """
     path = Path(name) if str(name).endswith(".safetensors") else None
     path = path or lookup(MODELS, kind="segmentation model", name=str(name))
-    card, tensors = read_weights(path, Card, what=CARD)
+    card, tensors = _read(path)
     config = _architecture(card, path)
     # Abstract first: drawing random weights only to replace them would cost a second.
     model = nnx.eval_shape(lambda: build(config, rngs=nnx.Rngs(0)))
@@ -110,14 +125,62 @@ def with_new_head(model: Network, config: NetworkConfig, *, rngs: nnx.Rngs) -> N
     return fresh
 
 
+def network_config(architecture: Mapping[str, Any]) -> NetworkConfig:
+    """Read the architecture of a card; what an old one lacks has its default.
+
+    Raises:
+        KeyError, TypeError, ValueError, UnknownName: It is of no network of this program.
+    """
+    check_fields(architecture)
+    config = NetworkConfig(**{**architecture, "widths": tuple(architecture["widths"])})
+    check(config)
+    return config
+
+
 def _architecture(card: Card, path: Path) -> NetworkConfig:
     try:
-        widths = tuple(int(width) for width in card.architecture["widths"])
-        config = NetworkConfig(**{**card.architecture, "widths": widths})
-        check(config)
+        return network_config(card.architecture)
     except (KeyError, TypeError, ValueError, UnknownName) as error:
         raise BadModel(
             f"The card of {path} describes another architecture: {dict(card.architecture)}; "
             f"expected fields of NetworkConfig ({error})."
         ) from None
-    return config
+
+
+def _read(path: Path) -> tuple[Card, Tensors]:
+    return read_weights(path, _card, what=CARD)
+
+
+def _card(**fields: Any) -> Card:
+    for name, (is_good, expected) in FIELDS.items():
+        if name in fields and not is_good(fields[name]):
+            raise ValueError(f"its {name} is {fields[name]!r}; expected {expected}")
+    return Card(**fields)
+
+
+def _is_word(found: Any) -> bool:
+    return isinstance(found, str)
+
+
+def _is_width(found: Any) -> bool:
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    return found is None or (is_number and 0 < found < math.inf)
+
+
+def _is_mapping(found: Any) -> bool:
+    return isinstance(found, Mapping)
+
+
+WIDTH = (_is_width, "a number of pixels above 0, or null")
+FIELDS = {
+    "name": (_is_word, "a word"),
+    "sha256": (_is_word, "the 64 letters and digits of its weights' own"),
+    "architecture": (_is_mapping, "the fields of NetworkConfig"),
+    "about": (_is_mapping, "the data, split and scores by name"),
+    "diameter_px": WIDTH,
+    "nucleus_px": WIDTH,
+    "calibration": (
+        lambda found: found is None or _is_mapping(found),
+        "the fields of Calibration, or null",
+    ),
+}

@@ -1,10 +1,22 @@
 """Scores: by hand, against an assignment, at the edges."""
 
+import inspect
+
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from profiler.segment.score import THRESHOLDS, drop_specks, match, overlaps, score
+from profiler.cli import labels
+from profiler.recipe import Segment
+from profiler.segment.score import (
+    SPECK_PX,
+    THRESHOLDS,
+    drop_specks,
+    match,
+    overlaps,
+    score,
+    where_known,
+)
 
 
 def boxes(*places: tuple[int, int, int, int]) -> np.ndarray:
@@ -61,3 +73,32 @@ def test_thresholds_below_a_half_are_refused():
 
 def test_specks_go_and_others_keep_their_ids():
     assert set(np.unique(drop_specks(TRUTH, below=26))) == {0, 2}
+
+
+def test_objects_mostly_where_nobody_has_looked_go_and_others_are_cut():
+    known = np.ones((20, 20), bool)
+    known[:13] = False  # all of the first, three of ten rows of the second
+    seen = where_known(TRUTH, known)
+    assert set(np.unique(seen)) == {0, 2}
+    assert (seen > 0).sum() == 70
+    known[13:16] = False
+    assert not where_known(TRUTH, known).any()
+
+
+def test_the_smaller_part_of_an_object_is_kept_where_the_truth_has_it():
+    known = np.ones((20, 20), bool)
+    known[:16] = False
+    truth = np.where(known, TRUTH, 0)
+    np.testing.assert_array_equal(where_known(TRUTH, known, truth=truth), truth)
+    assert not where_known(TRUTH, known, truth=0 * truth).any()
+    beside = np.roll(truth, -7, axis=1)  # shares too little with what was found
+    assert not where_known(TRUTH, known, truth=beside).any()
+
+
+def test_one_size_of_specks_is_the_default_of_the_recipe_and_the_commands():
+    defaults = [
+        Segment().min_nucleus_area_px,
+        inspect.signature(labels.segment).parameters["min_area"].default,
+        inspect.signature(labels.evaluate).parameters["specks"].default,
+    ]
+    assert defaults == [SPECK_PX] * 3

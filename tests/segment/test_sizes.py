@@ -14,7 +14,7 @@ from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.watershed import Prediction, decode, targets
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
-from profiler.segment.sizes import decode_at, find_scale, scale_for, typical_diameter
+from profiler.segment.sizes import find_scale, scale_for, see_at, typical_diameter
 
 
 def discs(radius: float, size: int = 96, spacing: int = 32) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_a_field_seen_at_another_scale_gives_labels_of_its_own(scale):
         truth = targets(np.asarray(jax.image.resize(labels, scaled.shape, "nearest")))
         return Prediction(jnp.asarray(20 * truth.foreground - 10), jnp.asarray(truth.distance))
 
-    found = decode_at(ideal, plane, HEADS["watershed"], scale=scale)
+    found = see_at(ideal, plane, HEADS["watershed"], scale=scale).nuclei
     assert seen == [(round(96 * scale), round(96 * scale))]
     assert found.labels.shape == labels.shape
     assert found.count == 9
@@ -72,7 +72,7 @@ def test_scale_one_is_the_plain_decoder():
     said = Prediction(jnp.asarray(20 * truth.foreground - 10), jnp.asarray(truth.distance))
     head = HEADS["watershed"]
     plain = decode(said, head.settings)
-    scaled = decode_at(lambda _: said, jnp.zeros((96, 96)), head, scale=1.0)
+    scaled = see_at(lambda _: said, jnp.zeros((96, 96)), head, scale=1.0)
     np.testing.assert_array_equal(plain.labels, scaled.labels)
 
 
@@ -140,8 +140,10 @@ def test_fields_of_two_sizes_are_each_scaled_in_one_batch(backend):
 
 
 def test_a_diameter_beyond_all_scales_is_refused():
-    with pytest.raises(BadRecipe, match=r"diameter_px is 3; the model 'nuclei' serves nuclei of"):
-        load_segmenter(SegmentConfig(diameter_px=3.0))
+    told = "diameter_px is {}; the model 'nuclei' serves nuclei of 5.9 to 133 px.*or {} the images"
+    for asked, remedy in ((3, "enlarge"), (300, "bin")):
+        with pytest.raises(BadRecipe, match=told.format(asked, remedy)):
+            load_segmenter(SegmentConfig(diameter_px=float(asked)))
 
 
 @pytest.mark.parametrize("wanted", [20.0, "auto"])

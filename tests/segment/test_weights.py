@@ -1,6 +1,8 @@
 """Weights on disk: a round trip, and every way a file can be wrong."""
 
 import json
+import re
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from profiler.segment.confidence.calibration import Calibration, read_calibratio
 from profiler.segment.confidence.evidence import Evidence
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
-from profiler.segment.weights import load_network, save_calibration, save_network
+from profiler.segment.weights import copy_network, load_network, save_calibration, save_network
 
 SMALL = NetworkConfig(widths=(4, 8))
 
@@ -87,7 +89,7 @@ def test_a_card_of_another_kind_is_refused(saved):
 
 def test_a_card_that_is_no_card_is_refused(saved):
     saved[0].with_suffix(".json").write_text("[]")
-    with pytest.raises(BadModel, match="not a model card"):
+    with pytest.raises(BadModel, match=r"mine\.json is not a model card: it holds a list"):
         load_network(saved[0])
 
 
@@ -100,6 +102,63 @@ def test_a_card_with_an_unknown_word_is_refused(saved):
     edit_card(saved[0], architecture={"channels": 1, "widths": [4, 8], "block": "transformer"})
     with pytest.raises(BadModel, match="another architecture.*no block called 'transformer'"):
         load_network(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("sha256", None, "the 64 letters and digits"),
+        ("architecture", None, "the fields of NetworkConfig"),
+        ("architecture", [1], "the fields of NetworkConfig"),
+        ("about", "mine", "the data, split and scores"),
+        ("name", 3, "a word"),
+        ("diameter_px", 0, "a number of pixels above 0, or null"),
+        ("diameter_px", -4, "a number of pixels above 0"),
+        ("diameter_px", "big", "a number of pixels above 0"),
+        ("diameter_px", True, "a number of pixels above 0"),
+        ("nucleus_px", float("inf"), "a number of pixels above 0"),
+        ("calibration", "abc", "the fields of Calibration, or null"),
+    ],
+)
+def test_an_edited_card_is_refused_by_file_and_field(saved, field, value, expected):
+    edit_card(saved[0], **{field: value})
+    told = re.escape(
+        f"mine.json is not a model card: its {field} is {value!r}; expected {expected}"
+    )
+    with pytest.raises(BadModel, match=told):
+        load_network(saved[0])
+    with pytest.raises(BadModel, match=told):
+        save_calibration(saved[0], None, note="")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("channels", "x", "a whole number from 1"),
+        ("channels", -1, "a whole number from 1"),
+        ("channels", 1.5, "a whole number from 1"),
+        ("widths", [], "a list of whole numbers from 1"),
+        ("widths", [4, -8], "a list of whole numbers from 1"),
+        ("widths", [4, 8.5], "a list of whole numbers from 1"),
+        ("widths", "48", "a list of whole numbers"),
+        ("head", ["stars"], "a word"),
+        ("block", None, "a word"),
+        ("dropout", "a", "a number from 0 to below 1"),
+        ("dropout", 1, "a number from 0 to below 1"),
+    ],
+)
+def test_an_edited_architecture_is_refused_by_file_and_field(saved, field, value, expected):
+    edit_card(saved[0], architecture={"channels": 1, "widths": [4, 8], field: value})
+    told = rf"card of .*mine\.safetensors describes another.*{field} is .*expected {expected}"
+    with pytest.raises(BadModel, match=told):
+        load_network(saved[0])
+
+
+def test_a_copy_is_called_by_its_new_name(saved):
+    other = saved[0].with_name("other.safetensors")
+    copy_network(saved[0], other)
+    assert load_network(other)[2] == replace(load_network(saved[0])[2], name="other")
+    assert other.read_bytes() == saved[0].read_bytes()
 
 
 CALIBRATION = Calibration(Evidence._fields, (1.0, 2.0, -3.0, 0.5), 0.25, 400, 40, 0.01)

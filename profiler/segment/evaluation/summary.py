@@ -14,9 +14,14 @@ COLUMNS = ("metric", "pooled", "low", "high", "image_mean", "image_low", "image_
 Metric = Callable[[Counts], np.ndarray]
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray, *, empty: float = 1.0) -> np.ndarray:
-    part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
-    return np.divide(part, whole, out=np.full(whole.shape, empty), where=whole > 0)
+def _ratio(part: np.ndarray, whole: np.ndarray, *, empty: float | np.ndarray = 1.0) -> np.ndarray:
+    part, whole, empty = np.broadcast_arrays(*(np.asarray(a, float) for a in (part, whole, empty)))
+    return np.divide(part, whole, out=empty.copy(), where=whole > 0)
+
+
+def _of_one_side(hits: np.ndarray, side: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Share of a side's objects that have a partner; of none undefined, unless nothing is there."""
+    return _ratio(hits, side, empty=np.where(np.asarray(other) == 0, 1.0, np.nan))
 
 
 def _at(threshold: int, score: Callable[[np.ndarray, Counts], np.ndarray]) -> Metric:
@@ -41,8 +46,8 @@ def _per_100(name: str) -> Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "precision@.50": _at(0, lambda hits, counts: _ratio(hits, counts.found)),
-    "recall@.50": _at(0, lambda hits, counts: _ratio(hits, counts.true)),
+    "precision@.50": _at(0, lambda hits, at: _of_one_side(hits, at.found, at.true)),
+    "recall@.50": _at(0, lambda hits, at: _of_one_side(hits, at.true, at.found)),
     "F1@.50": _at(0, _f1),
     **{
         f"AP@{threshold:.2f}".replace("@0", "@"): _at(index, _average_precision)
@@ -69,7 +74,10 @@ def summarise(table: Counts, *, seed: int = 0) -> pl.DataFrame:
     Returns:
         One row per metric of `METRICS`, columns `COLUMNS`: `pooled` adds up the objects of all
         fields, `image_mean` gives every field the same weight and leaves out those where the metric
-        is undefined (null if all). A field without objects in which none is found scores 1.
+        is undefined. Undefined is null: precision where there are objects and none is found
+        (StarDist's `matching` says 0), recall where there are none and some are found, rates per
+        100 objects where there are none. F1, AP and PQ are 0 where one side alone is empty. A field
+        without objects in which none is found scores 1 in all of these.
     """
     n = len(table.true)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)

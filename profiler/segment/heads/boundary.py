@@ -14,6 +14,7 @@ from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.nuclei import Nuclei, connected, number, rescue, spread
 from profiler.segment.heads.head import Head, pixelwise
 from profiler.segment.heads.losses import weighted_mean
+from profiler.segment.score import SPECK_PX
 
 BACKGROUND, INSIDE, RIM = range(3)
 RIM_PX = 2  # width of the rim, inside each nucleus
@@ -42,7 +43,7 @@ class Losses(NamedTuple):
 class Settings:
     """Smaller objects are specks."""
 
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
 
 
 def read(layer: nnx.Module, levels: tuple) -> Prediction:

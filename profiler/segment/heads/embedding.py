@@ -20,6 +20,7 @@ from profiler.segment.decoding.nuclei import Nuclei, number
 from profiler.segment.heads.head import Head, pixelwise
 from profiler.segment.heads.instances import chosen, consecutive
 from profiler.segment.heads.losses import weighted_mean
+from profiler.segment.score import SPECK_PX
 
 UNIT_PX = 8.0  # what an output of 1 stands for
 WINDOW_PX = 64  # a nucleus is learnt within a square of this side around it
@@ -79,7 +80,7 @@ class Settings:
     seed: float = 0.5
     foreground: float = 0.2
     belongs: float = 0.5
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
 
 
 def read(layer: nnx.Module, levels: tuple) -> Prediction:

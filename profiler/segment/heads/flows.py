@@ -18,6 +18,7 @@ from profiler.segment.decoding.components import ascend
 from profiler.segment.decoding.nuclei import Nuclei, number
 from profiler.segment.heads.head import Head, pixelwise
 from profiler.segment.heads.losses import entropy, weighted_mean
+from profiler.segment.score import SPECK_PX
 from profiler.shapes import Mask, Plane
 
 FLOW_SCALE = 5.0  # of the truth in the loss, and so of what the network gives
@@ -56,7 +57,7 @@ class Settings:
     """Logit above which a pixel belongs to a nucleus; smaller objects are specks."""
 
     foreground: float = 0.0
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
 
 
 def read(layer: nnx.Module, levels: tuple) -> Prediction:

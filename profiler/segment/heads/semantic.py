@@ -12,6 +12,7 @@ from profiler.segment.confidence.belief import Belief
 from profiler.segment.decoding.nuclei import Nuclei, connected, number
 from profiler.segment.heads.head import Head, pixelwise
 from profiler.segment.heads.losses import entropy
+from profiler.segment.score import SPECK_PX
 
 
 class Prediction(NamedTuple):
@@ -37,7 +38,7 @@ class Settings:
     """Logit above which a pixel belongs to a nucleus; smaller objects are specks."""
 
     foreground: float = 0.0
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
 
 
 def read(layer: nnx.Module, levels: tuple) -> Prediction:

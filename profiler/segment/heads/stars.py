@@ -19,6 +19,7 @@ from profiler.segment.decoding.polygons import DIRECTIONS, RAYS, SHORTEST_PX, co
 from profiler.segment.heads import watershed
 from profiler.segment.heads.head import Head, hidden
 from profiler.segment.heads.losses import entropy, weighted_mean
+from profiler.segment.score import SPECK_PX
 
 UNIT_PX = 10.0  # what an output of 1 stands for, so that training starts near nuclei's size
 DISTANCE_WEIGHT = 0.2
@@ -70,7 +71,7 @@ class Settings:
 
     middle: float = 0.45
     overlap: float = 0.4
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
 
 
 def read(layer: nnx.Module, levels: tuple) -> Prediction:

@@ -17,6 +17,7 @@ from profiler.segment.decoding.components import ascend, components
 from profiler.segment.decoding.nuclei import Nuclei, number, rescue, smooth, spread
 from profiler.segment.heads.head import Head, pixelwise
 from profiler.segment.heads.losses import entropy, weighted_mean
+from profiler.segment.score import SPECK_PX
 
 DISTANCE_WEIGHT = 3.0  # brings both losses to one size after a few hundred steps
 
@@ -68,7 +69,7 @@ class Settings:
     foreground: float = 0.0
     seed: float = 0.5
     faint: float = 0.35
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
 
 
 def read(layer: nnx.Module, levels: tuple) -> Prediction:

@@ -7,7 +7,7 @@ from flax import nnx
 from plates.errors import lookup
 from profiler.segment.heads import HEADS
 from profiler.segment.network.blocks import BLOCKS
-from profiler.segment.network.config import NetworkConfig
+from profiler.segment.network.config import NetworkConfig, check_fields
 from profiler.segment.network.fpn import FPN
 from profiler.segment.network.norms import NORMS
 from profiler.segment.network.unet import UNet
@@ -21,6 +21,7 @@ def build(config: NetworkConfig, *, rngs: nnx.Rngs) -> Network:
     """Make a network with random weights.
 
     Raises:
+        BadModel: A field is of another type, or out of range.
         UnknownName: There is no such block, norm, neck or head.
     """
     check(config)
@@ -28,11 +29,13 @@ def build(config: NetworkConfig, *, rngs: nnx.Rngs) -> Network:
 
 
 def check(config: NetworkConfig) -> None:
-    """Look every word of a configuration up.
+    """Look every word of a configuration up, and see that its fields can be.
 
     Raises:
+        BadModel: A field is of another type, or out of range.
         UnknownName: There is no such block, norm, neck or head.
     """
+    check_fields(vars(config))
     for kind, known in (("block", BLOCKS), ("norm", NORMS), ("neck", NECKS), ("head", HEADS)):
         lookup(known, kind=kind, name=getattr(config, kind))
 

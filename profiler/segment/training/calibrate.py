@@ -8,9 +8,9 @@ import numpy as np
 from profiler.segment.confidence.calibration import Calibration
 from profiler.segment.confidence.fit import FEWEST, fit_calibration
 from profiler.segment.confidence.reliability import is_right
-from profiler.segment.score import drop_specks
+from profiler.segment.score import SPECK_PX, drop_specks, where_known
 from profiler.segment.segmenter import Examined
-from profiler.segment.training.judge import SMALLEST_PX, looked_at, where_known
+from profiler.segment.training.judge import looked_at
 from profiler.segment.training.labelled import Labelled
 
 
@@ -40,7 +40,7 @@ def verdicts(
 
     Args:
         examine: From an image to its nuclei, and what speaks for each.
-        images: With their truth; true objects under 25 px are specks.
+        images: With their truth; true objects under `SPECK_PX` are specks.
         ignore: Value of the labels where nobody has looked; nuclei that lie there for the larger
             part are left out.
     """
@@ -54,8 +54,8 @@ def _of_image(
     found: Examined, one: Labelled, ignore: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     labels, known = looked_at(one, ignore)
-    truth = drop_specks(labels, below=SMALLEST_PX)
-    seen = where_known(np.asarray(found.nuclei.labels), known)
+    truth = drop_specks(labels, below=SPECK_PX)
+    seen = where_known(np.asarray(found.nuclei.labels), known, truth=truth)
     rows = np.unique(seen[seen > 0]) - 1
     evidence = np.stack([np.asarray(part)[rows] for part in found.evidence], axis=1)
     return evidence, np.asarray(found.confidence)[rows], is_right(truth, seen)

@@ -14,15 +14,13 @@ from profiler.segment.heads import HEADS
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.normalise import normalise
-from profiler.segment.score import Scores, drop_specks, score
+from profiler.segment.score import SPECK_PX, Scores, drop_specks, score, where_known
 from profiler.segment.segmenter import Examined, examiner
 from profiler.segment.sizes import Seen, scale_for, see_at
 from profiler.segment.tiles import predict
 from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import Labelled
 from profiler.shapes import Stains
-
-SMALLEST_PX = 25  # smaller objects are specks, in truth and found
 
 Judge = Callable[[TrainState], Scores]
 
@@ -48,8 +46,8 @@ def make_judge(
             scale = _scale_of(truth, trained_px)
             field = jnp.asarray(one.image, jnp.float32)
             found = _find(state.average, state.statistics, field, graph, config, scale)
-            seen = where_known(np.asarray(found.labels), known)
-            return drop_specks(truth, below=SMALLEST_PX), drop_specks(seen, below=SMALLEST_PX)
+            seen = where_known(np.asarray(found.labels), known, truth=truth)
+            return drop_specks(truth, below=SPECK_PX), drop_specks(seen, below=SPECK_PX)
 
         return score(map(pair, apart))
 
@@ -65,7 +63,7 @@ def make_examiner(
     """
     graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
     is_cpu = jax.default_backend() == "cpu"
-    examine = examiner(None, min_area_px=SMALLEST_PX, is_cpu=is_cpu)
+    examine = examiner(None, min_area_px=SPECK_PX, is_cpu=is_cpu)
 
     def one(image: Labelled) -> Examined:
         scale = _scale_of(looked_at(image, ignore)[0], trained_px)
@@ -99,10 +97,3 @@ def _find(
     network.eval()
     seen = partial(predict, network, config=config)
     return see_at(seen, normalise(field), HEADS[config.head], scale=scale)
-
-
-def where_known(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Cut labels to the known pixels, without objects that lie mostly outside them."""
-    area = np.bincount(labels.ravel())
-    inside = np.bincount(labels[known], minlength=len(area))
-    return np.where(known & (2 * inside >= area)[labels], labels, 0)

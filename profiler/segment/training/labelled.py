@@ -9,23 +9,26 @@ import numpy as np
 
 from plates.errors import BadLabels, BadPlate
 from plates.pixels import read_plane
+from profiler.segment.heads.instances import consecutive
 from profiler.segment.label_files import files_by_name, read_labels, why_no_labels
 from profiler.segment.sizes import sizes_served
 from profiler.segment.stains import nuclear_stains, with_nuclei
 from profiler.segment.training.fields import median_diameter
 
+UNSEEN = -1  # in labels that were read: where nobody has looked, whatever stood there
 KEPT_APART = 5  # one image in so many validates
 NUCLEI = "nuclei"  # folder of the stain that a whole-cell network sees beside its own
 WANTED = "Training data are two folders, images/ and labels/, with files of the same names."
 
 
 class Labelled(NamedTuple):
-    """One image and its objects, as they are on disk.
+    """One image and its objects.
 
     Attributes:
         name: Of the image's file, without its ending.
         image: [height, width] or [height, width, channel], the files' own units.
-        labels: [height, width] int32, 0 background.
+        labels: [height, width] int32, 0 background, as read from files 1, 2, 3, ... in the order
+            of the ids there, and `UNSEEN` where nobody has looked.
     """
 
     name: str
@@ -42,7 +45,7 @@ def read_labelled(
 
     Args:
         folder: Holds the two folders of TIFFs or PNGs.
-        ignore: Value of the labels where nobody has looked; None if all was looked at.
+        ignore: Value of the labels on disk where nobody has looked; None if all was looked at.
         trained_px: Diameter that objects will be brought to.
         channels: Stains that the network sees; with one, `nuclei/` is not looked at.
 
@@ -77,7 +80,7 @@ def read_labelled(
 def check_labels(
     raw: np.ndarray, plane: np.ndarray, *, ignore: int | None, path: Path, trained_px: float
 ) -> np.ndarray:
-    """Make int32 labels of what a label file holds, or say why that cannot be.
+    """Number the objects of a label file, or say why that cannot be.
 
     Raises:
         BadLabels: See `read_labelled`.
@@ -85,8 +88,8 @@ def check_labels(
     problem = _problem(raw, plane, ignore)
     if problem:
         raise BadLabels(f"{path}: {problem}")
-    labels = raw.astype(np.int32)
-    objects = labels if ignore is None else np.where(labels == ignore, 0, labels)
+    known = np.ones(raw.shape, bool) if ignore is None else raw != ignore
+    objects = consecutive(np.where(known, raw, 0))
     if not objects.any():
         raise BadLabels(
             f"{path}: there is no nucleus in it. Label at least one, or take the image away."
@@ -98,7 +101,7 @@ def check_labels(
             f"to {largest:.0f} px. Rescale the image and its labels, or check that the labels are "
             "nuclei."
         )
-    return labels
+    return np.where(known, objects, np.int32(UNSEEN))
 
 
 def split(labelled: Iterable[Labelled]) -> tuple[list[Labelled], list[Labelled]]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 
 from plates.errors import BadModel
 from profiler.nets.checkpoint import load_state, save_state
+from profiler.nets.finite import Diverged, check_finite
 from profiler.nets.state import TrainState, finished
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.instances import in_one_piece
@@ -19,6 +21,7 @@ from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig, augment
 from profiler.segment.training.calibrate import calibrate, verdicts
+from profiler.segment.training.drafts import best_path, checkpoint_path, publish
 from profiler.segment.training.events import (
     Calibrated,
     Learnt,
@@ -51,6 +54,9 @@ class Lesson:
         nucleus_px: How wide nuclei are then, where the objects are whole cells.
         seed: Of everything random.
         about: For the card: data, licences, split.
+        start_sha256: Of the weights that training goes on from; None from nothing.
+        is_taught: Whether the network to begin with finds objects already: then it is validated
+            first, and stays the best one until it is beaten.
     """
 
     fields: Sequence[Field]
@@ -63,12 +69,14 @@ class Lesson:
     nucleus_px: float | None = None
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
+    start_sha256: str | None = None
+    is_taught: bool = False
 
     def key(self, config: NetworkConfig) -> str:
         """Hash of all that the steps depend on: a checkpoint of another lesson is refused."""
         digest = hashlib.blake2b(digest_size=16)
         settings = (config, self.schedule, self.crops, self.diameter_px, self.seed, self.ignore)
-        digest.update(repr(settings).encode())
+        digest.update(repr((*settings, self.start_sha256)).encode())
         digest.update(self.shares.tobytes())
         for part in (part for one in (*self.fields, *self.apart) for part in one):
             is_array = isinstance(part, np.ndarray)
@@ -92,11 +100,6 @@ class Standing(NamedTuple):
     scores: Mapping[str, str] = MappingProxyType({})
 
 
-def checkpoint_path(out: Path) -> Path:
-    """Where a run that is not yet through lies: beside its weights."""
-    return out.with_name(f"{out.stem}.training.safetensors")
-
-
 def learn(
     model: Network, config: NetworkConfig, lesson: Lesson, *, out: Path
 ) -> Iterator[TrainEvent]:
@@ -106,14 +109,15 @@ def learn(
         model: The network to begin with; its weights are not changed in place.
         config: Its architecture.
         lesson: What is learnt from, and how.
-        out: Weights to write, .safetensors; a card, a log and, until it is through, a
-            checkpoint are written beside it.
+        out: Weights to write, .safetensors, once training is through; a card and a log are
+            written beside them, and until then a checkpoint and the best network so far.
 
     Yields:
         `Started`, then `Learnt` and `Validated` as it goes, `Calibrated` and `Trained` at the end.
 
     Raises:
-        BadModel: The checkpoint beside `out` is damaged, or of other data or settings.
+        BadModel: The checkpoint beside `out` is damaged, or of other data, settings or start.
+        Diverged: A loss or weight is not a number; the best network until then is kept.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     schedule, key = lesson.schedule, lesson.key(config)
@@ -123,33 +127,36 @@ def learn(
     begin_history(history_path(out), losses=names, step=int(state.step))
     yield Started(len(lesson.fields), len(lesson.apart), int(state.step), schedule.steps)
     judge, seen = _judge(model, config, lesson), []
+    save_if_best = partial(_save_if_best, best_path(out), model, config, lesson)
+    if lesson.is_taught and judge and not int(state.step):
+        event, standing = _validate(judge, state, standing)
+        save_if_best(state, standing)
+        yield from _told(event, out)
     while int(state.step) < schedule.steps and standing.waited < schedule.patience:
-        state, parts = step(state, example(lesson, config.head, int(state.step)))
+        batch = example(lesson, config.head, int(state.step))
+        state, parts = step(state, batch)
         seen.append(np.array(parts))
         at = int(state.step)
-        if at % schedule.report_every == 0:
+        is_last = at == schedule.steps
+        is_report, is_exam = (
+            is_last or at % every == 0 for every in (schedule.report_every, schedule.validate_every)
+        )
+        if is_report or is_exam:
+            numbers = [seen, state.average, state.statistics]
+            if is_exam:  # what this step made of the weights, no loss has seen yet
+                numbers.append(step(state._replace(params=state.average), batch)[1])
+            _check_finite(numbers, out=out, standing=standing, lesson=lesson, step=at)
+        if is_report:
             yield _learnt(out, at, dict(zip(names, np.mean(seen, 0).tolist(), strict=True)))
             seen.clear()
-        if at % schedule.validate_every and at < schedule.steps:
-            continue
-        event, standing = _validate(judge, state, standing)
-        if event is not None:
-            note(
-                history_path(out),
-                step=at,
-                validation_ap=event.average_precision,
-                validation_f1=event.f1,
-            )
-            yield event
-        if standing.best_step == at:
-            _save(out, finished(model, state), config, lesson, standing)
-        save_state(
-            checkpoint_path(out),
-            state,
-            {"key": key, **standing._asdict(), "scores": dict(standing.scores)},
-        )
-    yield _calibrate(out, lesson)
-    checkpoint_path(out).unlink()
+        if is_exam:
+            event, standing = _validate(judge, state, standing)
+            save_if_best(state, standing)
+            yield from _told(event, out)
+            about = {"key": key, **standing._asdict(), "scores": dict(standing.scores)}
+            save_state(checkpoint_path(out), state, about)
+    yield _calibrate(best_path(out), lesson)
+    publish(out)
     yield Trained(out, standing.best_step, standing.best, _why(standing, schedule))
 
 
@@ -159,10 +166,32 @@ def _resume(path: Path, state: TrainState, key: str) -> tuple[TrainState, Standi
     state, about = load_state(path, state)
     if about.pop("key", None) != key:
         raise BadModel(
-            f"{path} is from a run on other images, labels or settings. Start that run again to go "
-            "on with it, or delete the file to begin anew."
+            f"{path} is from a run on other images, labels or settings, or one that went on from "
+            "other weights. Start that run again to go on with it, or delete the file to begin "
+            "anew."
         )
     return state, Standing(**about)
+
+
+def _check_finite(
+    numbers: Any, *, out: Path, standing: Standing, lesson: Lesson, step: int
+) -> None:
+    """Stop a run that has diverged, and say what is left of it.
+
+    Raises:
+        Diverged: A loss or weight is not a number.
+    """
+    try:
+        check_finite(numbers, step=step)
+    except Diverged:
+        best, rate = best_path(out), lesson.schedule.learning_rate
+        kept = f"The network of step {standing.best_step} is kept as {best}."
+        has_best = standing.best is not None or standing.best_step > 0
+        raise Diverged(
+            f"After {step} steps the loss or a weight is NaN or infinite, so training stopped. "
+            f"Begin anew with --replace and a --rate lower than {rate:g}, in full precision (no "
+            f"--bfloat16). {kept if has_best else 'No network was written.'}"
+        ) from None
 
 
 def example(lesson: Lesson, head: str, step: int) -> Example:
@@ -207,6 +236,25 @@ def _validate(
     return Validated(step, ap, f1, True), Standing(ap, step, 0, found)
 
 
+def _told(event: Validated | None, out: Path) -> Iterator[Validated]:
+    if event is not None:
+        scores = {"validation_ap": event.average_precision, "validation_f1": event.f1}
+        note(history_path(out), step=event.step, **scores)
+        yield event
+
+
+def _save_if_best(
+    out: Path,
+    model: Network,
+    config: NetworkConfig,
+    lesson: Lesson,
+    state: TrainState,
+    standing: Standing,
+) -> None:
+    if standing.best_step == int(state.step):
+        _save(out, finished(model, state), config, lesson, standing)
+
+
 def _save(
     out: Path, network: Network, config: NetworkConfig, lesson: Lesson, standing: Standing
 ) -> None:
@@ -239,6 +287,7 @@ def _calibrate(out: Path, lesson: Lesson) -> Calibrated:
 
 
 def _why(standing: Standing, schedule: Schedule) -> str:
+    start = "" if standing.best_step else " than the network it went on from"
     if standing.waited >= schedule.patience:
-        return f"{standing.waited} validations brought nothing better"
-    return f"all {schedule.steps} steps are done"
+        return f"{standing.waited} validations brought nothing better{start}"
+    return f"all {schedule.steps} steps are done" + (start and f", nothing was better{start}")

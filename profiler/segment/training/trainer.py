@@ -12,13 +12,14 @@ from plates.errors import BadLabels, BadModel, BadRun
 from profiler.segment.network.build import Network, build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
+from profiler.segment.training.drafts import checkpoint_path
 from profiler.segment.training.events import TrainEvent
 from profiler.segment.training.example import Field
 from profiler.segment.training.fields import prepare
-from profiler.segment.training.labelled import Labelled, read_labelled, split
-from profiler.segment.training.learn import Lesson, checkpoint_path, learn
+from profiler.segment.training.labelled import UNSEEN, Labelled, read_labelled, split
+from profiler.segment.training.learn import Lesson, learn
 from profiler.segment.training.step import Schedule
-from profiler.segment.weights import Card, load_network, with_new_head
+from profiler.segment.weights import Card, load_network, network_config, with_new_head
 
 DIAMETER_PX = 28.0  # of a network trained from nothing
 LACKING = 0.35  # as the network `cells` was trained
@@ -36,13 +37,14 @@ class TrainRequest:
             five of those with the smallest hash of their name.
         out: Weights to write, .safetensors.
         start: Shipped model or weights to go on from; None to learn from nothing.
-        ignore: Value of the labels where nobody has looked; None if all was looked at.
+        ignore: Value of the label files where nobody has looked; None if all was looked at.
         architecture: Fields of `NetworkConfig` that are to differ from those of `start`, or from
             the default. Going on with another head, the rest of the network is kept.
         schedule: How far and how fast.
         crops: How crops are augmented.
         seed: Of everything random: the same gives the same weights on the same device.
-        replace: Whether an earlier network and its checkpoint at `out` may go.
+        replace: Whether an earlier network at `out` may go, once this one is through, and its
+            checkpoint at once.
     """
 
     data: Path
@@ -71,27 +73,33 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
         BadModel: The weights to start from, or the checkpoint, cannot be used, or are of another
             architecture than is asked for.
         BadRun: `out` exists and is finished, or is no .safetensors path.
+        Diverged: The loss is not a number any more.
         UnknownName: No shipped model, or no block or head, is called that.
     """
     _check_out(request)
     model, config, card = _start(request)
     trained_px = (card.diameter_px if card else None) or DIAMETER_PX
     taught, apart = _images(request, trained_px, config.channels)
-    options = {"diameter_px": trained_px, "ignore": request.ignore}
+    ignore = None if request.ignore is None else UNSEEN
+    options = {"diameter_px": trained_px, "ignore": ignore}
     fields = [prepare(*one, **options) for one in taught]
     _check_background(fields, request)
     lesson = Lesson(
         fields,
         np.full(len(fields), 1 / len(fields)),
         apart,
-        request.ignore,
+        ignore,
         request.schedule,
         _crops(request.crops, config),
         diameter_px=trained_px,
         nucleus_px=card.nucleus_px if card else None,
         seed=request.seed,
         about=_about(request, taught, apart, card),
+        start_sha256=card.sha256 if card else None,
+        is_taught=card is not None and config == network_config(card.architecture),
     )
+    if request.replace:  # only now, when all that was asked for is known to be there
+        checkpoint_path(request.out).unlink(missing_ok=True)
     yield from learn(model, config, lesson, out=request.out)
 
 
@@ -104,10 +112,7 @@ def _check_out(request: TrainRequest) -> None:
     out = request.out
     if out.suffix != ".safetensors":
         raise BadRun(f"The network would be written to {out}; expected a name in .safetensors.")
-    if request.replace:
-        for path in (out, out.with_suffix(".json"), checkpoint_path(out)):
-            path.unlink(missing_ok=True)
-    elif out.exists() and not checkpoint_path(out).exists():
+    if not request.replace and out.exists() and not checkpoint_path(out).exists():
         raise BadRun(
             f"{out} is there already, and its training is through. Choose another --out, or "
             "--replace it; nothing was changed."

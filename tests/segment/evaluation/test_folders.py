@@ -86,3 +86,57 @@ def test_two_files_of_one_name_are_refused(folders):
     Image.fromarray(LABELS).save(folders[0] / "a.png")
     with pytest.raises(BadPlate, match="several images called 'a' with different endings"):
         evaluate(*folders)
+
+
+def scored(found, truth, **asked) -> dict[str, float]:
+    scores = evaluate(found, truth, **asked).scores
+    return dict(zip(scores["metric"], scores["pooled"], strict=True))
+
+
+@pytest.mark.parametrize("rows", range(1, 40))
+def test_perfect_labels_are_perfect_wherever_nobody_has_looked(folders, rows):
+    truth = LABELS.copy()
+    truth[:rows] = 65535
+    for name in ("a", "b"):
+        tifffile.imwrite(folders[1] / f"{name}.tif", truth)
+    scores = scored(*folders, ignore=65535)
+    for metric in ("precision@.50", "recall@.50", "F1@.50", "AP@[.50:.95]", "PQ"):
+        assert scores[metric] == 1.0
+    assert scores["spurious per 100"] in (0.0, None)
+
+
+def test_what_is_found_where_nobody_has_looked_is_neither_right_nor_wrong(folders):
+    truth, found = LABELS.copy(), LABELS.copy()
+    truth[15:, :] = 65535  # the second nucleus, and what else may be there
+    found[32:38, 2:38], found[2:12, 20:30] = 3, 4  # one that counts not, one that does
+    for folder, labels in zip(folders, (found, truth), strict=True):
+        tifffile.imwrite(folder / "a.tif", labels)
+        (folder / "b.tif").unlink()
+    scores = scored(*folders, ignore=65535)
+    assert (scores["precision@.50"], scores["recall@.50"]) == (0.5, 1.0)
+    assert evaluate(*folders, ignore=65535).notes[1] == (
+        "62.5% of the pixels of the truth are 65535 and were not counted."
+    )
+    assert scored(*folders)["recall@.50"] == 0.5  # without: a nucleus of the lower half
+
+
+def test_negative_values_may_be_ignored_and_only_in_the_truth(folders):
+    signed = LABELS.astype(np.int32)
+    signed[15:] = -1
+    tifffile.imwrite(folders[1] / "a.tif", signed)
+    assert scored(*folders, ignore=-1)["F1@.50"] == 1.0
+    with pytest.raises(BadLabels, match="run from -1 to"):
+        evaluate(folders[1], folders[0], ignore=-1)
+
+
+def test_truth_that_nobody_has_looked_at_is_refused(folders):
+    tifffile.imwrite(folders[1] / "a.tif", np.full_like(LABELS, 65535))
+    with pytest.raises(BadLabels, match=r"a\.tif: all of its pixels are 65535.*Take it out"):
+        evaluate(*folders, ignore=65535)
+
+
+def test_ids_of_any_size_are_labels(folders):
+    huge = np.where(LABELS, LABELS.astype(np.int64) + 2_000_000_000, 0).astype(np.uint32)
+    for folder in folders:
+        tifffile.imwrite(folder / "a.tif", huge)
+    assert scored(*folders)["F1@.50"] == 1.0

@@ -38,12 +38,33 @@ def test_two_fields_by_hand():
 def test_nothing_there_and_nothing_found_scores_one_and_has_no_rates():
     table = summarise(of_fields([counts(0, 0, 0)]))
     assert value(table, "AP@.50") == value(table, "PQ") == 1.0
+    assert value(table, "precision@.50") == value(table, "recall@.50") == 1.0
     assert value(table, "splits per 100") is value(table, "matched IoU", "image_mean") is None
 
 
 def test_a_field_where_a_metric_is_undefined_does_not_weigh_on_the_mean():
     table = summarise(of_fields([counts(0, 3, 0), counts(10, 5, 5)]))
     assert value(table, "count bias", "image_mean") == pytest.approx(-0.5)
+
+
+def test_nothing_found_has_no_precision_and_nothing_there_no_recall():
+    table = summarise(of_fields([counts(5, 0, 0)]))
+    assert value(table, "precision@.50") is value(table, "precision@.50", "image_mean") is None
+    assert value(table, "precision@.50", "low") is None
+    for metric in ("recall@.50", "F1@.50", "AP@.50", "AP@[.50:.95]", "PQ"):
+        assert value(table, metric) == value(table, metric, "image_mean") == 0.0
+    table = summarise(of_fields([counts(0, 5, 0)]))
+    assert value(table, "recall@.50") is value(table, "recall@.50", "image_mean") is None
+    for metric in ("precision@.50", "F1@.50", "AP@.50", "AP@[.50:.95]", "PQ"):
+        assert value(table, metric) == value(table, metric, "image_mean") == 0.0
+
+
+def test_a_field_where_nothing_was_found_is_left_out_of_the_mean_precision():
+    table = summarise(of_fields([counts(5, 0, 0), counts(4, 4, 2), counts(0, 0, 0)]))
+    assert value(table, "precision@.50", "image_mean") == pytest.approx((0.5 + 1) / 2)
+    assert value(table, "precision@.50") == pytest.approx(2 / 4)
+    assert value(table, "recall@.50", "image_mean") == pytest.approx((0 + 0.5 + 1) / 3)
+    assert value(table, "F1@.50", "image_mean") == pytest.approx((0 + 0.5 + 1) / 3)
 
 
 def test_panoptic_quality_is_recognition_times_segmentation():

@@ -14,7 +14,7 @@ from profiler.segment.heads import HEADS
 from profiler.segment.network.build import reach
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.score import overlaps
-from profiler.segment.sizes import decode_at
+from profiler.segment.sizes import see_at
 from profiler.segment.tiles import predict
 
 SEAM = 64  # pixels between seams
@@ -82,7 +82,7 @@ def test_nuclei_of_another_size_come_back_in_the_fields_own_pixels(name, scale, 
         assert plane.shape == wanted
         return said
 
-    decode = jax.jit(lambda field: decode_at(ideal, field, HEADS[name], scale=scale))
+    decode = jax.jit(lambda field: see_at(ideal, field, HEADS[name], scale=scale).nuclei)
     found = decode(jnp.zeros((160, 160)))
     assert found.count == len(np.unique(labels)) - 1
     assert overlaps(labels, np.asarray(found.labels)).max(1).min() > 0.75

@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from plates.errors import BadImage, BadLabels, BadPlate
-from profiler.segment.training.labelled import Labelled, read_labelled, split
+from profiler.segment.training.labelled import UNSEEN, Labelled, read_labelled, split
 
 SIZES = {"ignore": None, "trained_px": 28.0}
 
@@ -37,7 +37,10 @@ def test_pngs_and_tiffs_mix(folder):
     [
         (lambda x: x[:-8], r"field3\.tif: it is 88 x 96 pixels, its image 96 x 96"),
         (lambda x: x > 0, r"field3\.tif: its pixels are bool; labels are whole numbers"),
-        (lambda x: x.astype(np.float32), "its pixels are float32"),
+        (lambda x: x / np.float32(7), "float32; labels are whole numbers.*Connected Components"),
+        (lambda x: np.where(x > 0, np.nan, 0).astype(np.float32), "float32; labels are whole"),
+        (lambda x: np.where(x > 0, np.inf, 0).astype(np.float32), "float32; labels are whole"),
+        (lambda x: np.where(x < 3, 255 * (x > 0), 0).astype(np.uint8), "255, lies in 2 separate"),
         (lambda x: np.stack([x] * 3, -1).astype(np.uint8), r"3 axes \(96, 96, 3\), as colour"),
         (lambda x: 0 * x, "there is no nucleus in it"),
         (lambda x: (255 * (x > 0)).astype(np.uint8), "255, lies in 16 separate places: a mask"),
@@ -48,6 +51,49 @@ def test_labels_that_are_none_are_refused_by_name(folder, change, message):
     relabel(folder, change)
     with pytest.raises(BadLabels, match=message):
         read_labelled(folder, **SIZES)
+
+
+def test_labels_saved_as_floats_are_not_to_be_numbered_again(folder):
+    relabel(folder, lambda x: x.astype(np.float32))
+    with pytest.raises(BadLabels, match=r'float32, if of whole.*astype\("uint16"\)') as told:
+        read_labelled(folder, **SIZES)
+    assert "Connected" not in str(told.value)  # that would merge nuclei that touch
+
+
+def test_a_lone_nucleus_may_have_stray_pixels_and_corners(folder):
+    def lone(x):
+        one = (x == 6).astype(np.uint8)
+        one[0, 0] = one[0, 5] = one[1, 6] = 1
+        return one
+
+    relabel(folder, lone)
+    assert read_labelled(folder, **SIZES)[3].labels.max() == 1
+
+
+@pytest.mark.parametrize("far", [1_999_999_999, 2_147_483_647])
+def test_ids_of_any_size_are_numbered_in_their_order(folder, far):
+    before = read_labelled(folder, **SIZES)[3].labels
+    relabel(folder, lambda x: np.where(x > 0, far - 20 + x.astype(np.uint32), 0).astype(np.uint32))
+    np.testing.assert_array_equal(read_labelled(folder, **SIZES)[3].labels, before)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "kind"),
+    [(4_294_967_295, np.uint32), (3_000_000_000, np.int64), (3, np.uint8), (-1, np.int16)],
+)
+def test_ignored_pixels_are_told_apart_whatever_their_value(folder, ignore, kind):
+    original = tifffile.imread(folder / "labels" / "field3.tif").astype(kind)
+    shown = np.where(original >= 3, original + 3, original)  # no object is called 3
+    shown[:, 48:] = ignore
+    relabel(folder, lambda _: shown)
+    for each in (n for n in range(6) if n != 3):
+        relabel(folder, lambda x: np.where(x == 3, 99, x), f"field{each}.tif")
+    labels = read_labelled(folder, ignore=ignore, trained_px=28.0)[3].labels
+    assert labels.dtype == np.int32
+    assert (labels[:, 48:] == UNSEEN).all()
+    kept = original[:, :48]
+    assert labels[:, :48].max() == len(np.unique(kept)) - 1
+    np.testing.assert_array_equal(labels[:, :48] > 0, kept > 0)
 
 
 def test_nuclei_too_small_or_large_to_scale_are_refused(folder):

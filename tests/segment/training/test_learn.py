@@ -11,15 +11,17 @@ from flax import nnx
 
 from plates.errors import BadModel
 from profiler.nets.checkpoint import load_state, save_state
+from profiler.nets.finite import Diverged
 from profiler.nets.state import finished
 from profiler.segment.network.build import Network, build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
+from profiler.segment.training.drafts import best_path, checkpoint_path
 from profiler.segment.training.events import Calibrated, Learnt, Started, Trained, Validated
 from profiler.segment.training.fields import prepare
 from profiler.segment.training.history import history_path
 from profiler.segment.training.labelled import Labelled
-from profiler.segment.training.learn import Lesson, checkpoint_path, example, learn
+from profiler.segment.training.learn import Lesson, example, learn
 from profiler.segment.training.step import Schedule, begin
 from profiler.segment.weights import load_network
 
@@ -57,9 +59,10 @@ def test_a_run_tells_what_it_does_and_leaves_weights_card_and_log(lesson, tmp_pa
     assert events[-2].error is None  # one image, and hardly learnt
     assert events[-2].note.startswith("not calibrated: ")
     assert events[-2].note.endswith("wrong; 10 right and 10 wrong are needed")
-    assert not checkpoint_path(out).exists()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"mine.safetensors", "mine.json", "mine.training.csv"}
     _, config, card = load_network(out)
-    assert (config, card.diameter_px) == (SMALL, 16.0)
+    assert (card.name, config, card.diameter_px) == ("mine", SMALL, 16.0)
     assert {"schedule", "augmentation", "seed", "scores", "steps_done"} <= card.about.keys()
     with history_path(out).open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -132,9 +135,64 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(lesson, discs, tmp_pa
     out = tmp_path / "a.safetensors"
     list(itertools.islice(learn(network(), SMALL, lesson, out=out), 4))
     other = prepare("a", *discs(5), diameter_px=16.0, ignore=None)
-    for changed in (replace(lesson, seed=9), replace(lesson, fields=[other])):
+    changes = ({"seed": 9}, {"fields": [other]}, {"start_sha256": "0" * 64})
+    for changed in (replace(lesson, **change) for change in changes):
         with pytest.raises(BadModel, match="a run on other images, labels or settings"):
             list(learn(network(), SMALL, changed, out=out))
+
+
+def test_a_network_that_is_never_beaten_stays(lesson, tmp_path):
+    out, start = tmp_path / "a.safetensors", network(3)
+    still = replace(SCHEDULE, learning_rate=0.0)
+    taught = replace(lesson, schedule=still, start_sha256="0" * 64, is_taught=True)
+    events = list(learn(start, SMALL, taught, out=out))
+    first = events[1]
+    assert isinstance(first, Validated)
+    assert (first.step, first.is_best) == (0, True)
+    assert [e.is_best for e in events if isinstance(e, Validated)] == [True, False, False]
+    assert (events[-1].step, events[-1].average_precision) == (0, first.average_precision)
+    assert events[-1].reason.endswith("nothing was better than the network it went on from")
+    for kept, was in zip(tensors(out), jax.tree.leaves(nnx.state(start)), strict=True):
+        np.testing.assert_array_equal(kept, was)
+    with history_path(out).open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert (row["step"], float(row["validation_ap"])) == ("0", first.average_precision)
+
+
+def test_a_run_taken_up_again_does_not_judge_its_start_again(lesson, tmp_path):
+    out, taught = tmp_path / "a.safetensors", replace(lesson, is_taught=True)
+    list(itertools.islice(learn(network(), SMALL, taught, out=out), 5))
+    events = list(learn(network(), SMALL, taught, out=out))
+    assert [e.step for e in events if isinstance(e, Validated)] == [8]
+    rows = history_path(out).read_text().splitlines()
+    assert [line.split(",")[0] for line in rows] == ["step", "0", "4", "4", "8", "8"]
+
+
+def test_diverging_is_told_and_the_best_until_then_kept(lesson, tmp_path):
+    wild = replace(SCHEDULE, learning_rate=1e30)
+    out, taught = tmp_path / "a.safetensors", replace(lesson, schedule=wild, is_taught=True)
+    with pytest.raises(Diverged, match=r"After 4 steps .*--rate lower than 1e\+30") as told:
+        list(learn(network(), SMALL, taught, out=out))
+    assert f"The network of step 0 is kept as {best_path(out)}." in str(told.value)
+    assert load_network(best_path(out))[2].about["steps_done"] == 0
+    assert not out.exists()
+
+
+def test_the_last_step_may_not_ruin_what_is_saved(lesson, tmp_path):
+    wild = replace(SCHEDULE, learning_rate=1e30, steps=2, warmup=1)  # the first step's rate is 0
+    blind = replace(lesson, schedule=wild, apart=())
+    with pytest.raises(Diverged, match=r"After 2 steps .* No network was written"):
+        list(learn(network(), SMALL, blind, out=tmp_path / "a.safetensors"))
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_the_last_step_is_always_told(lesson, tmp_path):
+    short = replace(SCHEDULE, steps=3, report_every=2)
+    out = tmp_path / "a.safetensors"
+    events = list(learn(network(), SMALL, replace(lesson, schedule=short), out=out))
+    assert [e.step for e in events if isinstance(e, Learnt)] == [2, 3]
+    with history_path(out).open(newline="") as file:
+        assert float(list(csv.DictReader(file))[1]["loss_foreground"]) > 0
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b"", lambda b: b"x" * 200])

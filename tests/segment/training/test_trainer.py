@@ -10,12 +10,12 @@ import pytest
 import tifffile
 from flax import nnx
 
-from plates.errors import BadLabels, BadModel, BadRun, UnknownName
+from plates.errors import BadLabels, BadModel, BadRun, ProfilingError, UnknownName
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
-from profiler.segment.training.events import Started, Trained, Validated
-from profiler.segment.training.learn import checkpoint_path
+from profiler.segment.training.drafts import best_path, checkpoint_path
+from profiler.segment.training.events import Learnt, Started, Trained, Validated
 from profiler.segment.training.step import Schedule
 from profiler.segment.training.trainer import TrainRequest, train_segmenter
 from profiler.segment.weights import load_network, save_network
@@ -58,7 +58,9 @@ def test_a_folder_becomes_a_network_that_says_where_it_comes_from(request_):
 
 def test_training_goes_on_from_other_weights_at_their_diameter(request_, start):
     still = replace(SCHEDULE, learning_rate=0.0)
-    list(train_segmenter(replace(request_, start=start, schedule=still)))
+    events = list(train_segmenter(replace(request_, start=start, schedule=still)))
+    assert isinstance(events[1], Validated)
+    assert events[1].step == events[-1].step == 0  # the start is judged, and not beaten
     (one, _, card), (other, _, before) = load_network(request_.out), load_network(start)
     assert card.diameter_px == 20.0
     assert card.about["started_from"]["sha256"] == before.sha256
@@ -108,6 +110,37 @@ def test_a_finished_network_is_not_overwritten_but_on_request(request_):
     assert isinstance(list(train_segmenter(replace(request_, replace=True)))[-1], Trained)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": Path("nowhere")},
+        {"start": "nucleii"},
+        {"architecture": {"head": "starss"}},
+        {"ignore": 0},
+    ],
+)
+def test_a_mistyped_request_leaves_what_it_would_replace(request_, start, change):
+    out = Path(start)
+    checkpoint_path(out).write_bytes(b"a run that was interrupted")
+    before = {path: path.read_bytes() for path in out.parent.glob("start*")}
+    with pytest.raises(ProfilingError):
+        list(train_segmenter(replace(request_, out=out, replace=True, **change)))
+    assert {path: path.read_bytes() for path in out.parent.glob("start*")} == before
+
+
+def test_a_network_may_be_replaced_by_what_it_became(request_, start):
+    out, before = Path(start), Path(start).read_bytes()
+    asked = replace(request_, start=start, out=out, schedule=replace(SCHEDULE, steps=8))
+    events = itertools.islice(train_segmenter(replace(asked, replace=True)), 6)
+    assert [type(event) for event in events][-2:] == [Validated, Learnt]
+    assert out.read_bytes() == before  # until the new one is through
+    assert best_path(out).exists()
+    assert next(iter(train_segmenter(asked))).step == 4
+    list(train_segmenter(asked))
+    assert load_network(out)[2].about["started_from"]["data"] == "none"
+    assert out.read_bytes() != before
+
+
 def test_an_interrupted_request_goes_on(request_):
     long = replace(request_, schedule=replace(SCHEDULE, steps=8))
     list(itertools.islice(train_segmenter(long), 5))
@@ -136,7 +169,7 @@ def test_another_head_goes_on_from_the_same_features(request_, start):
     still = replace(SCHEDULE, learning_rate=0.0, frozen=4)
     asked = replace(request_, start=start, schedule=still, architecture={"head": "boundary"})
     events = list(train_segmenter(asked))
-    assert events[1].losses.keys() == {"classes"}
+    assert events[1].losses.keys() == {"classes"}  # an untrained head is not judged
     model, config, _ = load_network(asked.out)
     before, _, _ = load_network(start)
     assert config == replace(SMALL, head="boundary")

@@ -18,6 +18,7 @@ from profiler.segment.heads.boxes.prediction import (
     mask_logit,
     places,
 )
+from profiler.segment.score import SPECK_PX
 
 RIVALS = 32  # better boxes that each one is compared with
 MARGIN = 1.15  # how far beyond its box a mask may reach
@@ -35,7 +36,7 @@ class Settings:
 
     present: float = 0.35
     overlap: float = 0.5
-    min_area_px: int = 25
+    min_area_px: int = SPECK_PX
 
 
 class Boxes(NamedTuple):

@@ -1,0 +1,63 @@
+"""Images of a folder, segmented: labels that are there already, and places that are no folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from plates.errors import BadPlate
+from profiler.cli import app
+from profiler.images import segment_folder
+
+BY_HAND = np.full((64, 64), 7, np.uint16)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        tifffile.imwrite(tmp_path / "in" / f"{name}.tif", np.zeros((64, 64), np.uint8))
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def held(tmp_path) -> Path:
+    (tmp_path / "out").mkdir()
+    tifffile.imwrite(tmp_path / "out" / "b.tif", BY_HAND)
+    return tmp_path / "out"
+
+
+def test_corrected_labels_are_not_overwritten(folder, held):
+    with pytest.raises(BadPlate, match=r"label images of 1 of the 2 .*: b\.tif\..* use --replace"):
+        list(segment_folder(folder, held))
+    assert [path.name for path in held.iterdir()] == ["b.tif"]
+    assert (tifffile.imread(held / "b.tif") == BY_HAND).all()
+
+
+def test_labels_of_other_images_may_be_there(folder, held):
+    (held / "b.tif").rename(held / "c.tif")
+    assert {done.name for done in segment_folder(folder, held)} == {"a.tif", "b.tif"}
+    assert (tifffile.imread(held / "c.tif") == BY_HAND).all()
+
+
+def test_labels_are_made_anew_when_asked(folder, held):
+    done = CliRunner().invoke(app, ["segment", str(folder), "--out", str(held), "--replace"])
+    assert done.exit_code == 0
+    assert not tifffile.imread(held / "b.tif").any()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_labels_of_the_same_name_and_another_ending_are_never_doubled(folder, held, replace):
+    (held / "b.tif").rename(held / "b.png")
+    with pytest.raises(BadPlate, match=r"holds b\.png, and label images are told apart by name"):
+        list(segment_folder(folder, held, replace=replace))
+    assert [path.name for path in held.iterdir()] == ["b.png"]
+
+
+@pytest.mark.parametrize("under", ["", "deeper/still"])
+def test_a_file_in_place_of_the_folder_is_told(folder, held, under):
+    out = held / "b.tif" / under
+    with pytest.raises(BadPlate, match=r"b\.tif is a file, not a folder. Choose another --out"):
+        list(segment_folder(folder, out))
