@@ -32,13 +32,12 @@ def classifier(
     mixed: Annotated[
         bool, typer.Option("--mixed-plates", help="Cells of one plate may judge one another.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same classifier.")] = 0,
 ) -> None:
     """Train a classifier of cells on LABELS, and print how it does on plates it has not seen."""
     from profiler.classify.train import Trained, TrainRequest, train_classifier
 
     asked = tuple(features or ())
-    request = TrainRequest(labels, tuple(runs), out, column, asked, balance, mixed, seed)
+    request = TrainRequest(labels, tuple(runs), out, column, asked, balance, mixed)
     for event in train_classifier(request):
         if not isinstance(event, Trained):
             talk(f"{event.what} ...")

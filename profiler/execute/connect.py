@@ -123,7 +123,8 @@ def _no_ray(head: socket.socket) -> str:
     head.settimeout(GREET_S)
     try:
         head.sendall(GREETING)
-        answer = head.recv(9)
+        with head.makefile("rb") as said:
+            answer = said.read(9)  # all of a frame's head, in however many pieces it comes
     except TimeoutError:
         return f"it said nothing within {GREET_S:.0f} s"
     except OSError as error:

@@ -8,7 +8,7 @@ from profiler.segment.evaluation.summary import METRICS
 from profiler.segment.score import THRESHOLDS, match, overlaps
 
 SIDE = 96
-MORE_THAN_HALF = 0.5 + 1e-9  # stardist counts an overlap of exactly a half too, we do not
+MORE_THAN_HALF = 0.5 + 1e-6  # stardist counts a half too, we do not; it reckons in float32
 NAMES: tuple[str, ...] = (
     "tp", "fp", "fn", "precision", "recall", "f1", "accuracy", "panoptic_quality",
     "mean_true_score", "mean_matched_score",
