@@ -1,7 +1,7 @@
 """Crops embedded a second, beside the same networks in PyTorch, on a CPU.
 
     python -m benchmarks.embed_speed --torch PYTHON [--threads 1] [--crops 128] [--repeats 15]
-        [--clock cpu] [--models resnet-small efficientnet-lite0]
+        [--clock cpu] [--models resnet-tiny resnet-small efficientnet-lite0]
 
 `PYTHON` is the interpreter of an environment with `torch` (its CPU build does). Both sides hold the
 same random weights and get the same crops, 64 x 64 x 5 float32 in memory, each stain through the
@@ -183,7 +183,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--crops", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
-    parser.add_argument("--models", nargs="+", default=["resnet-small", "efficientnet-lite0"])
+    parser.add_argument(
+        "--models", nargs="+", default=["resnet-tiny", "resnet-small", "efficientnet-lite0"]
+    )
     args = parser.parse_args(argv)
     if not args.torch:
         parser.exit(message="Nothing to compare with: give --torch PYTHON.\n")

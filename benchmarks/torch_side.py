@@ -49,8 +49,9 @@ class ResNet(nn.Module):
 
     def __init__(self, config: dict, planes: int):
         super().__init__()
-        widths = config["widths"]
-        self.stem = Normed(4 * planes, widths[0], 3, padding=1)
+        widths, patch = config["widths"], config["patch_px"]
+        self.folds = patch.bit_length() - 1
+        self.stem = Normed(patch**2 * planes, widths[0], 3, padding=1)
         inputs = [widths[0], *widths]
         levels = zip(inputs, widths, config["blocks"], strict=False)
         self.levels = nn.ModuleList(
@@ -60,7 +61,8 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool to a vector."""
-        x = torch.cat([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
+        for _ in range(self.folds):
+            x = torch.cat([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
         x = F.relu(self.stem(x))
         for number, level in enumerate(self.levels):
             x = level(F.avg_pool2d(x, 2) if number else x)

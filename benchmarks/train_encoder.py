@@ -51,7 +51,7 @@ from profiler.segment.segmenter import SegmentConfig, load_segmenter
 SIDE = 64
 SEED = 0
 MOST = 65_535
-CONFIG = ModelConfig(SIZES["resnet-small"], CropConfig(SIDE))
+CONFIG = ModelConfig(SIZES["resnet-tiny"], CropConfig(SIDE))
 OBJECTIVE = ObjectiveConfig(
     "supcon", temperature=0.1, balance=0.5, balance_sources=0.5, apart_by_source=True
 )

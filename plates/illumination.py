@@ -150,28 +150,47 @@ def vendor_addresses(
         stains: Whose profiles are wanted.
 
     Returns:
-        (plate, stain) -> address for `plates.readers.flatfield.read_flat_field`; only where
-        there is one.
+        (plate, stain) -> address for `read_vendor`; only where there is one. Of a plate put
+        together of several measurements it is one line for each, blank for those without.
     """
     if "flat_field" not in planes.columns:
         return {}
-    known = planes.select("path", "flat_field").drop_nulls().unique("path")
+    known = planes.select("path", pl.col("flat_field").fill_null("")).unique("path")
     found = {}
     for stain in stains:
         files = sets.select("plate", path=pl.col(path_column(stain)).list.first()).drop_nulls()
-        named = files.join(known, on="path").unique("plate", keep="first", maintain_order=True)
-        found |= {
-            (plate, stain): said for plate, said in named.select("plate", "flat_field").rows()
-        }
+        named = files.join(known, on="path", maintain_order="left").group_by("plate")
+        lines = named.agg(pl.col("flat_field").unique(maintain_order=True).str.join("\n"))
+        found |= {(plate, stain): said for plate, said in lines.rows() if said}
     return found
 
 
 def read_vendor(address: str, *, pixel_format: PixelFormat) -> Illumination:
     """Read a microscope's own profile.
 
+    Args:
+        address: From `vendor_addresses`.
+        pixel_format: Of the plate's images.
+
     Raises:
-        BadPlate: It cannot be read, is of another shape, or is 0 or below somewhere.
+        BadPlate: It cannot be read, is of another shape, or is 0 or below somewhere; or the
+            measurements of the plate have different ones.
     """
+    first, *others = address.split("\n")
+    light = _read_vendor(first, pixel_format) if first else None
+    for other in others:
+        same = _read_vendor(other, pixel_format) if other else None
+        if light is None or same is None or not all(map(np.array_equal, light, same)):
+            raise BadPlate(
+                "The plate is put together of measurements with different flat-field profiles: "
+                f"{first or 'none'} and {other or 'none'}. Give one measurement at a time, or fit "
+                'a profile instead, with [illumination] method = "mean" or "basic".'
+            )
+    assert light is not None  # an address of blank lines is none
+    return light
+
+
+def _read_vendor(address: str, pixel_format: PixelFormat) -> Illumination:
     shape = (pixel_format.height, pixel_format.width)
     flat, dark = read_flat_field(address, shape=shape)
     if not (np.isfinite(flat).all() and (flat > 0).all() and np.isfinite(dark).all()):

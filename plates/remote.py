@@ -5,7 +5,9 @@ A request that fails is made again, later and later: object stores refuse one no
 it asks for whole files, several at a time, while those before are worked on.
 """
 
+import io
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +29,12 @@ TRIES = 6  # at one request in ten that fails, one image in a million is lost
 PAUSE_S = 0.2  # doubled after each try
 # Of the thread that asks; else a parameter through the five rooms above this one.
 _hearer: ContextVar[Callable[[str], object]] = ContextVar("hearer", default=lambda reason: None)
+PIECE = 1 << 14  # bytes: MetaXpress's header, 7 to 12 kB, in one
 OPEN_ARRAYS = 512  # remote ones whose metadata is kept: it costs more requests than a plane
 
 
-def read_remote(address: str) -> bytes:
-    """Read a whole remote file in one request.
+def read_remote(address: str, *, start: int | None = None, end: int | None = None) -> bytes:
+    """Read a remote file, or its bytes from `start` to before `end`, in one request.
 
     Raises:
         FileNotFoundError: It is not there.
@@ -41,9 +44,53 @@ def read_remote(address: str) -> bytes:
     def read() -> bytes:
         fsspec = fsspec_package(address)
         system, path = fsspec.core.url_to_fs(address)
-        return system.cat_file(path)
+        return system.cat_file(path, start=start, end=end)
 
     return persistent(read, address=address)
+
+
+class RemoteFile(io.RawIOBase):
+    """A remote file of which only what is read is fetched, in pieces of `PIECE` bytes or more."""
+
+    def __init__(self, address: str, *, size: int):
+        self.address, self.size, self.at = address, size, 0
+        self.pieces: dict[int, bytes] = {}
+
+    def seekable(self) -> bool:
+        """Whether its place can be changed."""
+        return True
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place in it."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        self.at = start + offset
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some of it.
+
+        Raises:
+            OSError: As for `read_remote`.
+        """
+        count = min(len(buffer), self.size - self.at)  # a store refuses what lies behind the end
+        if count <= 0:
+            return 0
+        data = self._bytes(count)
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+    def _bytes(self, count: int) -> bytes:
+        for start, piece in self.pieces.items():
+            if start <= self.at and self.at + count <= start + len(piece):
+                return piece[self.at - start :][:count]
+        end = min(self.size, self.at + max(count, PIECE))
+        self.pieces[self.at] = read_remote(self.address, start=self.at, end=end)
+        return self.pieces[self.at][:count]
 
 
 def find_remote(address: str) -> dict[str, int]:

@@ -58,6 +58,26 @@ def test_lost_planes_are_listed_and_exit_code_three(plate, tmp_path):
     assert scan(tmp_path / "out")["well"].to_list() == ["A01"]
 
 
+def test_lost_shading_profiles_are_listed_and_exit_code_three(plate, tmp_path):
+    (name, *_) = sorted(path.name for path in plate.iterdir())
+    (plate / "MeasurementData.mlf").write_text(
+        '<a Version="1.0"><MeasurementRecord Type="IMG" Row="1" Column="1" FieldIndex="1" Ch="1" '
+        f'ZIndex="1" TimePoint="1">{name}</MeasurementRecord></a>'
+    )
+    (plate / "MeasurementDetail.mrf").write_text(
+        '<a><MeasurementChannel Ch="1" ShadingCorrectionSource="SC.tif"/></a>'
+    )
+    (plate / "SC.tif").touch()
+    done = call(plate, "-o", tmp_path / "out", "--to", "hdf5")
+    assert done.exit_code == 3
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("C01: ")
+    assert "SC.tif is empty (0 bytes)" in line
+    said = "Shading profiles of the microscope that could not be read and are not in it: 1."
+    assert said in done.stderr
+    assert len(scan(tmp_path / "out")) == 1
+
+
 def test_a_plate_of_which_nothing_can_be_read_is_an_error(plate, tmp_path):
     for path in plate.iterdir():
         path.write_bytes(b"")

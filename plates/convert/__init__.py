@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import polars as pl
 
@@ -18,10 +18,12 @@ from plates.address import remote_address
 from plates.convert.hdf5 import Hdf5Plate
 from plates.convert.ome_zarr import ZarrPlate
 from plates.convert.part import held_part, keep
+from plates.convert.profiles import Wanted, named, surfaces
 from plates.convert.stack import Stack, Unread, read_stack
 from plates.errors import BadImage, BadPlate, lookup
 from plates.imageset import FieldKey
 from plates.readers import scan
+from plates.readers.flatfield import FlatField
 
 READING = 4  # planes at a time
 POSITION = ("plate", "well", "site")  # its planes go into one array, whatever their time
@@ -43,11 +45,32 @@ class FieldConverted(NamedTuple):
     plate: Path
 
 
+class ProfileLost(NamedTuple):
+    """A shading profile of the microscope that cannot be taken along.
+
+    Attributes:
+        channel: Whose.
+        message: Why.
+        plate: As of `FieldConverted`.
+    """
+
+    channel: str
+    message: str
+    plate: Path
+
+
+Converted: TypeAlias = FieldConverted | ProfileLost
+
+
 class Plate(Protocol):
     """A plate being written."""
 
     def add(self, key: FieldKey, stack: Stack) -> None:
         """Write a field."""
+        ...
+
+    def shade(self, name: str, profile: FlatField) -> None:
+        """Write a shading profile for images of one size."""
         ...
 
     def finish(self) -> None:
@@ -75,7 +98,7 @@ FORMATS = {
 
 def convert(
     source: Path | str, out: Path, *, to: str, reader: str = "auto", pattern: str | None = None
-) -> Generator[FieldConverted, None, None]:
+) -> Generator[Converted, None, None]:
     """Write the plates of a folder anew.
 
     Args:
@@ -86,7 +109,8 @@ def convert(
         pattern: As for `scan`.
 
     Returns:
-        A generator of events, one per field, in order; nothing is done before it is asked.
+        A generator of events, one per field, in order, and after them one per shading profile
+        that is lost; nothing is done before it is asked.
 
     Raises:
         UnknownName: There is no such format or reader.
@@ -119,9 +143,7 @@ def _check_folder(out: Path) -> None:
             raise BadPlate(f"{out} is a file. Give a folder; plates are written into it.")
 
 
-def _converted(
-    rows: pl.DataFrame, path: Path, *, form: Format
-) -> Generator[FieldConverted, None, int]:
+def _converted(rows: pl.DataFrame, path: Path, *, form: Format) -> Generator[Converted, None, int]:
     """Write a plate; returns how many planes of it could be read, without any it is not kept."""
     try:
         with held_part(path) as part:
@@ -140,8 +162,8 @@ def _converted(
 
 def _written(
     rows: pl.DataFrame, path: Path, *, form: Format, part: Path
-) -> Generator[FieldConverted, None, int]:
-    written = 0
+) -> Generator[Converted, None, int]:
+    written, wanted = 0, dict[str, Wanted]()
     # All writing is one other thread's: Python raises an interrupt in the main one, and within a
     # library that writes, it would leave files or threads behind.
     with ThreadPoolExecutor(READING) as readers, ThreadPoolExecutor(1) as writer:
@@ -150,10 +172,16 @@ def _written(
             for key, field in rows.group_by(POSITION, maintain_order=True):
                 stack, unread = read_stack(field, rows, pool=readers)
                 if stack:
-                    writer.submit(plate.add, FieldKey(*key), stack).result()
+                    writer.submit(plate.add, FieldKey(*key), named(stack, wanted)).result()
                 done = int(stack.has_plane.sum()) if stack else 0
                 written += done
                 yield FieldConverted(FieldKey(*key), done, unread, path)
+            for address, profile in wanted.items():
+                for found in surfaces(address, profile):
+                    if isinstance(found, str):
+                        yield ProfileLost(profile.channel, found, path)
+                    else:
+                        writer.submit(plate.shade, profile.name, found).result()
             writer.submit(plate.finish).result()
         finally:
             writer.submit(plate.close).result()

@@ -3,12 +3,18 @@
 from pathlib import Path
 
 import h5py
+import numpy as np
 import polars as pl
 
 from plates.convert.disk import Disk
-from plates.convert.stack import Stack, along, channels_of, known
+from plates.convert.stack import Stack, channels_of, noted
 from plates.imageset import FieldKey
 from plates.readers import hdf5 as own
+from plates.readers.flatfield import FlatField
+from plates.readers.noted import size_name
+from plates.readers.reader import METADATA
+
+GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 class Hdf5Plate:
@@ -17,27 +23,28 @@ class Hdf5Plate:
     def __init__(self, path: Path, rows: pl.DataFrame):
         self.disk = Disk(path)
         self.file = h5py.File(self.disk, "w")
-        channels = channels_of(rows)
+        self.channels = channels_of(rows)
         said = self.file.attrs
         said["format"], said["version"] = own.FORMAT, own.VERSION
         said["plate"] = rows["plate"][0]
-        said["channels"] = channels["channel"].to_list()
-        said["channel_names"] = channels["channel_name"].fill_null("").to_list()
-        said["wavelengths_nm"] = channels["wavelength_nm"].fill_null(float("nan")).to_numpy()
+        said["channels"] = self.channels
 
     def add(self, key: FieldKey, stack: Stack) -> None:
         """Write a field."""
         group = self.file.create_group(f"{key.well}/{key.site}")
         chunk = (1, 1, 1, *stack.images.shape[-2:])
-        options = {"chunks": chunk, "compression": "gzip", "compression_opts": 1, "shuffle": True}
-        images = group.create_dataset(own.IMAGES, data=stack.images, **options)
+        images = group.create_dataset(own.IMAGES, data=stack.images, chunks=chunk, **GZIP)
         group.create_dataset(own.HAS_PLANE, data=stack.has_plane)
-        for column in ("pixel_size_um", "magnification", "objective"):
-            if (value := known(stack.rows, column)) is not None:
-                images.attrs[column] = value
-        for axis, column in (("z", "z_um"), ("timepoint", "time_s")):
-            if (values := along(stack.rows, axis, column)) is not None:
-                images.attrs[column] = values
+        for column, values in noted(stack.rows, self.channels).items():
+            unknown = float("nan") if METADATA[column].is_numeric() else ""
+            images.attrs[column] = [unknown if value is None else value for value in values]
+        self.disk.check()
+
+    def shade(self, name: str, profile: FlatField) -> None:
+        """Write a shading profile for images of one size."""
+        surfaces = np.stack(profile)
+        path = f"{name}/{size_name(profile.foreground.shape)}"
+        self.file.create_dataset(path, data=surfaces, chunks=(1, *surfaces.shape[1:]), **GZIP)
         self.disk.check()
 
     def finish(self) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from plates.convert.stack import Stack, along, channels_of, known
+from plates.convert.stack import Stack, along, channels_of, known, noted
 from plates.imageset import FieldKey
-from plates.readers.ome_zarr_kept import AXIS, KEPT, MISSING
+from plates.readers.flatfield import FlatField
+from plates.readers.noted import PROFILES, size_name
+from plates.readers.ome_zarr_kept import KEPT, MISSING
 from plates.remote import zarr_package
 from plates.well import well_position
 
@@ -25,7 +27,7 @@ class ZarrPlate:
 
     def __init__(self, path: Path, rows: pl.DataFrame, *, version: str):
         self.path, self.version, self.zarr = path, version, zarr_package()
-        self.channels = channels_of(rows)["channel"].to_list()
+        self.channels = channels_of(rows)
         self.wells: dict[str, list[int]] = {}
         self.name = rows["plate"][0]
 
@@ -35,22 +37,32 @@ class ZarrPlate:
         sites.append(key.site)
         where = f"{_well_path(key.well)}/{key.site}"
         group = self._group(where, _multiscales(stack, self.channels, version=self.version))
+        self._write(group, "0", stack.images, axes=[*"tczyx"])
+
+    def shade(self, name: str, profile: FlatField) -> None:
+        """Write a shading profile for images of one size."""
+        self._group(PROFILES, {})
+        size = size_name(profile.foreground.shape)
+        self._write(self._group(name, {}), size, np.stack(profile), axes=["surface", "y", "x"])
+
+    def _write(self, group: Any, name: str, planes: np.ndarray, *, axes: list[str]) -> None:
+        leading = planes.shape[:-2]
         array = group.create_array(
-            "0",
-            shape=stack.images.shape,
-            dtype=stack.images.dtype,
-            chunks=(1, 1, 1, *stack.images.shape[-2:]),
+            name,
+            shape=planes.shape,
+            dtype=planes.dtype,
+            chunks=(*(1 for _ in leading), *planes.shape[-2:]),
             # A chunk that is not there is then one that was lost.
             config={"write_empty_chunks": True},
-            **({"dimension_names": list("tczyx")} if self.version == "0.5" else {}),
+            **({"dimension_names": axes} if self.version == "0.5" else {}),
         )
 
         def write(place: tuple[int, ...]) -> None:
-            array[place] = stack.images[place]
+            array[place] = planes[place]
 
         # Of several chunks given to it at once, zarr goes on to write some after one has failed.
         with ThreadPoolExecutor(WRITING) as pool:
-            list(pool.map(write, np.ndindex(*stack.images.shape[:3])))
+            list(pool.map(write, np.ndindex(*leading)))
 
     def finish(self) -> None:
         """Write the groups above the fields."""
@@ -122,15 +134,16 @@ def _multiscales(stack: Stack, channels: list[str], *, version: str) -> dict[str
 
 def _metadata(rows: pl.DataFrame, channels: list[str]) -> dict[str, list[Any]]:
     """What the specification has no place for, by column; see `plates.readers.ome_zarr_kept`."""
-    by_channel = [rows.filter(channel=channel) for channel in channels]
-    values = {name: [known(r, name) for r in by_channel] for name, a in AXIS.items() if a == "c"}
-    steps = {"z_um": along(rows, "z", "z_um"), "time_s": along(rows, "timepoint", "time_s")}
-    return {n: v for n, v in (values | steps).items() if v and any(i is not None for i in v)}
+    values = noted(rows, channels)
+    if len(set(values.get("pixel_size_um", []))) == 1:
+        del values["pixel_size_um"]  # the scale says so
+    return values
 
 
 def _step(rows: pl.DataFrame, axis: str, column: str) -> float | None:
     """The distance along an axis, if it is everywhere the same."""
-    gaps = np.diff(along(rows, axis, column) or [])
+    at = along(rows, axis, column)
+    gaps = np.diff([] if None in at else np.array(at))
     return float(gaps[0]) if len(gaps) and np.allclose(gaps, gaps[0]) and gaps[0] > 0 else None
 
 

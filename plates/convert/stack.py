@@ -1,5 +1,6 @@
 """A field's planes, read into one array, with what is known of them."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Shaped
 
 from plates.errors import BadImage
 from plates.pixels import read_plane
+from plates.readers.noted import AXIS
 
 
 class Unread(NamedTuple):
@@ -40,7 +42,7 @@ def read_stack(
     Returns:
         The stack, or None if no plane can be read, and the planes that cannot.
     """
-    channels = channels_of(plate)["channel"].to_list()
+    channels = channels_of(plate)
     rows = list(field.select("timepoint", "channel", "z", "path").iter_rows())
     read = list(pool.map(_read, (row[-1] for row in rows)))
     first = next((plane for plane in read if isinstance(plane, np.ndarray)), None)
@@ -86,13 +88,9 @@ def largest(planes: pl.DataFrame, column: str) -> int:
     return int(planes[column].to_numpy().max())
 
 
-def channels_of(plate: pl.DataFrame) -> pl.DataFrame:
-    """One row per channel, sorted, with its name and wavelength."""
-    return (
-        plate.group_by("channel")
-        .agg(pl.col("channel_name", "wavelength_nm").drop_nulls().first())
-        .sort("channel")
-    )
+def channels_of(plate: pl.DataFrame) -> list[str]:
+    """The channels of a plate, sorted."""
+    return plate["channel"].unique().sort().to_list()
 
 
 def known(rows: pl.DataFrame, column: str) -> Any:
@@ -101,9 +99,24 @@ def known(rows: pl.DataFrame, column: str) -> Any:
     return values[0] if len(values) == 1 else None
 
 
-def along(rows: pl.DataFrame, axis: str, column: str) -> list[float] | None:
-    """A position for each step of an axis, if each is known: of its first plane."""
+def along(rows: pl.DataFrame, axis: str, column: str) -> list[float | None]:
+    """A position for each step of an axis: of its first plane, or None where it is not known."""
     known = rows.filter(pl.col(column).is_not_null()).group_by(axis).agg(pl.col(column).min())
     at = dict(known.iter_rows())
-    found = [at.get(step) for step in range(1, largest(rows, axis) + 1)]
-    return None if None in found else [float(value) for value in found if value is not None]
+    return [at.get(step) for step in range(1, largest(rows, axis) + 1)]
+
+
+def noted(rows: pl.DataFrame, channels: Sequence[str]) -> dict[str, list[Any]]:
+    """What is known of a field, a value or None for each step of an axis, by column.
+
+    Args:
+        rows: Of the field.
+        channels: Of its plate.
+
+    Returns:
+        Columns of `plates.readers.noted.AXIS`, without those of which nothing is known.
+    """
+    by_channel = [rows.filter(channel=channel) for channel in channels]
+    along_c = {name: [known(r, name) for r in by_channel] for name, a in AXIS.items() if a == "c"}
+    steps = {"z_um": along(rows, "z", "z_um"), "time_s": along(rows, "timepoint", "time_s")}
+    return {n: v for n, v in (along_c | steps).items() if any(value is not None for value in v)}

@@ -17,8 +17,7 @@ import polars as pl
 from plates.errors import BadPlate
 from plates.readers.folder import indexes, inside, is_there, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
-from plates.readers.safe_xml import as_number, read_xml, whole
-from plates.well import well_at
+from plates.readers.safe_xml import as_number, read_xml, well_in, whole
 
 INDEX = "MeasurementData.mlf"
 VERSION = "1.0"
@@ -68,7 +67,7 @@ def _planes(index: Path) -> Iterator[PlaneRow]:
         number = {n: whole(image.get(n), what=n, path=index) for n in NUMBERS}
         yield PlaneRow(
             plate=plate,
-            well=well_at(row=str(number["Row"]), column=str(number["Column"])),
+            well=well_in(index, row=str(number["Row"]), column=str(number["Column"])),
             site=number["FieldIndex"],
             channel=f"C{number['Ch']:02d}",
             z=number["ZIndex"],

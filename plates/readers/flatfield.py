@@ -1,7 +1,8 @@
 """The microscope's own shading profiles, where it writes any.
 
-Harmony keeps polynomials for each channel in its index, CellVoyager an image per channel. A
-corrected image is (raw - background) / foreground.
+Harmony keeps polynomials for each channel in its index, CellVoyager an image per channel; a plate
+that `plates.convert` wrote has what came of either. A corrected image is
+(raw - background) / foreground.
 """
 
 import json
@@ -11,8 +12,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from plates.errors import BadPlate
+from plates.address import item_of
+from plates.errors import BadImage, BadPlate
 from plates.pixels import read_file, read_plane
+from plates.readers import noted
 from plates.readers.harmony import channel_facts
 from plates.readers.safe_xml import parse_xml
 
@@ -38,19 +41,40 @@ def read_flat_field(address: str, *, shape: tuple[int, int]) -> FlatField:
 
     Args:
         address: From the column.
-        shape: Height and width of the images; a polynomial is stretched to it.
+        shape: Height and width of the images; a polynomial is stretched to it, and of what was
+            converted the surfaces of that size are taken.
 
     Returns:
         float32 arrays of that shape.
 
     Raises:
-        BadPlate: There is no such profile, or an image of one has another shape or is empty.
+        BadPlate: There is no such profile, none of that size, or an image of one is empty.
         BadImage: The file that holds it cannot be read.
     """
-    found = ADDRESS.fullmatch(address)
-    if found:
+    if found := ADDRESS.fullmatch(address):
         return _polynomials(found["index"], channel=found["channel"], shape=shape)
+    if found := noted.ADDRESS.fullmatch(address):
+        return _converted(found["file"], found["dataset"], shape=shape)
     return _image(address, shape=shape)
+
+
+def _converted(file: str, home: str | None, *, shape: tuple[int, int]) -> FlatField:
+    """Surfaces that `plates.convert` kept, in an array of Zarr or a dataset of HDF5."""
+    size = noted.size_name(shape)
+    array = (file, f"{home}/{size}") if home else (f"{file}/{size}", None)
+    try:
+        surfaces = [read_plane(item_of(array[0], i, dataset=array[1])).pixels for i in (0, 1)]
+    except BadImage as reason:
+        if reason.code not in ("missing_file", "missing_plane"):
+            raise
+        raise BadPlate(
+            f"{file} has no shading profile {home or ''} for images of {shape[0]} x {shape[1]}: it "
+            "could not be read when the plate was converted, or was lost since. Convert the "
+            "plate again, or fit a profile instead."
+        ) from reason
+    if any(surface.shape != shape for surface in surfaces):
+        raise BadPlate(f"{array[0]} is no shading profile for images of {size}. Convert again.")
+    return FlatField(*(surface.astype(np.float32) for surface in surfaces))
 
 
 def _image(path: str, *, shape: tuple[int, int]) -> FlatField:

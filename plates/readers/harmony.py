@@ -15,8 +15,7 @@ import polars as pl
 from plates.errors import BadPlate
 from plates.readers.folder import indexes, inside, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
-from plates.readers.safe_xml import as_number, namespace, read_xml, text, whole
-from plates.well import well_at
+from plates.readers.safe_xml import as_number, namespace, read_xml, text, well_in, whole
 
 INDEXES = ("Index.xml", "Index.idx.xml")  # the first where a folder has both
 DEPTH = 3  # a batch of the Cell Painting Gallery: images/<plate>/Images/Index.xml
@@ -109,7 +108,7 @@ def _row(own: Said, shared: Said, *, plate: str, index: Path) -> PlaneRow:
     channel = count("ChannelID")
     return PlaneRow(
         plate=plate,
-        well=well_at(row=str(count("Row")), column=str(count("Col"))),
+        well=well_in(index, row=str(count("Row")), column=str(count("Col"))),
         site=count("FieldID"),
         channel=f"ch{channel}",
         z=count("PlaneID"),

@@ -1,15 +1,18 @@
 """This project's plates in HDF5: one file a plate, one dataset a field.
 
-    /                    attributes: format "plate-profiler", version 1, plate, channels, and for
-                         each channel channel_names, wavelengths_nm (empty, NaN: not known)
-    /B03/1/images        site 1 of well B03, [timepoint, channel, z, height, width]; one chunk a
-                         plane; attributes pixel_size_um, magnification, objective, z_um, time_s
-    /B03/1/has_plane     [timepoint, channel, z], false where there was no image
+    /                           attributes: format "plate-profiler", version 2, plate, channels
+    /B03/1/images               site 1 of well B03, [timepoint, channel, z, height, width]; one
+                                chunk a plane; attributes: columns of the plane table, with a
+                                value for each channel, z or timepoint as `AXIS` says
+    /B03/1/has_plane            [timepoint, channel, z], false where there was no image
+    /illumination/1/1080x1080   a shading profile, see `plates.readers.noted`
 
-`plates.convert` writes it. Attributes that are not known are left out.
+`plates.convert` writes it. In attributes NaN and "" are values that are not known; one without any
+is left out. Version 1 has channel_names and wavelengths_nm at the top, a single pixel_size_um,
+magnification and objective for a field, and no profiles.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,14 @@ from plates.errors import BadPlate
 from plates.hdf import groups
 from plates.imageset import FieldKey
 from plates.readers.folder import indexes
-from plates.readers.reader import PlaneRow, Reader, check_field, table
+from plates.readers.noted import AXIS, PROFILES, profile_of
+from plates.readers.reader import METADATA, PlaneRow, Reader, check_field, table
 from plates.table import as_count
 from plates.well import parse_well
 
 SUFFIXES = ("*.h5", "*.hdf5")
-FORMAT, VERSION = "plate-profiler", 1
+FORMAT, VERSION, VERSIONS = "plate-profiler", 2, (1, 2)
+OF_PLATE = {"channel_name": "channel_names", "wavelength_nm": "wavelengths_nm"}  # in version 1
 IMAGES, HAS_PLANE = "images", "has_plane"
 
 
@@ -90,15 +95,16 @@ def _planes(path: Path) -> Iterator[PlaneRow]:
     try:
         with h5py.File(path, "r") as store:
             version = store.attrs.get("version")
-            if version != VERSION:
+            if version not in VERSIONS:
                 raise BadPlate(
-                    f"{path} is a plate of version {version}; this release reads {VERSION}. "
-                    "Update plate-profiler."
+                    f"{path} is a plate of version {version}; this release reads "
+                    f"{' and '.join(map(str, VERSIONS))}. Update plate-profiler."
                 )
+            plate = dict(store.attrs)
             for well, sites in groups(store):
-                for site, field in groups(sites):
-                    key = FieldKey(str(store.attrs["plate"]), parse_well(well), site_number(site))
-                    yield from _field(path, field, key=key, plate=store.attrs)
+                for site, field in () if well == PROFILES else groups(sites):
+                    key = FieldKey(str(plate["plate"]), _well(well, path=path), site_number(site))
+                    yield from _field(path, field, key=key, plate=plate)
     except BadPlate:
         raise
     except Exception as reason:  # h5py raises almost anything on damaged bytes
@@ -117,30 +123,58 @@ def site_number(name: str) -> int:
     return number
 
 
-def _field(path: Path, field: Any, *, key: FieldKey, plate: Any) -> Iterator[PlaneRow]:
-    images = field[IMAGES]
-    check_field(field[HAS_PLANE].shape, path=path)
-    has_plane, said = np.asarray(field[HAS_PLANE]), images.attrs
-    for time, channel, z in np.argwhere(has_plane).tolist():
-        wavelength = float(plate["wavelengths_nm"][channel])
+def _well(name: str, *, path: Path) -> str:
+    try:
+        return parse_well(name)
+    except BadPlate as reason:
+        raise BadPlate(f"{path}: {reason} Convert the plate again.") from reason
+
+
+def _field(
+    path: Path, field: Any, *, key: FieldKey, plate: Mapping[str, Any]
+) -> Iterator[PlaneRow]:
+    images, has_plane = field[IMAGES], field[HAS_PLANE]
+    check_field(has_plane.shape, path=path)
+    if images.ndim != 5 or has_plane.shape != images.shape[:3]:
+        raise ValueError(f"{images.name} is {images.shape}, and its has_plane {has_plane.shape}")
+    sizes = dict(zip("tcz", has_plane.shape, strict=True))
+    channels = [str(channel) for channel in plate["channels"]]
+    if len(channels) != sizes["c"]:
+        raise ValueError(f"{images.name} has {sizes['c']} channels, but {len(channels)} are named")
+    noted = _noted(images.attrs, plate, sizes=sizes, path=path)
+    for place in np.argwhere(np.asarray(has_plane)).tolist():
+        at = dict(zip("tcz", place, strict=True))
         yield PlaneRow(
             *key[:3],
-            channel=str(plate["channels"][channel]),
-            z=z + 1,
-            timepoint=time + 1,
-            path=item_of(path, time, channel, z, dataset=images.name),
-            channel_name=str(plate["channel_names"][channel]) or None,
-            wavelength_nm=None if np.isnan(wavelength) else wavelength,
-            pixel_size_um=_number(said, "pixel_size_um"),
-            magnification=_number(said, "magnification"),
-            objective=str(said["objective"]) if "objective" in said else None,
-            z_um=float(said["z_um"][z]) if "z_um" in said else None,
-            time_s=float(said["time_s"][time]) if "time_s" in said else None,
+            channel=channels[at["c"]],
+            z=at["z"] + 1,
+            timepoint=at["t"] + 1,
+            path=item_of(path, *place, dataset=images.name),
+            **{name: values[at[AXIS[name]]] for name, values in noted.items()},
         )
 
 
-def _number(attributes: Any, name: str) -> float | None:
-    return float(attributes[name]) if name in attributes else None
+def _noted(
+    said: Any, plate: Mapping[str, Any], *, sizes: Mapping[str, int], path: Path
+) -> dict[str, list[Any]]:
+    """Columns of the plane table that a field says, each with a value a step of its `AXIS`."""
+    found = {name: plate[old] for name, old in OF_PLATE.items() if old in plate}
+    found |= {name: said[name] for name in AXIS if name in said}
+    noted = {name: _values(name, found[name], count=sizes[AXIS[name]]) for name in found}
+    names = noted.get("flat_field", [])
+    addresses = [None if n is None else profile_of(path, n, is_dataset=True) for n in names]
+    return noted | ({"flat_field": addresses} if names else {})
+
+
+def _values(name: str, raw: Any, *, count: int) -> list[Any]:
+    """One for each step; the one of a field of version 1 holds for all."""
+    found = np.asarray(raw)
+    if found.shape not in ((), (count,)):
+        raise ValueError(f"{name} has the shape {found.shape}, expected {count} values")
+    values = np.broadcast_to(found, (count,)).tolist()
+    if METADATA[name].is_numeric():
+        return [None if np.isnan(value) else float(value) for value in values]
+    return [str(value) or None for value in values]
 
 
 HDF5 = Reader("hdf5", "an HDF5 file that `profiler convert` wrote", matches, scan)

@@ -10,6 +10,7 @@ projection of them; it is taken only where a channel has no steps of its own.
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -19,6 +20,7 @@ import tifffile
 
 from plates.errors import BadPlate
 from plates.readers.folder import image_files, indexes, number_in, plate_name
+from plates.readers.mirror import is_mirror, opened
 from plates.readers.reader import PlaneRow, Reader, power, table
 from plates.readers.safe_xml import as_number, parse_xml
 from plates.well import parse_well
@@ -77,7 +79,8 @@ def scan(source: Path) -> pl.DataFrame:
     Returns:
         One row per plane, channels `w1`, `w2`, ... with their names. What images say of
         themselves is read from the first of each plate, well and channel: an objective may be
-        changed between wells, and `plates.readers.reader.checked` refuses such a plate.
+        changed between wells, and `plates.readers.reader.checked` refuses such a plate. Of a
+        plate in a store it is read from one image of each well and of each channel.
 
     Raises:
         BadPlate: No image has such a name.
@@ -92,7 +95,7 @@ def scan(source: Path) -> pl.DataFrame:
     taken = _without_projections(files)
     names = dict(chain.from_iterable(map(_wave_names, indexes(home, HTD))))
     headers = _headers(taken)
-    return table(_row(file, headers[_shared(file)], names=names) for file in taken)
+    return table(_row(f, headers.get(_shared(f), _Header()), names=names) for f in taken)
 
 
 def _files(paths: list[Path]) -> list[_File]:
@@ -149,20 +152,33 @@ def _headers(files: list[_File]) -> dict[tuple[str, str, int], _Header]:
     first: dict[tuple[str, str, int], Path] = {}
     for file in files:
         first.setdefault(_shared(file), file.path)
+    if is_mirror():
+        first = _sample(first)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(first, pool.map(_header, first.values()), strict=True))
+        return dict(zip(first, pool.map(_header, map(opened, first.values())), strict=True))
+
+
+def _sample(first: Mapping[tuple[str, str, int], Path]) -> dict[tuple[str, str, int], Path]:
+    """One image of each well and of each wave: every request to a store is waited for."""
+    seen: set[tuple[str, str | int]] = set()
+    sample = {}
+    for (plate, well, wave), path in first.items():
+        if not {(plate, well), (plate, wave)} <= seen:
+            sample[plate, well, wave] = path
+            seen |= {(plate, well), (plate, wave)}
+    return sample
 
 
 def _shared(file: _File) -> tuple[str, str, int]:
     return file.plate, file.well, file.wave
 
 
-def _header(path: Path) -> _Header:
+def _header(image: Path | BufferedReader) -> _Header:
     """Read the calibration that MetaXpress writes into an image; nothing if there is none."""
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(image) as file:
             description = file.pages.first.description
-        root = parse_xml(description, path=str(path))
+        root = parse_xml(description, path=str(image))
     except Exception:  # the loader will say what is wrong with the file
         return _Header()
     said = {p.get("id"): p.get("value") for p in root.iter() if p.tag in ("prop", "custom-prop")}

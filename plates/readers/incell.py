@@ -10,8 +10,7 @@ import polars as pl
 from plates.errors import BadPlate
 from plates.readers.folder import indexes, inside, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
-from plates.readers.safe_xml import as_number, read_xml, whole
-from plates.well import well_at
+from plates.readers.safe_xml import as_number, read_xml, well_in, whole
 
 INDEX = "*.xdce"
 NUMBERS = ("field_index", "z_index", "wave_index", "time_index")
@@ -72,7 +71,7 @@ def _well(image: ET.Element, *, index: Path) -> str:
     row, column = (None if n is None else n.get("number") for n in numbers)
     if not row or not column:
         raise BadPlate(f"{index}: image {image.get('filename')} has no Row and Column.")
-    return well_at(row=row, column=column)
+    return well_in(index, row=row, column=column)
 
 
 def _focus(image: ET.Element) -> float | None:

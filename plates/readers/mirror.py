@@ -1,22 +1,54 @@
 """A remote plate's shape on this disk: its indexes in full, its images as empty files.
 
-Readers look at folders and indexes only, so they read the mirror as they would the plate; then
-its paths are turned back into the store's addresses. Formats whose images hold the index
-(OME-TIFF, HDF5) cannot be read so.
+Readers look at folders and indexes, so they read the mirror as they would the plate; then its paths
+are turned back into the store's addresses. What a reader wants of an image itself it asks `opened`
+for. Formats whose images hold the index (OME-TIFF, HDF5) cannot be read so.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import polars as pl
 
 from plates.errors import BadPlate
 from plates.readers.folder import inside
-from plates.remote import find_remote, read_remote
+from plates.remote import RemoteFile, find_remote, read_remote
 
 INDEXES = (".xml", ".mlf", ".mrf", ".mes", ".wpi", ".htd", ".xdce", ".csv", ".tsv", ".txt", ".ome")
 LARGEST = 1 << 30  # bytes of an index: a million images in Harmony's XML are less
+
+
+class _Mirror(NamedTuple):
+    """What a mirror shows: the folder that stands for the store, and the files' sizes there."""
+
+    home: Path
+    root: str
+    sizes: Mapping[Path, int]
+
+
+# Of the thread that scans; else a parameter of every reader for the sake of one.
+_mirror: ContextVar[_Mirror | None] = ContextVar("mirror", default=None)
+
+
+def is_mirror() -> bool:
+    """Whether what is being scanned is the mirror of a store, so that opening a file is costly."""
+    return _mirror.get() is not None
+
+
+def opened(path: Path) -> Path | BufferedReader:
+    """An image that a reader has found, to be opened where it really is.
+
+    To be called in the thread that scans; what is returned may be read in any.
+    """
+    shown = _mirror.get()
+    if shown is None:
+        return path
+    address = f"{shown.root}/{path.relative_to(shown.home).as_posix()}"
+    return BufferedReader(RemoteFile(address, size=shown.sizes.get(path, 0)))
 
 
 def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:
@@ -41,24 +73,31 @@ def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.Data
         try:
             found = find_remote(address)
             if "" in found:  # an index file names others beside it
-                _mirror(root, find_remote(root), home=home)
+                sizes = _shown(root, find_remote(root), home=home)
             else:
-                _mirror(address, found, home=home / name)
+                sizes = _shown(address, found, home=home / name)
         except FileNotFoundError as reason:
             raise BadPlate(f"There is no {address}. Check bucket, path and spelling.") from reason
         except OSError as reason:
             raise BadPlate(f"{address} cannot be read: {reason}.") from reason
+        token = _mirror.set(_Mirror(home, root, sizes))
         try:
             planes = scan(home / name)
         except BadPlate as reason:
             raise BadPlate(str(reason).replace(str(home), root)) from reason
+        finally:
+            _mirror.reset(token)
         back = pl.col("path", "flat_field").str.replace(f"{home}/", f"{root}/", literal=True)
         return planes.with_columns(back)
 
 
-def _mirror(address: str, files: dict[str, int], *, home: Path) -> None:
+def _shown(address: str, files: dict[str, int], *, home: Path) -> dict[Path, int]:
+    """Make the mirror of a folder; returns the size of each file in the store."""
+    sizes = {}
     for below, size in files.items():
         path = inside(home, below, index=Path(address))
         path.parent.mkdir(parents=True, exist_ok=True)
         is_index = path.suffix.lower() in INDEXES and size <= LARGEST
         path.write_bytes(read_remote(f"{address}/{below}") if is_index else b"")
+        sizes[path] = size
+    return sizes

@@ -7,6 +7,7 @@ checked against tifffile's own reading of the same files in tests/plates/test_re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,17 +71,24 @@ def images(root: ET.Element, *, path: Path) -> dict[str, OmeImage]:
     """Every image of an OME-XML, by its ID, in order.
 
     Raises:
-        BadPlate: A number is missing or impossible.
+        BadPlate: A number is missing or impossible, an image has no planes, or two have one ID.
     """
     objectives = {o.get("ID"): o for o in root.iter("Objective")}
-    return {
-        image.get("ID", str(number)): _image(image, objectives, path=path)
-        for number, image in enumerate(root.iterfind("Image"))
-    }
+    found: dict[str, OmeImage] = {}
+    for number, image in enumerate(root.iterfind("Image")):
+        key = image.get("ID", str(number))
+        if key in found:
+            raise BadPlate(f"{path}: two images have the ID {key}. Export it again.")
+        found[key] = _image(image, objectives, path=path)
+    return found
 
 
 def wells(root: ET.Element, *, path: Path) -> dict[str, OmeWell]:
-    """Image ID -> where it lies, for images that a plate names."""
+    """Image ID -> where it lies, for images that a plate names.
+
+    Raises:
+        BadPlate: A number is missing or impossible, or an image lies in two places.
+    """
     found = {}
     for plate in root.iterfind("Plate"):
         name = plate.get("Name") or plate.get("ID") or ""
@@ -88,8 +96,12 @@ def wells(root: ET.Element, *, path: Path) -> dict[str, OmeWell]:
             row, column = (_count(well, tag, path=path) for tag in ("Row", "Column"))
             for site, sample in enumerate(well.iterfind("WellSample"), start=1):
                 reference = sample.find("ImageRef")
-                if reference is not None:
-                    found[reference.get("ID", "")] = OmeWell(name, row, column, site)
+                if reference is None:
+                    continue
+                key = reference.get("ID", "")
+                if key in found:
+                    raise BadPlate(f"{path}: image {key} lies in two places. Export it again.")
+                found[key] = OmeWell(name, row, column, site)
     return found
 
 
@@ -101,6 +113,11 @@ def _image(image: ET.Element, objectives: dict, *, path: Path) -> OmeImage:
     objective = None if settings is None else objectives.get(settings.get("ID"))
     channels = list(pixels.iterfind("Channel"))
     pages = tuple(_pages(pixels, path=path))
+    if not pages:
+        raise BadPlate(
+            f"{path}: image {image.get('ID')} has no TiffData, so it is not known where its planes "
+            "are. Export it again, as OME-TIFF."
+        )
     return OmeImage(
         name=image.get("Name", ""),
         channels=_channel_names(channels, at_least=max((p.channel for p in pages), default=0) + 1),
@@ -152,6 +169,7 @@ def _times(pixels: ET.Element) -> Iterator[tuple[tuple[int, int, int], float]]:
 
 def _pages(pixels: ET.Element, *, path: Path) -> Iterator[OmePage]:
     sizes = {axis: _count(pixels, f"Size{axis}", path=path) for axis in "CZT"}
+    stated = prod(sizes.values())
     channels = list(pixels.iterfind("Channel"))
     samples = sum(_count(c, "SamplesPerPixel", path=path, default="1") for c in channels)
     if channels and samples == sizes["C"]:  # red, green and blue lie on one page
@@ -165,6 +183,11 @@ def _pages(pixels: ET.Element, *, path: Path) -> Iterator[OmePage]:
         start = position.get(tuple(first.values()))
         every = "1" if data.get("IFD") else str(len(planes))
         count = _count(data, "PlaneCount", path=path, default=every)
+        if data.get("PlaneCount") and count > stated:
+            raise BadPlate(
+                f"{path}: TiffData has {count} planes, but the sizes of its Pixels are for "
+                f"{stated}. Export it again."
+            )
         # Some writers name one more than the sizes say; the page is the better witness.
         named = [first] if start is None else planes[start : start + count]
         uuid = data.find("UUID")

@@ -5,12 +5,12 @@ is what its Plate element says; without one, the only part of the image's or the
 that is a well (`screen1_h15.ome.tif`), and its images are then that well's sites.
 """
 
+import filecmp
 import re
 import xml.etree.ElementTree as ET
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import polars as pl
 import tifffile
@@ -20,8 +20,8 @@ from plates.errors import BadPlate
 from plates.readers import ome
 from plates.readers.folder import indexes, inside, is_there, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
-from plates.readers.safe_xml import parse_xml, read_xml
-from plates.well import parse_well, well_name
+from plates.readers.safe_xml import parse_xml, read_xml, well_in
+from plates.well import parse_well
 
 COMPANION = "*.companion.ome"
 TIFF = ("*.ome.tif", "*.ome.tiff", "*.ome.tf2", "*.ome.btf")
@@ -31,11 +31,16 @@ WELL = re.compile(r"[A-Za-z]{1,2}\d{1,2}")
 
 
 class _Index(NamedTuple):
-    """One OME-XML and the file it stands in."""
+    """One OME-XML, the file it stands in, and its UUID, or "" where it has none."""
 
     path: Path
     images: dict[str, ome.OmeImage]
     wells: dict[str, ome.OmeWell]
+    uuid: str = ""
+
+
+# (plate, well) -> its images that only a name places: UUID of the file, number in it, the file.
+_Sites: TypeAlias = dict[tuple[str, str], list[tuple[str, int, Path]]]
 
 
 def matches(source: Path) -> bool:
@@ -53,10 +58,10 @@ def scan(source: Path) -> pl.DataFrame:
         One row per plane; `path` names file and page.
 
     Raises:
-        BadPlate: A header cannot be read, or names files outside its folder, or an image
-            belongs to no well.
+        BadPlate: A header cannot be read, or names files outside its folder, an image belongs
+            to no well, or a well has two copies of a file.
     """
-    sites: Counter[str] = Counter()
+    sites: _Sites = {}
     found = _indexes(source)
     return table(row for index in found for row in _planes(index, sites=sites))
 
@@ -87,7 +92,8 @@ def read_index(path: Path) -> _Index:
         return _Index(path, {}, {})
     if path.suffix != ".ome":
         _forget_own_name(root, path=path)
-    return _Index(path, ome.images(root, path=path), ome.wells(root, path=path))
+    found = ome.images(root, path=path), ome.wells(root, path=path)
+    return _Index(path, *found, uuid=_uuid(root.get("UUID")))
 
 
 def _check_companion(name: str, *, path: Path) -> None:
@@ -122,11 +128,17 @@ def _uuid(text: str | None) -> str:
 def _header(path: Path) -> bytes:
     try:
         with tifffile.TiffFile(path) as file:
-            description = file.pages.first.tags[270].value
+            tag = file.pages.first.tags.get(270)
+            description = None if tag is None else tag.value
     except Exception as reason:  # tifffile raises anything at all on damaged bytes
         raise BadPlate(
             f"The header of {path} cannot be read: {reason}. Copy it again, or move it away."
         ) from reason
+    if description is None:
+        raise BadPlate(
+            f"{path} has no OME-XML in its header, and no companion file beside it names it. Copy "
+            "its companion, too, or move it away."
+        )
     return description.encode() if isinstance(description, str) else description
 
 
@@ -134,17 +146,31 @@ def _file(index: _Index, name: str | None) -> Path:
     return inside(index.path.parent, name, index=index.path) if name else index.path
 
 
-def _planes(index: _Index, *, sites: Counter[str]) -> Iterator[PlaneRow]:
+def _planes(index: _Index, *, sites: _Sites) -> Iterator[PlaneRow]:
     for number, (key, image) in enumerate(index.images.items()):
         place = index.wells.get(key)
         if place:
-            well, site = well_name(row=place.row, column=place.column), place.site
+            row, column = str(place.row + 1), str(place.column + 1)
+            well, site = well_in(index.path, row=row, column=column), place.site
+            plate = place.plate
         else:
+            plate = plate_name(index.path.parent)
             well = _named_well(image.name, index.path, number=number)
-            sites[well] += 1
-            site = sites[well]
-        plate = place.plate if place else plate_name(index.path.parent)
+            site = _next_site(sites.setdefault((plate, well), []), index, number, well=well)
         yield from _rows(index, image, plate=plate, well=well, site=site)
+
+
+def _next_site(there: list[tuple[str, int, Path]], index: _Index, number: int, *, well: str) -> int:
+    """Count an image among those of its well, unless another file there is the same one."""
+    for uuid, other, path in there:
+        is_like = index.uuid and (uuid, other) == (index.uuid, number)
+        if is_like and filecmp.cmp(path, index.path, shallow=False):  # some write one UUID always
+            raise BadPlate(
+                f"{path} and {index.path} are copies of one file, which would be two fields of "
+                f"well {well}. Remove one."
+            )
+    there.append((index.uuid, number, index.path))
+    return len(there)
 
 
 def _named_well(name: str, path: Path, *, number: int) -> str:

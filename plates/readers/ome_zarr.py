@@ -6,7 +6,7 @@ The first, full-size level of each field is read. Metadata is read directly and 
 requests at a time; only pixels need the zarr package.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
@@ -19,7 +19,8 @@ import polars as pl
 from plates.address import is_remote, item_of
 from plates.errors import BadPlate
 from plates.readers.folder import inside
-from plates.readers.ome_zarr_kept import AXIS, kept, missing
+from plates.readers.noted import AXIS, profile_of
+from plates.readers.ome_zarr_kept import kept, missing
 from plates.readers.ome_zarr_said import Said, array_shape, said_in
 from plates.readers.reader import PlaneRow, Reader, check_field, table
 from plates.well import parse_well
@@ -34,6 +35,7 @@ UNITS = {  # in um and s
 
 
 class _Field(NamedTuple):
+    plate: str
     well: str
     site: int
     acquisition: str
@@ -109,14 +111,18 @@ def _below(home: str, name: str) -> str:
 
 def _fields(plate: str, home: str) -> list[_Field]:
     """Fields of a well; their own numbers are their sites, unless several cycles share them."""
-    well = parse_well("".join(home.removeprefix(plate).strip("/").split("/")))
-    images = said_in(home).part("well").parts("images")
+    try:
+        well = parse_well("".join(home.removeprefix(plate).strip("/").split("/")))
+    except BadPlate as reason:
+        raise BadPlate(f"{plate}: {reason} Write its metadata again.") from reason
+    images = _listed(home).part("well").parts("images")
     cycles = [image.text("acquisition") or "0" for image in images]
     names = [image.text("path") for image in images]
     are_numbers = all(name.isdecimal() and len(name) <= MOST_DIGITS for name in names)
     is_numbered = are_numbers and len(set(cycles)) < 2
     return [
         _Field(
+            plate,
             well,
             int(name) if is_numbered else cycles[: i + 1].count(cycle),
             cycle,
@@ -126,13 +132,24 @@ def _fields(plate: str, home: str) -> list[_Field]:
     ]
 
 
+def _listed(home: str) -> Said:
+    """Attributes of a group that the plate or a well lists, so it must be there."""
+    said = said_in(home)
+    if not said.values:
+        raise BadPlate(
+            f"The plate's metadata lists {home}, which is not there or has no attributes. Copy the "
+            "plate again, or take out of its lists what was left out."
+        )
+    return said
+
+
 def _field_planes(field: _Field, *, plate: str, has_several: bool) -> list[PlaneRow]:
-    said = said_in(field.home)
+    said = _listed(field.home)
     array = _array(said, home=field.home)
     leading = list(array.sizes)[:-2]
     labels = _channels(said, array.sizes.get("c", 1))
     prefix = f"a{field.acquisition}_" if has_several else ""
-    absent, noted = missing(said, axes=len(leading)), kept(said, sizes=array.sizes)
+    absent, noted = missing(said, axes=len(leading)), _noted(said, field, sizes=array.sizes)
     rows = []
     for index in product(*(range(array.sizes[axis]) for axis in leading)):
         if index in absent:
@@ -146,6 +163,14 @@ def _field_planes(field: _Field, *, plate: str, has_several: bool) -> list[Plane
         )  # fmt: skip
         rows.append(row._replace(**{name: noted[name][at[AXIS[name]]] for name in noted}))
     return rows
+
+
+def _noted(said: Said, field: _Field, *, sizes: Mapping[str, int]) -> dict[str, list[Any]]:
+    """What `plates.convert` noted, profiles by their addresses."""
+    noted: dict[str, list[Any]] = dict(kept(said, sizes=sizes))
+    names = noted.get("flat_field", [])
+    addresses = [None if name is None else profile_of(field.plate, name) for name in names]
+    return noted | ({"flat_field": addresses} if names else {})
 
 
 def _times(count: int, step: float | None) -> float | None:

@@ -4,19 +4,16 @@
     plate_profiler_metadata   {"channel_name": ["BP445/45", null], "z_um": [12.5, 14.5], ...}
 
 Of the metadata each entry is a column of the plane table, and has a value for each step of one
-axis. What is null for every step is left out.
+axis (`plates.readers.noted`). What is null for every step is left out.
 """
 
 from collections.abc import Mapping
 
+from plates.readers.noted import AXIS
 from plates.readers.ome_zarr_said import Said, is_number
 from plates.readers.reader import METADATA
 
 MISSING, KEPT = "plate_profiler_missing", "plate_profiler_metadata"
-AXIS = {
-    "channel_name": "c", "wavelength_nm": "c", "magnification": "c", "objective": "c",
-    "z_um": "z", "time_s": "t",
-}  # fmt: skip
 KINDS = {True: (is_number, "numbers"), False: (lambda value: isinstance(value, str), "names")}
 
 

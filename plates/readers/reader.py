@@ -37,6 +37,8 @@ METADATA = pl.Schema(  # each null where the format does not say
 PLANE = ("plate", "well", "site", "channel", "z", "timepoint")  # at most one file for each
 COUNTS = ("site", "z", "timepoint")
 NOT_UTF_8 = re.compile(r"[\ud800-\udfff]")  # what Python makes of such bytes in a name
+NAMES = ("channel_name", "objective")
+ABOVE_ZERO = ("wavelength_nm", "pixel_size_um", "magnification")
 SAME_SIZE = 0.02  # relative: calibrations of one objective differ by less, objectives by more
 
 
@@ -128,7 +130,8 @@ def checked(planes: pl.DataFrame, *, source: Path) -> pl.DataFrame:
 
     Returns:
         The planes sorted by plate, row, column, site, channel, z and time, with every column
-        of `METADATA`.
+        of `METADATA`; names that are blank and sizes that are not above 0 say nothing, so they
+        are null.
 
     Raises:
         BadPlate: There is no plane, one plane has two files, a channel was taken at two
@@ -140,12 +143,20 @@ def checked(planes: pl.DataFrame, *, source: Path) -> pl.DataFrame:
         _check_plate_name(name)
     lacking = {name: dtype for name, dtype in METADATA.items() if name not in planes.columns}
     planes = planes.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in lacking.items())
+    planes = planes.with_columns(
+        *(_where(name, pl.col(name).is_finite() & (pl.col(name) > 0)) for name in ABOVE_ZERO),
+        *(_where(name, pl.col(name).str.strip_chars() != "") for name in NAMES),
+    )
     # A well's name grows from three letters to four after row Z, so length first is row by row.
     longer = pl.col("well").str.len_chars()
     planes = planes.sort("plate", longer, "well", "site", "channel", "z", "timepoint", "path")
     _check_twice(planes)
     _check_one_size(planes)
     return planes.select(*PLANES, *METADATA)
+
+
+def _where(column: str, says_something: pl.Expr) -> pl.Expr:
+    return pl.when(says_something).then(pl.col(column))
 
 
 def _check_plate_name(name: str) -> None:
@@ -170,15 +181,29 @@ def _check_twice(planes: pl.DataFrame) -> None:
 
 
 def _check_one_size(planes: pl.DataFrame) -> None:
-    """Sizes in um of cells seen at two magnifications agree, but their pixels do not."""
-    sized = planes.filter(pl.col("pixel_size_um") > 0)
-    for (plate, channel), group in sized.group_by("plate", "channel", maintain_order=True):
-        by_size = group.sort("pixel_size_um")
-        small, large = by_size.row(0, named=True), by_size.row(-1, named=True)
-        if large["pixel_size_um"] > (1 + SAME_SIZE) * small["pixel_size_um"]:
-            raise BadPlate(
-                f"Plate {plate}, channel {channel} mixes magnifications: pixels of "
-                f"{small['pixel_size_um']:.4g} um (well {small['well']}, {small['path']}) and of "
-                f"{large['pixel_size_um']:.4g} um (well {large['well']}, {large['path']}). Give "
-                "the folder of one measurement, or name the wells of one of them."
-            )
+    """Sizes in um of cells seen at two magnifications agree, but their pixels do not.
+
+    Where pixel sizes are not known, magnifications tell; where they are, two magnifications may
+    have the same one, with cameras that bin.
+    """
+    for (plate, channel), group in planes.group_by("plate", "channel", maintain_order=True):
+        name = f"Plate {plate}, channel {channel}"
+        sized = group.drop_nulls("pixel_size_um")
+        _check_agree(sized, "pixel_size_um", name=name, what="pixels", unit=" um")
+        if len(sized) < len(group):
+            powers = group.drop_nulls("magnification")
+            _check_agree(powers, "magnification", name=name, what="an objective", unit="x")
+
+
+def _check_agree(planes: pl.DataFrame, column: str, *, name: str, what: str, unit: str) -> None:
+    if planes.is_empty():
+        return
+    ordered = planes.sort(column, maintain_order=True)
+    small, large = ordered.row(0, named=True), ordered.row(-1, named=True)
+    if large[column] > (1 + SAME_SIZE) * small[column]:
+        raise BadPlate(
+            f"{name} mixes magnifications: {what} of {small[column]:.4g}{unit} (well "
+            f"{small['well']}, {small['path']}) and of {large[column]:.4g}{unit} (well "
+            f"{large['well']}, {large['path']}). Give the folder of one measurement, or name the "
+            "wells of one of them."
+        )

@@ -12,6 +12,7 @@ from xml.parsers import expat
 
 from plates.errors import BadPlate
 from plates.table import MOST, as_count
+from plates.well import well_at
 
 START = 65_536  # bytes that hold the first element of any index
 
@@ -113,3 +114,15 @@ def whole(written: str | None, *, what: str, path: Path) -> int:
             f"damaged (none is above {MOST}) or of an unknown version; export it again."
         )
     return number
+
+
+def well_in(path: Path, *, row: str, column: str) -> str:
+    """The well of a row and a column as an index writes them, counted from 1.
+
+    Raises:
+        BadPlate: No plate has it; the message names the index.
+    """
+    try:
+        return well_at(row=row, column=column)
+    except BadPlate as reason:
+        raise BadPlate(f"{path}: {reason}") from reason

@@ -34,15 +34,20 @@ def convert(
     to: Annotated[Store, typer.Option(help="Its format.")] = Store.ome_zarr,
     recipe: RecipeName = "",
 ) -> None:
-    """Write a PLATE anew as OME-Zarr (extra `zarr`) or HDF5; lists planes lost, then exit is 3."""
+    """Write a PLATE anew as OME-Zarr (extra `zarr`) or HDF5; lists what is lost, then exit is 3."""
+    from plates.convert import ProfileLost
     from plates.convert import convert as events
     from profiler.overview import reading
 
-    lost, written = 0, dict[Path, None]()
+    lost, unlit, written = 0, 0, dict[Path, None]()
     with stop_signals(at_once=True) as sign:
         try:
             for event in heeding(events(plate, out, to=to.value, **reading(recipe)), sign):
                 written[event.plate] = None
+                if isinstance(event, ProfileLost):
+                    typer.echo(f"{event.channel}: {event.message}")
+                    unlit += 1
+                    continue
                 lost += len(event.unread)
                 for plane in event.unread:
                     where = f"{event.key.well} site {event.key.site} {plane.channel}"
@@ -53,7 +58,11 @@ def convert(
     talk(f"Written: {', '.join(map(str, written))}.")
     if lost:
         talk(f"Planes that could not be read and are not in it: {lost:,}.")
-    raise typer.Exit(SOME_FAILED if lost else 0)
+    if unlit:
+        talk(
+            f"Shading profiles of the microscope that could not be read and are not in it: {unlit}."
+        )
+    raise typer.Exit(SOME_FAILED if lost or unlit else 0)
 
 
 def readers() -> None:

@@ -66,7 +66,8 @@ def make_functions(out: Path, sets: pl.DataFrame, *, wanted: Wanted) -> Iterator
     if wanted.method == "vendor" and not wanted.vendor:
         raise BadPlate(
             "[illumination] method is vendor, and the plates come without flat-field profiles: "
-            'only Harmony and CellVoyager folders have them. Use "mean" or "basic".'
+            "only Harmony and CellVoyager folders have them, and plates that `profiler convert` "
+            'made of such. Use "mean" or "basic".'
         )
     for (plate,), own in sets.group_by("plate", maintain_order=True):
         yield from _of_plate(out, str(plate), own, wanted)

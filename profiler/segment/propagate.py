@@ -83,55 +83,47 @@ def propagate_cpu(
     plane: np.ndarray, nuclei: np.ndarray, mask: np.ndarray, *, regularisation: float
 ) -> np.ndarray:
     """Grow nuclei over a mask, on the host; see `propagate_jax`."""
-    return _walk(
-        np.ascontiguousarray(plane, np.float32),
-        np.ascontiguousarray(nuclei, np.int32),
-        np.ascontiguousarray(mask | (nuclei > 0)),
-        np.float32(regularisation),
-    )
+    # A frame around the field that nobody may walk on spares every look beyond its border.
+    label = np.pad(nuclei.astype(np.int32), 1)
+    ground = np.pad(mask, 1) & (label == 0)
+    seen = np.pad(np.asarray(plane, np.float32), 1, mode="edge")
+    steps = STEPS @ (seen.shape[1], 1)
+    prices = np.float32(np.abs(STEPS).sum(1) * regularisation**2)
+    _walk(seen.ravel(), label.ravel(), ground.ravel(), steps, prices)
+    return label[1:-1, 1:-1]
 
 
 @numba.njit(cache=True)
 @no_type_check  # annotations are checked at run time in tests, which numba cannot compile
-def _walk(plane, nuclei, walkable, regularisation):
-    """Dijkstra from all nuclei at once; heap entries are (cost, label, pixel)."""
-    height, width = plane.shape
-    cost = np.full(plane.shape, np.float32(np.inf))
-    label = nuclei.copy()
-    heap = [(np.float32(0.0), np.int32(0), 0)]
-    heap.pop()
-    for y in range(height):
-        for x in range(width):
-            if nuclei[y, x] > 0:
-                cost[y, x] = 0.0
-                heapq.heappush(heap, (np.float32(0.0), nuclei[y, x], y * width + x))
+def _walk(plane, label, ground, steps, prices):
+    """Dijkstra from all nuclei at once, changing `label`.
+
+    Heap entries are one integer, cost then pixel: the bits of floats from 0 sort as they do.
+    """
+    cost = np.where(label > 0, np.float32(0.0), np.float32(np.inf))
+    bits = cost.view(np.uint32)
+    heap = [np.uint64(pixel) for pixel in np.flatnonzero(label) if np.any(ground[pixel + steps])]
+    heapq.heapify(heap)
     while heap:
-        paid, name, pixel = heapq.heappop(heap)
-        y, x = pixel // width, pixel % width
-        if paid > cost[y, x] or name > label[y, x]:
+        entry = heapq.heappop(heap)
+        pixel = np.int64(entry & np.uint64(0xFFFFFFFF))
+        if entry >> np.uint64(32) > bits[pixel]:
             continue  # a better offer came in after this one was queued
+        paid, name = cost[pixel], label[pixel]
         for step in range(8):
-            v, u = y + STEPS[step, 0], x + STEPS[step, 1]
-            if v < 0 or u < 0 or v >= height or u >= width:
+            other = pixel + steps[step]
+            if not ground[other] or cost[other] < paid:
                 continue
-            if not walkable[v, u] or nuclei[v, u] > 0:
-                continue
-            offer = paid + _step_price(plane, v, u, y, x, regularisation)
-            if offer < cost[v, u] or (offer == cost[v, u] and name < label[v, u]):
-                cost[v, u], label[v, u] = offer, name
-                heapq.heappush(heap, (offer, name, v * width + u))
-    return label
+            offer = paid + _price_of(plane, pixel, other, steps, prices[step])
+            if offer < cost[other] or (offer == cost[other] and name < label[other]):
+                cost[other], label[other] = offer, name
+                heapq.heappush(heap, np.uint64(bits[other]) << np.uint64(32) | np.uint64(other))
 
 
 @numba.njit(cache=True)
 @no_type_check
-def _step_price(plane, y, x, v, u, regularisation):
-    height, width = plane.shape
-    around = np.float32(0.0)
-    for dy in range(-1, 2):
-        for dx in range(-1, 2):
-            a, b = min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)
-            c, d = min(max(v + dy, 0), height - 1), min(max(u + dx, 0), width - 1)
-            around += abs(plane[a, b] - plane[c, d])
-    steps = np.float32(abs(y - v) + abs(x - u))
-    return np.float32(np.sqrt(around * around + steps * regularisation * regularisation))
+def _price_of(plane, pixel, other, steps, distance):
+    around = abs(plane[pixel] - plane[other])
+    for step in steps:
+        around += abs(plane[pixel + step] - plane[other + step])
+    return np.float32(np.sqrt(around * around + distance))

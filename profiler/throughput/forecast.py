@@ -9,8 +9,8 @@ from pathlib import Path
 
 KNOWN = "costs.json"
 BATCHES_IN_FLIGHT = 7  # read ahead 3, placed 2, behind 2, each a batch of raw pixels
-PROGRAMS = 400_000_000  # what XLA and numba hold once they have compiled
-HOST_BYTES_PER_PIXEL = 400  # of the field at hand on a CPU: benchmarks/plate.py checks the sum
+PROGRAMS = 500_000_000  # what XLA and numba hold once they have compiled
+HOST_BYTES_PER_PIXEL = 900  # of the field at hand on a CPU: benchmarks/plate.py checks the sum
 WARM = 1  # batches that do not tell a field's cost, since they wait for the compiler
 ENOUGH = 2  # batches after those that do
 

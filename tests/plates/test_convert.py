@@ -54,13 +54,36 @@ def test_steps_that_differ_come_along(trees, tmp_path, to):
     assert sorted(set(scan(tmp_path / "out")["z_um"])) == pytest.approx([0.7, 2.0])
 
 
-def test_each_channel_has_its_own_objective(trees, tmp_path):
+@pytest.mark.parametrize("to", FORMATS)
+def test_each_channel_has_its_own_objective(trees, tmp_path, to):
     home = trees["harmony"](tmp_path / "before")
     index = home / "Images/Index.idx.xml"
-    index.write_text(index.read_text().replace(f"{OF_DAPI}20<", f"{OF_DAPI}40<"))
+    text = index.read_text().replace(f"{OF_DAPI}20<", f"{OF_DAPI}40<")
+    dapi = "<ChannelName>DAPI</ChannelName><ImageResolutionX Unit='m'>"
+    index.write_text(text.replace(f"{dapi}5.98E-07", f"{dapi}2.99E-07"))
     before = scan(home)
     assert sorted(set(before["magnification"])) == [20, 40]
-    list(convert(home, tmp_path / "out", to="ome-zarr"))
+    assert sorted(set(before["pixel_size_um"])) == pytest.approx([0.299, 0.598])
+    list(convert(home, tmp_path / "out", to=to))
+    assert scan(tmp_path / "out").select(KEPT).equals(before.select(KEPT))
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_only_some_wells_and_steps_say_is_not_said_of_others(trees, tmp_path, to):
+    home = trees["harmony"](tmp_path / "before")
+    index = home / "Images/Index.idx.xml"
+    first, second = index.read_text().split("<FieldID>2<", 1)
+    no_position = second.replace("<PositionZ Unit='m'>2e-06</PositionZ>", "")
+    other_dye = no_position.replace("<ChannelName>DAPI<", "<ChannelName>Hoechst<")
+    index.write_text(f"{first}<FieldID>2<{other_dye.replace('706', '710')}")
+    before = scan(home)
+    facts = before.select("site", "channel_name", "wavelength_nm", "z_um").unique()
+    assert facts.sort(facts.columns).rows() == [
+        (1, "DAPI", 456.0, 0.0), (1, "DAPI", 456.0, 2.0), (1, "Mito", 706.0, 0.0),
+        (1, "Mito", 706.0, 2.0), (2, "Hoechst", 456.0, None), (2, "Hoechst", 456.0, 0.0),
+        (2, "Mito", 710.0, None), (2, "Mito", 710.0, 0.0),
+    ]  # fmt: skip
+    list(convert(home, tmp_path / "out", to=to))
     assert scan(tmp_path / "out").select(KEPT).equals(before.select(KEPT))
 
 
@@ -193,13 +216,15 @@ def test_hdf5_layout_is_what_it_says(trees, tmp_path):
     list(convert(home, tmp_path / "out", to="hdf5"))
     with h5py.File(tmp_path / "out/BR7.h5") as store:
         assert dict(format=store.attrs["format"], version=int(store.attrs["version"])) == {
-            "format": "plate-profiler", "version": 1}  # fmt: skip
+            "format": "plate-profiler", "version": 2}  # fmt: skip
         assert list(store.attrs["channels"]) == ["ch1", "ch2"]
-        assert list(store.attrs["wavelengths_nm"]) == [456, 706]
         images = store["B03/2/images"]
         assert images.shape == (1, 2, 2, 4, 6)
         assert images.chunks == (1, 1, 1, 4, 6)
-        assert images.attrs["pixel_size_um"] == pytest.approx(0.598)
+        assert list(images.attrs["pixel_size_um"]) == pytest.approx([0.598, 0.598])
+        assert list(images.attrs["wavelength_nm"]) == [456, 706]
+        assert list(images.attrs["channel_name"]) == ["DAPI", "Mito"]
+        assert list(images.attrs["objective"]) == ["20x/1", "20x/1"]
         assert list(images.attrs["z_um"]) == [0, 2]
         assert store["B03/2/has_plane"][()].all()
         assert json.dumps(sorted(store)) == '["B03"]'

@@ -21,6 +21,7 @@ from plates.illumination import (
 from plates.loader import PixelFormat
 
 FORMAT = PixelFormat(6, 8, np.dtype(np.uint16))
+NAME = r"Index\.idx\.xml#channel=1"
 
 
 def saved(path: Path, function) -> Path:
@@ -144,6 +145,30 @@ def test_harmonys_background_is_in_units_of_scaled_images(tmp_path):
     light = read_vendor(index(tmp_path, harmony([[2.0]], [[655.35]])), pixel_format=FORMAT)
     np.testing.assert_allclose(light.flat, 2)
     np.testing.assert_allclose(light.dark, 0.01, rtol=1e-6)
+
+
+def test_measurements_with_different_profiles_are_not_mixed(tmp_path):
+    addresses = {}
+    for name, level in (("a", 2.0), ("b", 2.0), ("c", 3.0)):
+        (tmp_path / name).mkdir()
+        addresses[name] = index(tmp_path / name, harmony([[level]], [[0.0]]))
+    sets = pl.DataFrame({"plate": ["P"] * 3, "path_DNA": [["a.tif"], ["b.tif"], ["c.tif"]]})
+
+    def found(**said):
+        known = {"path": [f"{n}.tif" for n in "abc"], "flat_field": [said.get(n) for n in "abc"]}
+        planes = pl.DataFrame(known, schema={"path": pl.String, "flat_field": pl.String})
+        return vendor_addresses(planes, sets, stains=["DNA"])
+
+    assert found() == {}
+    same = found(a=addresses["a"], b=addresses["b"], c=addresses["a"])
+    np.testing.assert_allclose(read_vendor(same["P", "DNA"], pixel_format=FORMAT).flat, 2)
+    for said, second in (
+        (addresses, rf"a/{NAME} and .*c/{NAME}"),
+        ({"a": addresses["a"]}, rf"a/{NAME} and none"),
+        ({"c": addresses["c"]}, rf"none and .*c/{NAME}"),
+    ):
+        with pytest.raises(BadPlate, match=rf"measurements with different .*{second}\. Give one"):
+            read_vendor(found(**said)["P", "DNA"], pixel_format=FORMAT)
 
 
 def test_a_profile_that_reaches_0_is_refused(tmp_path):

@@ -99,6 +99,31 @@ def test_mixed_magnifications(tmp_path):
     assert len(checked(other, source=tmp_path)) == 2
 
 
+def test_two_objectives_where_pixel_sizes_are_not_known(tmp_path):
+    bare = row(pixel_size_um=None, magnification=10.0)
+    mixed = table([bare, bare._replace(well="B02", path="b.tif", magnification=20.0)])
+    message = (
+        r"channel w1 mixes magnifications: an objective of 10x \(well A01, a.tif\) and of 20x "
+        r"\(well B02, b.tif\)\. Give"
+    )
+    with pytest.raises(BadPlate, match=message):
+        checked(mixed, source=tmp_path)
+    partly = table([row(magnification=10.0), bare._replace(well="B02", magnification=20.0)])
+    with pytest.raises(BadPlate, match="an objective of 10x"):
+        checked(partly, source=tmp_path)
+    binned = table([row(magnification=10.0), row(well="B02", magnification=20.0)])
+    assert len(checked(binned, source=tmp_path)) == 2
+
+
+def test_what_says_nothing_is_null(tmp_path):
+    facts = ["channel_name", "objective", "wavelength_nm", "pixel_size_um", "magnification"]
+    for blank, number in (("", 0.0), (" ", -1.0), ("\n", float("nan")), (" ", float("inf"))):
+        rows = table([row(**dict(zip(facts, (blank, blank, number, number, number), strict=True)))])
+        assert checked(rows, source=tmp_path).select(facts).row(0) == (None,) * 5
+    rows = table([row(channel_name=" DAPI", objective="20x/1", wavelength_nm=456.0)])
+    assert checked(rows, source=tmp_path).select(facts).row(0) == (" DAPI", "20x/1", 456, 0.5, None)
+
+
 def test_duplicates_name_both_files(tmp_path):
     with pytest.raises(BadPlate, match=r"has two files: a\.tif and copy of a\.tif \(2 files"):
         checked(table([row(), row(path="copy of a.tif")]), source=tmp_path)

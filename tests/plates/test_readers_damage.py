@@ -36,6 +36,26 @@ def test_numbers_that_no_count_has(trees, tmp_path, kind, number):
 
 
 @pytest.mark.parametrize(
+    ("kind", "name", "old", "new"),
+    [
+        ("cellvoyager", "MeasurementData.mlf", ':Column="2"', ':Column="49"'),
+        ("harmony", "Images/Index.idx.xml", "<Row>2</Row><Col>3", "<Row>2</Row><Col>49"),
+        ("incell", "plate.xdce", '<Column number="3"', '<Column number="49"'),
+        ("ome-tiff, companion", "plate.companion.ome", 'Column="11"', 'Column="48"'),
+        ("ome-zarr", ".zattrs", "B/3", "B/49"),
+    ],
+)
+def test_a_well_on_no_plate_is_told_with_its_index(trees, tmp_path, kind, name, old, new):
+    home = trees[kind](tmp_path / "p")
+    text = (home / name).read_text()
+    assert old in text
+    (home / name).write_text(text.replace(old, new))
+    index = home if kind == "ome-zarr" else home / name
+    with pytest.raises(BadPlate, match=rf"^{index}: .*column 49 is on no plate"):
+        scan(home)
+
+
+@pytest.mark.parametrize(
     ("kind", "name"),
     [
         ("imagexpress, exported", "TimePoint_1/9987_B03_s9999999999_w1.TIF"),

@@ -75,19 +75,59 @@ def test_own_plate_of_a_later_version(trees, tmp_path):
     home = trees["hdf5"](tmp_path / "x")
     (path,) = home.glob("*.h5")
     with h5py.File(path, "r+") as store:
-        store.attrs["version"] = 2
+        store.attrs["version"] = 3
     with pytest.raises(
-        BadPlate, match=r"^\S+ is a plate of version 2; this release reads 1\. Update"
+        BadPlate, match=r"^\S+ is a plate of version 3; this release reads 1 and 2\. Update"
     ):
         scan(home)
 
 
-def test_own_plate_that_is_damaged(trees, tmp_path):
+def test_own_plate_of_version_1(tmp_path):
+    with h5py.File(tmp_path / "p.h5", "w") as store:
+        store.attrs.update({"format": "plate-profiler", "version": 1, "plate": "P"})
+        store.attrs["channels"] = ["a", "b"]
+        store.attrs["channel_names"] = ["DAPI", ""]
+        store.attrs["wavelengths_nm"] = [450.0, np.nan]
+        images = store.create_dataset("B03/2/images", data=np.ones((1, 2, 2, 4, 6), np.uint16))
+        images.attrs["pixel_size_um"], images.attrs["magnification"] = 0.5, 20
+        images.attrs["objective"], images.attrs["z_um"] = "20x/1", [0.0, 2.0]
+        store["B03/2/has_plane"] = np.ones((1, 2, 2), bool)
+    facts = ["channel", "channel_name", "wavelength_nm", "z_um", "pixel_size_um", "magnification",
+             "objective", "time_s", "flat_field"]  # fmt: skip
+    assert scan(tmp_path).select(facts).rows() == [
+        (channel, name, wave, z_um, 0.5, 20.0, "20x/1", None, None)
+        for channel, name, wave in (("a", "DAPI", 450.0), ("b", None, None))
+        for z_um in (0.0, 2.0)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.pop("has_plane"), "Unable to .*open object|has_plane"),
+        (lambda f: f["images"].attrs.update({"z_um": [1.0, 2.0]}), "z_um has the .*2.*expected 3"),
+        (lambda f: f["images"].attrs.update({"z_um": [1.0]}), "z_um has the .*1.*, expected 3"),
+        (lambda f: f.file.attrs.update({"channels": ["a", "b", "c"]}), "2 channels, but 3 are"),
+        (lambda f: f["images"].attrs.update({"z_um": "low"}), "isnan"),
+        (lambda f: f.move("images", "i") or f.update({"images": np.ones((1, 2, 4, 6))}),
+         r"images is \(1, 2, 4, 6\), and its has_plane \(1, 2, 3\)"),
+    ],
+)  # fmt: skip
+def test_own_plate_that_is_damaged(trees, tmp_path, change, message):
     home = trees["hdf5"](tmp_path / "x")
     (path,) = home.glob("*.h5")
     with h5py.File(path, "r+") as store:
-        del store["B03/1/has_plane"]
-    with pytest.raises(BadPlate, match=r"is damaged: .* Convert the plate again"):
+        change(store["B03/1"])
+    with pytest.raises(BadPlate, match=rf"is damaged: .*({message}).* Convert the plate again"):
+        scan(home)
+
+
+def test_own_plate_with_a_group_that_is_no_well(trees, tmp_path):
+    home = trees["hdf5"](tmp_path / "x")
+    (path,) = home.glob("*.h5")
+    with h5py.File(path, "r+") as store:
+        store.move("B03", "Q99")
+    with pytest.raises(BadPlate, match=rf"{path.name}: 'Q99' is not a well\. .* Convert the plate"):
         scan(home)
 
 

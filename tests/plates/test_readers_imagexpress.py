@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 import numpy as np
+import polars as pl
 import pytest
 import tifffile
 
@@ -143,6 +144,91 @@ def test_a_well_whose_header_cannot_be_read_is_told_nothing(tmp_path):
     (tmp_path / "P1/x.HTD").write_text('"WaveName1", "DAPI"')
     assert scan(tmp_path / "P1").select("well", "channel_name", "pixel_size_um").rows() == [
         ("B02", "DAPI", 0.65), ("B03", "DAPI", None)]  # fmt: skip
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Ranges that were asked of fsspec's store in memory, by address."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    whole, asked = type(memory).cat_file, []
+
+    def counted(self, path, start=None, end=None, **options):
+        asked.append((path, start, end))
+        return whole(self, path, start=start, end=end, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", counted)
+    yield asked
+    if memory.exists("/bucket"):
+        memory.rm("/bucket", recursive=True)
+
+
+def in_store(home) -> str:
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").put(str(home), "/bucket/P1", recursive=True)
+    return "memory://bucket/P1"
+
+
+def plate_of(home, wells: dict[str, tuple[float, str]], *, waves=(1, 2, 3), sites=(1, 2)) -> None:
+    (home / "TimePoint_1").mkdir(parents=True)
+    (home / "x.HTD").touch()
+    for well, (size, objective) in wells.items():
+        for wave in waves:
+            for site in sites:
+                path = home / f"TimePoint_1/x_{well}_s{site}_w{wave}.TIF"
+                calibrated(path, pixel_um=size, objective=objective)
+
+
+def test_in_a_store_one_image_of_each_well_and_wave_is_looked_at(tmp_path, asked):
+    low = (0.65, "10X Plan Apo")
+    plate_of(tmp_path / "P1", dict.fromkeys(("B02", "B03", "B04"), low))
+    here = scan(tmp_path / "P1")
+    there = scan(in_store(tmp_path / "P1"))
+    looked = [path.rpartition("/")[2] for path, start, _ in asked if start is not None]
+    assert sorted(looked) == [  # 3 wells + 3 waves - 1, of 18 images, one request each
+        "x_B02_s1_w1.TIF", "x_B02_s1_w2.TIF", "x_B02_s1_w3.TIF", "x_B03_s1_w1.TIF",
+        "x_B04_s1_w1.TIF"]  # fmt: skip
+    assert len(asked) == 5 + 3  # whether it is a Zarr of either version, and the .HTD
+    read = there.filter(pl.col("pixel_size_um").is_not_null())
+    assert read.select("well", "channel").unique().sort("well", "channel").rows() == [
+        ("B02", "w1"), ("B02", "w2"), ("B02", "w3"), ("B03", "w1"), ("B04", "w1")]  # fmt: skip
+    facts = ["well", "channel", "site", "pixel_size_um", "magnification", "objective"]
+    assert read.select(facts).equals(here.join(read, on=facts[:3], how="semi").select(facts))
+
+
+def test_mixed_magnifications_in_a_store(tmp_path, asked):
+    wells = {"B02": (0.65, "10X"), "B03": (0.65, "10X"), "B04": (0.325, "20X")}
+    plate_of(tmp_path / "P1", wells)
+    message = (
+        r"w1 mixes magnifications: pixels of 0\.325 um \(well B04, memory://bucket/P1/TimePoint_1/"
+        r"x_B04_s1_w1\.TIF\) and of 0\.65 um \(well B03, memory:"
+    )
+    with pytest.raises(BadPlate, match=message):
+        scan(in_store(tmp_path / "P1"))
+
+
+def test_a_header_behind_the_pixels_costs_a_second_request(tmp_path, asked, data_folder):
+    home = data_folder / "vendor/ImageXpress_exported/9987_Plate_3434"
+    there, here = scan(in_store(home)), scan(home)
+    ranges = [(path, end - start) for path, start, end in asked if start is not None]
+    images = len({path for path, _ in ranges})
+    assert images == there.select("plate", "well").n_unique() + there["channel"].n_unique() - 1
+    assert len(ranges) == 2 * images
+    assert max(size for _, size in ranges) <= 1 << 14
+    for column in ("pixel_size_um", "magnification", "channel_name"):
+        assert set(there[column].drop_nulls()) == set(here[column].drop_nulls()) != set()
+
+
+def test_images_in_a_store_that_cannot_be_read_are_told_nothing(tmp_path, asked):
+    plate_of(tmp_path / "P1", {"B02": (0.65, "10X"), "B03": (0.65, "10X")}, waves=(1,), sites=(1,))
+    path = tmp_path / "P1/TimePoint_1/x_B03_s1_w1.TIF"
+    path.write_bytes(b"II*\0\xff\xff\xff\x7f")  # what it says lies far behind its end
+    (tmp_path / "P1/TimePoint_1/x_B04_s1_w1.TIF").touch()
+    there = scan(in_store(tmp_path / "P1"))
+    assert there.select("well", "pixel_size_um").rows() == [
+        ("B02", 0.65), ("B03", None), ("B04", None)]  # fmt: skip
+    sizes = {(tmp_path / "P1/TimePoint_1/x_B03_s1_w1.TIF").stat().st_size}
+    assert {end for p, start, end in asked if "B03" in p} == sizes  # a store refuses more
 
 
 @pytest.mark.parametrize("folder", ["", "P1", "batch/P1"])

@@ -127,6 +127,23 @@ def test_header_that_cannot_be_read(trees, tmp_path):
         scan(home)
 
 
+def test_images_that_no_companion_names(trees, tmp_path):
+    home = trees["ome-tiff, companion"](tmp_path / "x")
+    (home / "well-C03.ome.tif").write_bytes((home / "well-A1.ome.tif").read_bytes())
+    with pytest.raises(BadPlate, match=r"well-C03\.ome\.tif has no OME-XML in its header, and no"):
+        scan(home)
+
+
+def test_an_image_of_a_companion_without_its_planes(trees, tmp_path):
+    home = trees["ome-tiff, companion"](tmp_path / "x")
+    index = home / "plate.companion.ome"
+    text, count = re.subn(r"<TiffData.*?</TiffData>", "", index.read_text(), count=1)
+    assert count == 1
+    index.write_text(text)
+    with pytest.raises(BadPlate, match=r"companion\.ome: image Image:0 has no TiffData"):
+        scan(home)
+
+
 def test_companion_that_leads_elsewhere(trees, tmp_path):
     home = trees["ome-tiff, companion"](tmp_path / "x")
     index = home / "plate.companion.ome"
@@ -146,6 +163,11 @@ def test_companion_that_leads_elsewhere(trees, tmp_path):
         ('SizeT="1"', 'SizeT="9999999999"', "SizeT of Pixels is '9999999999', expected a whole"),
         ('PlaneCount="2"', 'FirstC="9999999999"', "FirstC of TiffData is '9999999999', expected"),
         ('Row="1"', 'Row="77"', "Row 78, column 12 is on no plate"),
+        ('SizeC="2"', 'SizeC="1"', "TiffData has 2 planes, but the sizes of its Pixels are for 1"),
+        ('SizeZ="1"', 'SizeZ="0"', "TiffData has 2 planes, but the sizes of its Pixels are for 0"),
+        ('PlaneCount="2"', 'PlaneCount="0"', "image Image:0 has no TiffData, so it is not known"),
+        ('<Image ID="Image:1"', '<Image ID="Image:0"', "two images have the ID Image:0"),
+        ('<ImageRef ID="Image:1"', '<ImageRef ID="Image:0"', "image Image:0 lies in two places"),
     ],
 )
 def test_impossible_numbers(trees, tmp_path, old, new, message):
@@ -202,6 +224,23 @@ def test_copies_under_other_names_are_each_themselves(tmp_path):
     files = scan(tmp_path).select("well", "path").rows()
     assert {(well, path.rpartition("plate_")[2][:3]) for well, path in files} == {
         ("B03", "B03"), ("B04", "B04")}  # fmt: skip
+
+
+def test_copies_in_one_well_are_refused(tmp_path):
+    for name in ("plate_B03.ome.tif", "plate_B03 copy.ome.tif"):
+        write_named(tmp_path / name, says="plate_B03.ome.tif")
+    with pytest.raises(BadPlate, match=r"B03 copy\.ome\.tif and .*B03\.ome\.tif are copies of one"):
+        scan(tmp_path)
+    (tmp_path / "plate_B03 copy.ome.tif").unlink()
+    write_named(tmp_path / "plate_B03_2.ome.tif", says="x.ome.tif")  # another file, one UUID
+    assert scan(tmp_path)["site"].unique().sort().to_list() == [1, 2]
+
+
+def test_sites_are_counted_plate_by_plate(trees, tmp_path):
+    for plate in ("P1", "P2"):
+        trees["ome-tiff"](tmp_path / plate)
+    assert scan(tmp_path).select("plate", "well", "site").unique().sort("plate").rows() == [
+        ("P1", "B03", 1), ("P2", "B03", 1)]  # fmt: skip
 
 
 def test_another_file_that_is_lost_is_not_taken_for_this_one(tmp_path):

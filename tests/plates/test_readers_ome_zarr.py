@@ -1,6 +1,7 @@
 """OME-Zarr plates: both versions, written by hand as specified, here and in a store."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -92,7 +93,11 @@ def test_datasets_that_lead_elsewhere(plate):
     ("where", "change", "message"),
     [
         ("", lambda said: said["plate"].pop("wells"), "'wells' is None, expected a list"),
-        ("B/3", lambda said: said.pop("well"), "'images' is None, expected a list"),
+        (
+            "B/3",
+            lambda said: said.pop("well"),
+            "'images' is None|B/3, which is not there or has no att",
+        ),
         ("B/3/0", lambda said: said.pop("multiscales"), "'multiscales' is None"),
         ("B/3/0", lambda s: s["multiscales"][0]["axes"].pop(), r"the axes c, z, y; expected any"),
         ("B/3/0", lambda s: s["multiscales"][0]["axes"][0].update(name="q"), r"axes q, z, y, x"),
@@ -238,6 +243,14 @@ def test_metadata_that_is_no_json(plate):
         if (plate / name).exists():
             (plate / name).write_text("{")
     with pytest.raises(BadPlate, match="is not JSON: .* Copy it again"):
+        scan(plate)
+
+
+@pytest.mark.parametrize("lost", ["B/3", "B/3/0"])
+def test_what_is_listed_but_not_there(plate, lost):
+    shutil.rmtree(plate / lost)
+    (plate / "labels.csv").touch()
+    with pytest.raises(BadPlate, match=rf"metadata lists {plate}/{lost}, which is not there or"):
         scan(plate)
 
 

@@ -23,23 +23,26 @@ class Backbone(NamedTuple):
 
     Attributes:
         make: Its class.
-        shrink: Pixels of a crop, each way, for one of its last map, from the number of levels.
+        shrink: Pixels of a crop, each way, for one of its last map.
         beside: Widths it needs besides one for each level.
         most: Levels it may have.
     """
 
     make: Callable[..., nnx.Module]
-    shrink: Callable[[int], int]
+    shrink: Callable[[EncoderConfig], int]
     beside: int = 0
     most: int = 8
 
 
 BACKBONES = {
-    "resnet": Backbone(ResNet, lambda levels: 2**levels),
-    "efficientnet": Backbone(EfficientNet, shrink, beside=2, most=len(LEVELS)),
+    "resnet": Backbone(ResNet, lambda own: own.patch_px * 2 ** (len(own.blocks) - 1)),
+    "efficientnet": Backbone(
+        EfficientNet, lambda own: shrink(len(own.blocks)), beside=2, most=len(LEVELS)
+    ),
     "vit": Backbone(ViT, lambda _: PATCH_PX, most=1),
 }
 SIZES = {  # encoders by name, as recipes call them
+    "resnet-tiny": EncoderConfig(widths=(32, 64, 128), blocks=(1, 1, 1), patch_px=4),
     "resnet-small": EncoderConfig(),
     "resnet": EncoderConfig(widths=(32, 64, 128, 256), blocks=(2, 2, 2, 2)),
     "efficientnet-lite0": EncoderConfig(
@@ -151,7 +154,9 @@ def check(config: ModelConfig) -> None:
             f"{own.widths}. Each of its 1 to {kind.most} levels has a width and a number of "
             "blocks; an efficientnet has two widths more, its stem's and its last layer's."
         )
-    step = kind.shrink(levels)
+    if own.patch_px < 1 or own.patch_px.bit_count() != 1:
+        raise BadRecipe(f"patch_px is {own.patch_px}; expected a power of two, such as 2 or 4.")
+    step = kind.shrink(own)
     if config.crops.side % step:
         raise BadRecipe(
             f"Crops of {config.crops.side} pixels do not divide by {step}, which this encoder "

@@ -11,13 +11,16 @@ class EncoderConfig:
 
     Attributes:
         kind: The backbone, of `build.BACKBONES`.
-        widths: Features at each level; every level of a ResNet halves the resolution, a ViT has
-            one. An EfficientNet has a width more before the levels, its stem's, and one after.
+        widths: Features at each level; every level of a ResNet after the first halves the
+            resolution, a ViT has one. An EfficientNet has a width more before the levels, its
+            stem's, and one after.
         blocks: Blocks at each level.
         norm: How activations are kept in range, of `norms.NORMS`. A ViT has layer norms.
         dropout: Share of the pooled features that a training step leaves out.
         scale: How intensities are shown to it, of `intensity.SCALES`.
         stains: What is made of the stains' vectors, of `encoder.POOLS`.
+        patch_px: Pixels of a crop, each way, for one of a ResNet's first map: a power of two.
+            Other backbones have their own.
     """
 
     kind: str = "resnet"
@@ -27,6 +30,7 @@ class EncoderConfig:
     dropout: float = 0.0
     scale: str = "both"
     stains: str = "concatenate"
+    patch_px: int = 2
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,15 @@ class Block(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """Blocks at half the crop's resolution and below, then the mean over what is left.
+    """Blocks at the resolution of its patches and below, then the mean over what is left.
 
     Resolution halves by rearranging and by means, never by strided convolutions: their gradient
     is several times slower on a CPU, and means alias less.
     """
 
     def __init__(self, config: EncoderConfig, *, planes: int, side: int, rngs: nnx.Rngs):
-        widths, norm = config.widths, config.norm
-        self.stem = Layer(4 * planes, widths[0], 3, norm=norm, rngs=rngs)
+        widths, norm, self.folds = config.widths, config.norm, config.patch_px.bit_length() - 1
+        self.stem = Layer(planes * config.patch_px**2, widths[0], 3, norm=norm, rngs=rngs)
         levels = []
         for inputs, outputs, count in zip(
             (widths[0], *widths), widths, config.blocks, strict=False
@@ -46,7 +46,9 @@ class ResNet(nnx.Module):
 
     def last_level(self, x: Map) -> Map:
         """What is found, and where, before the mean."""
-        x = self.stem(fold(x))
+        for _ in range(self.folds):
+            x = fold(x)
+        x = self.stem(x)
         for number, level in enumerate(self.levels):
             x = halve_mean(x) if number else x
             for block in level:

@@ -14,6 +14,7 @@ from plates.errors import BadRecipe, UnknownName
 from profiler.embed.crops import CropConfig
 from profiler.embed.network.build import SIZES, Model, as_unit, build, with_classes
 from profiler.embed.network.config import EncoderConfig, ModelConfig
+from profiler.embed.network.layers import fold
 
 TINY = {
     "resnet": EncoderConfig(widths=(8, 16), blocks=(1, 2)),
@@ -66,6 +67,28 @@ def test_the_mean_over_stains_is_as_long_for_any_number():
     by_stain = apart(CROPS).reshape(3, 2, -1)
     np.testing.assert_allclose(together(CROPS), by_stain.mean(1), atol=1e-5)
     assert together(CROPS).shape[1] == config.size
+
+
+def test_a_resnet_that_takes_larger_patches_sees_all_their_pixels():
+    config = ModelConfig(SIZES["resnet-tiny"], CropConfig(32), stains=("DNA",))
+    model = build(config, rngs=nnx.Rngs(0))
+    model.eval()
+    backbone = model.encoder.backbone
+    assert backbone.stem.conv.kernel.shape == (3, 3, 2 * 16, 32)
+    planes = jnp.zeros((1, 32, 32, 2))
+    assert backbone.last_level(planes).shape == (1, 2, 2, 128)
+
+    reached = jax.grad(lambda shown: backbone.stem.conv(fold(fold(shown)))[0, 0, 0, 0])(planes)
+    is_reached = (jnp.abs(reached) > 0).all(axis=(0, 3))
+    assert is_reached[:8, :8].all()  # the first patch and those beside it
+    assert not is_reached[8:].any()
+    assert not is_reached[:, 8:].any()
+
+
+@pytest.mark.parametrize("patch_px", [0, 3, -2])
+def test_patches_that_do_not_fold_are_refused(patch_px):
+    with pytest.raises(BadRecipe, match=f"patch_px is {patch_px}; expected a power of two"):
+        made(EncoderConfig(patch_px=patch_px))
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
@@ -134,6 +157,7 @@ def test_unknown_words_get_a_suggestion(change, message):
         (EncoderConfig("vit", (8, 16), (1,)), "needs 1 widths"),
         (EncoderConfig("vit", (8, 16), (1, 1)), "needs 1 widths; .* 1 to 1 levels"),
         (EncoderConfig(widths=(8,) * 5, blocks=(1,) * 5), "do not divide by 32.*Take 32"),
+        (EncoderConfig(patch_px=8), "do not divide by 64.*Take 64"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(own, message):
