@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -73,9 +74,16 @@ def _row(name: str, fault: Callable, request: Request, machines: Machines, *, ti
         events = list(fault(ours, machines, random.Random(trial).randrange(BLOCKS)))
         told += Counter(event.code for event in events if isinstance(event, Incident))
         found += differences(ours.out, request.out).values()
+        _until_alone()
     codes = ", ".join(f"{count} {code}" for code, count in told.items())
     rows = sum(table.lost for table in found), sum(table.doubled for table in found)
     return f"| {name} | {times} | {rows[0]} | {rows[1]} | {codes} |"
+
+
+def _until_alone() -> None:
+    """Wait until Ray has found out what is gone, so that the next run is not given it."""
+    while sum(node["Alive"] for node in ray.nodes()) > 1:
+        time.sleep(0.5)
 
 
 def killed(request: Request, machines: Machines, moment: int) -> Iterator[Event]:
@@ -86,7 +94,7 @@ def killed(request: Request, machines: Machines, moment: int) -> Iterator[Event]
         if begun > moment and not at_work and (at_work := _at_work()):
             os.kill(at_work[-1], signal.SIGKILL)
         yield event
-    machines.remove_node(machine, allow_graceful=False)
+    machines.remove_node(machine)
 
 
 def lost(request: Request, machines: Machines, moment: int) -> Iterator[Event]:
@@ -94,11 +102,21 @@ def lost(request: Request, machines: Machines, moment: int) -> Iterator[Event]:
     machine = machines.add_node(**SMALL)
     for begun, event in _begun(run(request)):
         if begun > moment and machine:
-            machines.remove_node(machine, allow_graceful=False)
+            take_away(machines, machine)
             machine = None
         yield event
     if machine:
-        machines.remove_node(machine, allow_graceful=False)
+        machines.remove_node(machine)
+
+
+def take_away(machines: Machines, machine: Any) -> None:
+    """Lose a machine whole: without its Ray alone, its workers would live on for seconds."""
+    (raylet,) = machine.all_processes["raylet"]
+    ours = list(descendants(raylet.process.pid))
+    machines.remove_node(machine, allow_graceful=False)
+    for pid in ours:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _begun(events: Iterator[Event]) -> Iterator[tuple[int, Event]]:

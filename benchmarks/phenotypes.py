@@ -36,8 +36,10 @@ from profiler.phenotype import (
 from profiler.phenotype.counts import log_counts
 from profiler.phenotype.methods import METHODS
 from profiler.phenotype.novelty import strangeness
+from profiler.phenotype.shift import deviation_p_values, shares_apart
 from profiler.phenotype.structure import structure_p_value
 from profiler.profile import normalise, phenotype_features, select
+from profiler.profile.fdr import q_values
 
 STEPS = ["drop_na_columns", "variance_threshold", "correlation_threshold"]
 LEVEL = 0.05
@@ -173,6 +175,58 @@ def print_subpopulations(n_plates: int = 10) -> None:
         print(f"| {name}, {n_plates} plates | {rates} |")
 
 
+def print_shares(n_screens: int = 200) -> None:
+    """Print what the test of shares of cells calls, by controls, cells and how wells vary."""
+    print(
+        "\n| wells of ±20% cells: controls on a plate, cells, share of a kind, sd between wells ",
+        end="",
+    )
+    print("| p ≤ .05 | p ≤ .01 | p ≤ .001 | any found, q ≤ .05 | doubled wells found | false |")
+    print("|---|---|---|---|---|---|---|")
+    for controls, cells, share in ((3, 300, 0.3), (8, 300, 0.1), (16, 60, 0.1), (32, 1000, 0.008)):
+        for spread in (0.0, 0.1, 0.2):
+            random = np.random.default_rng(0)
+            of = {"controls": controls, "cells": cells, "share": share, "spread": spread}
+            nulls = [_screen(random, **of)[0] for _ in range(n_screens)]
+            p, found = np.concatenate(nulls), [_found(each).any() for each in nulls]
+            rates = [(p <= level).mean() for level in (0.05, 0.01, 0.001)] + [np.mean(found)]
+            hits = [
+                (_found(each), is_shifted)
+                for each, is_shifted in (_screen(random, **of, shifted=0.1) for _ in nulls)
+            ]
+            rates.append(np.mean(np.concatenate([hit[own] for hit, own in hits])))
+            rates.append(np.mean([hit[~own].sum() / max(hit.sum(), 1) for hit, own in hits]))
+            name = f"{controls}, {cells}, {share:.1%}, {spread:.0%} of it"
+            print(f"| {name} | {' | '.join(f'{rate:.4f}' for rate in rates)} |")
+
+
+def _screen(
+    random: np.random.Generator,
+    *,
+    controls: int,
+    cells: int,
+    share: float,
+    spread: float,
+    shifted: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """P-values of the 48 wells of a plate that are no controls, and which have twice the share."""
+    is_shifted = np.append(np.zeros(controls, bool), random.random(48) < shifted)
+    shares = share * (1 + is_shifted)
+    if spread:
+        size = (1 - shares) / shares / spread**2 - 1
+        shares = random.beta(shares * size, (1 - shares) * size)
+    totals = random.poisson(cells * np.exp(random.normal(0, 0.2, len(shares))))
+    counts = random.binomial(totals, shares)
+    is_control = np.arange(len(shares)) < controls
+    angles = shares_apart(np.stack([counts, totals - counts], axis=1))
+    p = deviation_p_values(angles, plate=np.zeros(len(shares), int), is_control=is_control)[:, 0]
+    return p[controls:], is_shifted[controls:]
+
+
+def _found(p_values: np.ndarray) -> np.ndarray:
+    return q_values(p_values).to_numpy() <= LEVEL
+
+
 def _p_of_cells(row: np.ndarray, pooled: np.ndarray) -> float:
     """Test shares as if every cell of a well were drawn on its own."""
     return float(np.asarray(chi2_contingency([row, pooled])[1]))
@@ -290,6 +344,7 @@ def main(arguments: list[str]) -> None:
     else:
         print(f"No bbbc021_profiles in {shared / 'data'}: mechanisms and clusters are left out.")
     print_subpopulations()
+    print_shares()
     print_calibration()
     print_memory()
 

@@ -1,7 +1,6 @@
 """The stage that needs the device: fields in, finished wells on disk out."""
 
 import hashlib
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -23,6 +22,7 @@ from profiler.compute.worker import Looker, Taken, Task, work
 from profiler.events import Event, Incident, Planned
 from profiler.execute.executor import About, Executor, NoCluster, Started
 from profiler.execute.local import here
+from profiler.execute.seat import versions
 from profiler.illuminate.kept import FOLDER as ILLUMINATION
 from profiler.illuminate.run import light_plates, with_functions
 from profiler.recipe import Recipe
@@ -35,8 +35,6 @@ from profiler.store.run import FACTS, RunFacts, claim
 from profiler.store.tables import write_table
 from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep
 from profiler.throughput.trace import traced
-
-PACKAGES = ("plate-profiler", "jax", "jaxlib", "flax", "numpy", "polars", "pyarrow", "numba")
 
 
 def make_cells(
@@ -213,7 +211,7 @@ def _facts(
     return RunFacts(
         recipe=recipe.name,
         settings=recipe.model_dump(mode="json"),
-        packages={name: importlib.metadata.version(name) for name in PACKAGES},
+        packages=versions(),
         device=about.device,
         weights=about.weights,
         embedder=about.embedder,

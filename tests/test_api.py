@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -13,6 +13,7 @@ import profiler
 
 MOST_PARAMETERS = 7
 POSITIONAL = 4  # data comes first, and there is never much of it
+EXTRAS = {"ray": "ray"}  # packages that whole modules are about -> the extra that brings them
 
 
 def modules() -> Iterator[str]:
@@ -21,15 +22,25 @@ def modules() -> Iterator[str]:
             yield info.name
 
 
+def imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        extra = EXTRAS[error.name]
+        pytest.skip(f"{name} needs {error.name}: pip install 'plate-profiler[{extra}]'")
+
+
 def functions(name: str) -> list[FunctionType]:
-    module = importlib.import_module(name)
+    module = imported(name)
     found = [f for n, f in vars(module).items() if not n.startswith("_") and inspect.isfunction(f)]
     return [f for f in found if f.__module__ == name]
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_public_functions_keep_the_conventions(name):
-    assert importlib.import_module(name).__doc__, f"{name} has no docstring"
+    assert imported(name).__doc__, f"{name} has no docstring"
     for function in functions(name):
         where = f"{name}.{function.__name__}"
         assert function.__doc__, f"{where} has no docstring"

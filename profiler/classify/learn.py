@@ -106,9 +106,10 @@ def learn(
         strength, logits = _chosen(examples, parts, classes=classes)
         linear = fit_linear(vectors, labels, classes=classes, strength=strength)
     rows = _judged(logits, labels)
-    known = Temperature(1.0, is_decided=False)
-    # Both are found where classes are as frequent as the labels that judge them.
-    temperature = fit_temperature(logits[rows], labels[rows]) if len(rows) else known
+    temperature = Temperature(1.0, is_decided=False)
+    if len(rows):  # balance comes later: classes are as frequent here as the labels that judge
+        groups = examples.groups(parts.level)[rows]
+        temperature = fit_temperature(logits[rows], labels[rows], groups=groups)
     taken = temperature.value * prior_offsets(labels, classes=classes, strength=balance)
     for seen, apart in parts.parts:
         own = prior_offsets(labels[seen], classes=classes, strength=balance)

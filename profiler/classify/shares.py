@@ -1,16 +1,16 @@
 """Whether a class is enriched: in a well, and in the wells of a compound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from profiler.classify.effects import on_test_scale, treatment_p_value, yardstick
+from profiler.classify.effects import on_test_scale, treatment_p_value
 from profiler.classify.enrichment import LEAST_WELLS, enrichment, fit_prior, share_interval
 from profiler.classify.tally import NOVELTIES, TIMEPOINT, Tally
-from profiler.phenotype.shift import deviation_p_values
+from profiler.phenotype.shift import Angles, Yardstick, deviation_p_values, yardstick
 from profiler.profile.consensus import TREATMENT
 from profiler.profile.controls import is_role
 from profiler.profile.fdr import q_values
@@ -47,6 +47,13 @@ class Shares(NamedTuple):
     reference: list[str]
 
 
+class Tested(NamedTuple):
+    """The shares of a class on the scale of the test, and what controls say of them."""
+
+    angles: Angles
+    by: Yardstick
+
+
 def shares(found: Tally) -> Shares:
     """Hold the counts of every well against those of its plate's controls.
 
@@ -67,9 +74,9 @@ def shares(found: Tally) -> Shares:
         is_whole = member.sum() < LEAST_WELLS
         reference[own] = "plate" if is_whole else "controls"
         _of_plate(found, own, own if is_whole else member, into=(expected, score))
-    p_value = np.stack(
-        [_p_values(column, found.totals, plate, is_control) for column in found.counts.T], axis=1
-    )
+    angles = [on_test_scale(column, found.totals) for column in found.counts.T]
+    every = Angles(*(np.stack(each, axis=1) for each in zip(*angles, strict=True)))
+    p_value = deviation_p_values(every, plate=plate, is_control=is_control)
     return Shares(wells, expected, score, p_value, plate, is_control, reference.tolist())
 
 
@@ -124,10 +131,11 @@ def compound_table(found: Tally, held: Shares) -> pl.DataFrame | None:
     by = [name for name in (*TREATMENT, TIMEPOINT) if name in held.wells.columns]
     is_asked = pl.col(COMPOUND).is_not_null() & ~pl.col(ROLE).is_in(NOT_TESTED)
     treated = held.wells.with_row_index("row").filter(is_asked, pl.col("n_cells") > 0)
+    tests = list(_tests(found, held))
     rows = [
         (*group.key, *line)
         for group in group_rows(treated, by)
-        for line in _lines(found, held, treated["row"].to_numpy()[group.rows].astype(int))
+        for line in _lines(found, held, treated["row"].to_numpy()[group.rows].astype(int), tests)
     ]
     kinds = {name: held.wells.schema[name] for name in by}
     table = pl.DataFrame(rows, schema=kinds | LINE, orient="row").with_columns(
@@ -147,13 +155,19 @@ LINE |= dict.fromkeys(
 )
 
 
-def _lines(found: Tally, held: Shares, rows: np.ndarray) -> Iterator[tuple]:
+def _tests(found: Tally, held: Shares) -> Iterator[Tested]:
+    for counts in found.counts.T:
+        angles = on_test_scale(counts, found.totals)
+        yield Tested(angles, yardstick(angles, plate=held.plate, is_control=held.is_control))
+
+
+def _lines(
+    found: Tally, held: Shares, rows: np.ndarray, tests: Sequence[Tested]
+) -> Iterator[tuple]:
     totals = found.totals[rows]
-    for part, name in enumerate(found.names):
+    for part, (name, test) in enumerate(zip(found.names, tests, strict=True)):
         counts = found.counts[rows, part]
-        values, noise = on_test_scale(found.counts[:, part], found.totals)
-        by = yardstick(values, noise, plate=held.plate, is_control=held.is_control)
-        p_value = treatment_p_value(values, noise, rows=rows, plate=held.plate, by=by)
+        p_value = treatment_p_value(test.angles, rows=rows, plate=held.plate, by=test.by)
         expected = float(held.expected[rows, part].mean())
         share = float((counts / totals).mean())
         score = float(held.score[rows, part].mean())
@@ -170,14 +184,6 @@ def _of_plate(
         if prior := fit_prior(counts[member], found.totals[member]):
             expected[own, part] = prior.mean
             score[own, part] = enrichment(counts[own], found.totals[own], prior)
-
-
-def _p_values(
-    counts: np.ndarray, totals: np.ndarray, plate: np.ndarray, is_control: np.ndarray
-) -> np.ndarray:
-    values, noise = on_test_scale(counts, totals)
-    against = {"plate": plate, "is_control": is_control}
-    return deviation_p_values(values[:, None], noise=noise[:, None], **against)[:, 0]
 
 
 def _log2_ratio(counts: np.ndarray, totals: np.ndarray, expected: np.ndarray) -> np.ndarray:

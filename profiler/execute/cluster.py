@@ -19,7 +19,7 @@ from profiler.execute.blocks import blocks
 from profiler.execute.connect import Places, connected, places
 from profiler.execute.crew import Crew, Ended, Lost, Told, incident, reason, retried
 from profiler.execute.executor import About, Executor, NoCluster, Started, WorkLost
-from profiler.execute.seat import Seat, Worker
+from profiler.execute.seat import Seat, Worker, versions
 from profiler.store.places import Well
 
 TRIES = 3  # of a well, before the run ends without it
@@ -46,11 +46,12 @@ def on_cluster(
     """
     with connected(address):
         room = places(ray.nodes(), workers=workers)
-        crew = Crew(partial(_hire, begin, replace(seat, cores=room.cores), room))
+        here = replace(seat, cores=room.cores, versions=versions())
+        crew = Crew(partial(_hire, begin, here, room))
         try:
             crew.grow(room.workers)
-            about = _first(crew, most=BAD_LUCK * room.workers)
-            yield Executor(about, partial(_run, crew, room.workers), (room.sentence,))
+            about, early = _first(crew, most=BAD_LUCK * room.workers)
+            yield Executor(about, partial(_run, crew, room.workers, early), (room.sentence,))
         finally:
             crew.dismiss()
 
@@ -62,21 +63,24 @@ def _hire(begin: Callable[[], Started], seat: Seat, room: Places):
     return worker, worker.start.remote(seat, begin)
 
 
-def _first(crew: Crew, *, most: int) -> About:
-    """Wait for the first worker that is ready."""
-    for _ in range(most):
+def _first(crew: Crew, *, most: int) -> tuple[About, list[Lost]]:
+    """Wait for the first worker that is ready; those that were lost before are yet to be told."""
+    lost: list[Lost] = []
+    while len(lost) < most:
         news = crew.wait()
         if isinstance(news, About):
-            return news
+            return news, lost
         assert isinstance(news, Lost)  # no block has been given yet
+        lost.append(news)
     raise NoCluster(
         f"{most} workers of the cluster were lost before they were ready, the last so: "
-        f"{reason(news.error)}. Is this program installed on every machine, in the same version?"
+        f"{reason(lost[-1].error)}. Is this program installed on every machine, in the same "
+        "version?"
     )
 
 
-def _run(crew: Crew, workers: int, tasks: Iterable[Task]) -> Iterator[Event]:
-    """Give blocks to whoever is free until none is left.
+def _run(crew: Crew, workers: int, early: list[Lost], tasks: Iterable[Task]) -> Iterator[Event]:
+    """Give blocks to whoever is free until none is left, and tell of every worker that is lost.
 
     Raises:
         WorkLost: Wells failed as often as they may, or nothing but failures came for long.
@@ -85,10 +89,12 @@ def _run(crew: Crew, workers: int, tasks: Iterable[Task]) -> Iterator[Event]:
     fields = sum(block.task.todo.height for block in queue)
     failed: dict[Well, Exception] = {}
     unlucky: list[Exception] = []  # failures since the last well
+    while early:
+        yield from _without_work(early.pop(0))
     while queue or crew.busy:
         while queue and crew.free:
             crew.give(queue.popleft())
-        match crew.wait():
+        match _news(crew):
             case Told(WellSaved() as event):
                 unlucky = []
                 yield event
@@ -97,23 +103,39 @@ def _run(crew: Crew, workers: int, tasks: Iterable[Task]) -> Iterator[Event]:
             case Told(event):
                 fields -= event.fields if isinstance(event, FieldsDone) else 0
                 yield event
-            case Ended(job, error) if error and job.left:
+            case Ended(job, error) if error:
                 unlucky.append(error)
                 yield incident(job, error)
                 fields += job.fields_lost
                 again = list(retried(job, tries=TRIES))
                 queue.extend(again)
                 failed |= {} if again else dict.fromkeys(job.left, error)
-            case Lost(error):
+                # Who was idle for long is given work again: a try shall not be lost on the dead.
+                yield from _without_work(*crew.missing())
+            case Lost(error) as lost:
                 unlucky.append(error)
-                yield Incident("worker_lost", reason(error))
+                yield from _without_work(lost)
         if len(unlucky) > BAD_LUCK * workers:
             raise WorkLost(
                 f"{len(unlucky)} failures in a row, and no well between; the last: "
                 f"{reason(unlucky[-1])} {KEPT}"
             )
+    yield from _without_work(*crew.missing(), *crew.unborn())
     if failed:
         raise WorkLost(_told(failed))
+
+
+def _news(crew: Crew) -> Told | Ended | Lost | About:
+    try:
+        return crew.wait()
+    except NoCluster as error:  # there was one when the run began: something befell it
+        raise WorkLost(f"{error} {KEPT}") from error
+
+
+def _without_work(*lost: Lost) -> Iterator[Incident]:
+    for each in lost:
+        if not each.is_known:
+            yield Incident("worker_lost", reason(each.error))
 
 
 def _of_all(event: Forecast, *, fields: int, workers: int) -> Forecast:

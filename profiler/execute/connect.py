@@ -189,6 +189,22 @@ def places(nodes: Iterable[Mapping[str, Any]], *, workers: int | None) -> Places
     return Places(wanted, next(fits, 1), 0, len(alive), max(0, wanted - sum(cores)))
 
 
+def does_not_answer(nodes: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a machine does not answer that Ray takes for alive: it needs 15 s to find out.
+
+    Args:
+        nodes: As `ray.nodes()` lists them.
+    """
+    try:
+        for node in nodes:
+            if node["Alive"]:
+                place = (node["NodeManagerAddress"], node["NodeManagerPort"])
+                socket.create_connection(place, timeout=CONNECT_S).close()
+    except OSError:
+        return True
+    return False
+
+
 def _seats(cores: Iterable[int], share: int) -> int:
     return sum(n // share for n in cores)
 

@@ -9,15 +9,24 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import ray  # pyright: ignore[reportMissingImports]
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError  # pyright: ignore[reportMissingImports]
+from ray.exceptions import (  # pyright: ignore[reportMissingImports]
+    GetTimeoutError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+)
 
 from plates.errors import ProfilingError
 from profiler.events import Event, FieldsDone, Incident, WellSaved
 from profiler.execute.blocks import Block
+from profiler.execute.connect import does_not_answer
 from profiler.execute.executor import About, NoCluster
 from profiler.store.places import Well
 
 START_S = 900.0  # until a worker must have started: a cluster that grows takes minutes to
+ANSWER_S = 30.0  # until a free worker must have answered: one that is there does in milliseconds
+BAD_STARTS = 3  # one after the other, before a place is left empty while others work
+NEVER_RAN = "never ran"  # what Ray says of a worker whose process it had not yet started
 
 
 @dataclass
@@ -62,9 +71,16 @@ class Ended(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A worker was lost before it was ready."""
+    """A worker was lost that had no block.
+
+    Attributes:
+        error: Why.
+        is_known: Whether it had not begun, and was to replace one whose loss was told: Ray sends
+            new workers to a lost machine until it has found out.
+    """
 
     error: Exception
+    is_known: bool = False
 
 
 @dataclass
@@ -76,12 +92,17 @@ class Crew:
         free: Those with nothing to do.
         starting: Those whose answer is awaited.
         busy: Those with a block, by the stream of their events.
+        about: What the first that was ready has compiled.
+        instead: Answers of those that replace a worker that was lost, and how many before them
+            were lost as they started, one after the other.
     """
 
     hire: Callable[[], tuple[Any, ray.ObjectRef]]
     free: list[Any] = field(default_factory=list)
     starting: dict[ray.ObjectRef, Any] = field(default_factory=dict)
     busy: dict[ray.ObjectRefGenerator, Job] = field(default_factory=dict)
+    about: About | None = None
+    instead: dict[ray.ObjectRef, int] = field(default_factory=dict)
 
     def grow(self, size: int) -> None:
         """Start so many workers more."""
@@ -111,15 +132,51 @@ class Crew:
             )
         return self._joined(ready[0]) if ready[0] in self.starting else self._told(ready[0])
 
+    def missing(self) -> list[Lost]:
+        """Find who of the free is gone, and replace them.
+
+        Ray tells of a lost worker only who waits for its answer: those with nothing to do are asked
+        for one.
+        """
+        asked = {worker.answer.remote(): worker for worker in self.free}
+        ray.wait([*asked], num_returns=max(1, len(asked)), timeout=ANSWER_S)
+        lost = []
+        for answer, worker in asked.items():
+            if error := _failure(answer):
+                self.free = [other for other in self.free if other is not worker]
+                self._replace(worker)
+                lost.append(Lost(error))
+        return lost
+
+    def unborn(self) -> list[Lost]:
+        """Find who of the starting is gone, at the end of a run, when nobody waits for them.
+
+        That needs time where a machine does not answer and Ray has not found out yet.
+        """
+        new = [answer for answer in self.starting if answer not in self.instead]
+        patience = ANSWER_S if new and does_not_answer(ray.nodes()) else 0
+        ray.wait(new, num_returns=max(1, len(new)), timeout=patience)
+        lost = []
+        for answer in new:
+            if (error := _failure(answer)) and not isinstance(error, TimeoutError):
+                lost.append(self._stillborn(self.starting.pop(answer), answer, error))
+        return lost
+
     def _joined(self, answer: ray.ObjectRef) -> About | Lost:
         worker = self.starting.pop(answer)
         try:
-            about = ray.get(answer)
+            machine, about = ray.get(answer)
         except RayTaskError as error:
-            raise cause(error) from error
+            raise _refused(error) from error
         except RayError as error:
-            self._replace(worker)
-            return Lost(error)
+            return self._stillborn(worker, answer, error)
+        self.about = self.about or about
+        if about._replace(device="") != self.about._replace(device=""):
+            raise NoCluster(
+                f"The machine {machine} of the cluster has compiled another program than the first "
+                "that was ready. Keep this program in one version, and the model files of the "
+                "recipe in one state, on all machines; nothing was computed there."
+            )
         self.free.append(worker)
         return about
 
@@ -136,15 +193,49 @@ class Crew:
         job.note(event)
         return Told(event)
 
-    def _replace(self, worker: Any) -> None:
+    def _stillborn(self, worker: Any, answer: ray.ObjectRef, error: Exception) -> Lost:
+        has_begun = NEVER_RAN not in str(error)
+        bad_starts = self.instead.get(answer, 0) + has_begun
+        if bad_starts < BAD_STARTS or not (self.busy or self.free):
+            self._replace(worker, bad_starts)
+        else:  # others do the work; this place would be filled and lost for as long as they do
+            ray.kill(worker)
+        return Lost(error, is_known=answer in self.instead and not has_begun)
+
+    def _replace(self, worker: Any, bad_starts: int = 0) -> None:
         ray.kill(worker)  # one that is only out of reach must not go on writing
-        self.grow(1)
+        other, answer = self.hire()
+        self.starting[answer] = other
+        self.instead[answer] = bad_starts
 
     def dismiss(self) -> None:
         """End all workers, whatever they are doing."""
         jobs = [job.worker for job in self.busy.values()]
         for worker in (*self.free, *self.starting.values(), *jobs):
             ray.kill(worker)
+
+
+def _failure(answer: ray.ObjectRef) -> Exception | None:
+    """Why an answer is not there, if it is not; a worker that answers with an error is."""
+    try:
+        ray.get(answer, timeout=0)
+    except GetTimeoutError:
+        return TimeoutError(f"It had nothing to do, and did not answer within {ANSWER_S:.0f} s.")
+    except RayTaskError:
+        return None
+    except RayError as error:
+        return error
+    return None
+
+
+def _refused(error: RayTaskError) -> ProfilingError:
+    """Say that a worker cannot start, and why."""
+    if isinstance(error.cause, ProfilingError):
+        return error.cause
+    return NoCluster(
+        f"A worker of the cluster could not start: {reason(error)}. Is this program installed on "
+        "every machine, in the same version? Nothing was computed there."
+    )
 
 
 def cause(error: RayTaskError) -> Exception:

@@ -3,8 +3,9 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from plates.errors import BadRun
@@ -13,6 +14,9 @@ from profiler.events import Event
 from profiler.execute.executor import About, NoCluster, Started
 from profiler.store.home import holder
 from profiler.store.objects import run_address
+
+# What numbers depend on; where two machines differ in them, their tables would.
+PACKAGES = ("plate-profiler", "jax", "jaxlib", "flax", "numpy", "polars", "pyarrow", "numba")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Seat:
         holder: What its lock or lease says; a folder of the same name elsewhere says otherwise.
         patience_s: Until a network file system must show on one machine what another has written.
         seen: Plates that must be seen from here: where one is not, all its images would be missing.
+        versions: Of packages, that must be the same here.
     """
 
     cores: int
@@ -34,6 +39,7 @@ class Seat:
     holder: str
     patience_s: float = 10.0
     seen: tuple[Path, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker:
@@ -43,16 +49,23 @@ class Worker:
         # XLA and `available_cores` obey NPROC; neither has started its threads yet.
         os.environ |= {"NPROC": str(cores), "POLARS_MAX_THREADS": str(cores)}
 
-    def start(self, seat: Seat, begin: Callable[[], Started]) -> About:
+    def start(self, seat: Seat, begin: Callable[[], Started]) -> tuple[str, About]:
         """Take the seat and compile.
 
+        Returns:
+            The machine's name, and what was compiled.
+
         Raises:
-            NoCluster: This machine does not see the folders of the one that asks.
+            NoCluster: This machine does not see the folders of the one that asks, or has other
+                versions.
             ProfilingError: The recipe cannot be compiled.
         """
         _enter(seat)
         self._started = begin()
-        return self._started.about
+        return socket.gethostname(), self._started.about
+
+    def answer(self) -> None:
+        """Show by answering that this process is there."""
 
     def run(self, task: Task) -> Iterator[Event]:
         """Do a task, yielding what happens as it happens."""
@@ -61,7 +74,27 @@ class Worker:
             yield event
 
 
+def versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """The versions of packages that are installed here; "none" of one that is not."""
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
 def _enter(seat: Seat) -> None:
+    ours = versions(seat.versions)
+    if others := [name for name in ours if ours[name] != seat.versions[name]]:
+        differ = ", ".join(f"{name} {ours[name]} and not {seat.versions[name]}" for name in others)
+        raise NoCluster(
+            f"The machine {socket.gethostname()} of the cluster has {differ}, so its numbers could "
+            "differ from this one's. Install the same versions on all machines; nothing was "
+            "computed there."
+        )
     shares_folders = seat.seen or not run_address(seat.out)
     try:
         os.chdir(seat.folder)

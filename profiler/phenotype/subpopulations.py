@@ -13,7 +13,7 @@ from profiler.phenotype.choice import Choice, choose
 from profiler.phenotype.cluster import Clustering, most_deviating
 from profiler.phenotype.graph import Labels
 from profiler.phenotype.methods import METHODS, NOISE
-from profiler.phenotype.shift import deviation_p_values, shares_apart
+from profiler.phenotype.shift import deviation_p_values, plain, shares_apart
 from profiler.phenotype.space import Points
 from profiler.profile.controls import is_role
 from profiler.profile.fdr import q_values
@@ -187,11 +187,10 @@ def _shifts(wells: pl.DataFrame, counts: np.ndarray) -> pl.DataFrame:
     plate = wells["Metadata_Plate"].rank("dense").to_numpy().astype(np.int64) - 1
     is_control = wells["is_control"].to_numpy()
     total = counts.sum(axis=1, keepdims=True)
-    angle, noise = shares_apart(counts)
     against = {"plate": plate, "is_control": is_control}
-    p_value = deviation_p_values(angle, noise=noise, **against)
+    p_value = deviation_p_values(shares_apart(counts), **against)
     logarithm = np.log2(np.maximum(wells["n_cells"].to_numpy(), 1))[:, None]
-    by_count = deviation_p_values(logarithm, noise=np.zeros_like(logarithm), **against)
+    by_count = deviation_p_values(plain(logarithm), **against)
     asked = np.where(is_control[:, None], np.nan, p_value)
     share = np.where(total > 0, counts / np.maximum(total, 1), np.nan)
     rounded = (counts + HALF) / (total + 2 * HALF)

@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from profiler.classify.judge import judge
 from profiler.classify.learn import STRENGTHS, can_be_new, learn, with_novelty
 from profiler.classify.parts import Examples
-from profiler.classify.trust.calibration import at_temperature, calibration
+from profiler.classify.trust.calibration import at_temperature, calibration, fit_temperature
 from profiler.classify.trust.imbalance import prior_offsets
 from profiler.classify.trust.novelty import LEVEL
 
@@ -48,6 +48,21 @@ def test_cells_apart_are_judged_by_others_plates_and_calibrated():
         )
     )
     assert after <= before + 1e-9
+
+
+def test_the_temperature_is_a_standard_error_between_plates_nearer_to_one():
+    cells = clouds(2, shift=0.7)
+    found = learn(cells, classes=3)
+    logits, labels = found.apart.logits, found.apart.labels
+    by_plate = fit_temperature(logits, labels, groups=cells.plates[found.apart.rows])
+    assert found.temperature == by_plate
+    assert abs(np.log(by_plate.value)) < abs(np.log(fit_temperature(logits, labels).value))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_thirty_labels_are_not_scaled_beyond_reason(seed):
+    found = learn(clouds(seed, counts=(10, 10, 10), apart=3.0, groups=5), classes=3)
+    assert 0.3 < found.temperature.value < 1.7
 
 
 def test_the_same_seed_gives_the_same_classifier():

@@ -18,11 +18,12 @@ from profiler.compute.worker import Task
 from profiler.events import Event, FieldsDone, Incident, WellSaved
 from profiler.execute.executor import About, NoCluster, Started, WorkLost
 from profiler.store.lock import LOCK
-from tests.execute.conftest import FORKS, workers
+from tests.execute.conftest import FORKS, kill, workers
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'plate-profiler[ray]'")
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
+from benchmarks.cluster import take_away  # noqa: E402
 from profiler.execute.cluster import TRIES, on_cluster  # noqa: E402
 from profiler.execute.seat import Seat  # noqa: E402
 
@@ -138,6 +139,89 @@ def assert_nobody_works() -> None:
     while workers():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def counted(folder: Path, work: Callable) -> Started:
+    """A start that says who has started, and where."""
+    (folder / f"ready {os.getpid()}").write_text(ray.get_runtime_context().get_node_id())
+    return begin(folder, work)
+
+
+def until_told(folder: Path, task: Task) -> Iterator[Event]:
+    """A well that is done when it is told to."""
+    yield FieldsDone(1, 0, 0)
+    (folder / f"busy {os.getpid()}").touch()
+    wait_for(folder, "go")
+    yield WellSaved("P", task.todo["well"][0])
+
+
+def wait_for(folder: Path, pattern: str, *, many: int = 1) -> list[Path]:
+    deadline = time.monotonic() + 60
+    while len(found := list(folder.glob(pattern))) < many:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def one_busy_one_idle(folder: Path, disturb: Callable[[list[int], list[int]], None]) -> list[Event]:
+    """A run of one well on two workers; told which are at work and which not, one disturbs them."""
+    events, work = [], partial(counted, folder, until_told)
+    with on_cluster(work, seat=seat(folder), address=None, workers=2) as executor:
+        for event in executor.run([plate(["A01"])]):
+            events.append(event)
+            if not (folder / "go").exists():
+                ready = {int(path.name.split()[1]) for path in wait_for(folder, "ready *", many=2)}
+                busy = {int(path.name.split()[1]) for path in wait_for(folder, "busy *")}
+                disturb(list(busy), list(ready - busy))
+                (folder / "go").touch()
+    return events
+
+
+def incidents(events: list[Event]) -> list[tuple]:
+    return [(event.code, event.wells) for event in events if isinstance(event, Incident)]
+
+
+def test_an_undisturbed_run_tells_of_nobody(cluster, tmp_path):
+    events = one_busy_one_idle(tmp_path, lambda busy, idle: None)
+    assert incidents(events) == []
+    assert events[-1] == WellSaved("P", "A01")
+
+
+def test_an_idle_worker_that_is_killed_is_told_once(cluster, tmp_path):
+    events = one_busy_one_idle(tmp_path, lambda busy, idle: kill(*idle))
+    assert incidents(events) == [("worker_lost", ())]
+    assert WellSaved("P", "A01") in events
+
+
+def test_a_busy_worker_that_is_killed_is_told_once(cluster, tmp_path):
+    events = one_busy_one_idle(tmp_path, lambda busy, idle: kill(*busy))
+    assert incidents(events) == [("worker_lost", (("P", "A01"),))]
+    assert WellSaved("P", "A01") in events
+
+
+def at_once_if_doomed(folder: Path, doomed: str) -> Started:
+    """A start that waits on one machine until two others are at work, and a well is quick there."""
+    is_doomed = ray.get_runtime_context().get_node_id() == doomed
+    if is_doomed:
+        wait_for(folder, "busy *", many=2)
+
+    def work(folder: Path, task: Task) -> Iterator[Event]:
+        yield from [WellSaved("P", task.todo["well"][0])] if is_doomed else until_told(folder, task)
+
+    return begin(folder, work)
+
+
+def test_an_idle_machine_that_is_lost_is_told_once(cluster, tmp_path):
+    machine = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+    events, work = [], partial(at_once_if_doomed, tmp_path, machine.node_id)
+    with on_cluster(work, seat=seat(tmp_path), address=None, workers=3) as executor:
+        for event in executor.run([plate(["A01", "A02", "A03"])]):
+            events.append(event)
+            if isinstance(event, WellSaved) and not (tmp_path / "go").exists():
+                take_away(cluster, machine)
+                (tmp_path / "go").touch()
+    assert incidents(events) == [("worker_lost", ())]
+    assert sum(isinstance(event, WellSaved) for event in events) == 3
 
 
 def forever(folder: Path, task: Task) -> Iterator[Event]:

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("ray", reason="needs Ray: pip install 'plate-profiler[ray]'")
 
 from profiler.execute import connect
-from profiler.execute.connect import Places, connected, places
+from profiler.execute.connect import Places, connected, does_not_answer, places
 from profiler.execute.executor import NoCluster
 
 
@@ -24,6 +24,14 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def test_a_machine_that_does_not_answer_though_ray_takes_it_for_alive():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": server.getsockname()[1]}
+        gone = here | {"NodeManagerPort": free_port()}
+        assert not does_not_answer([here | {"Alive": True}, gone | {"Alive": False}])
+        assert does_not_answer([here | {"Alive": True}, gone | {"Alive": True}])
 
 
 def test_an_address_where_no_cluster_is():

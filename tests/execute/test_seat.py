@@ -3,16 +3,18 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from profiler.compute.devices import available_cores
 from profiler.execute.executor import NoCluster
-from profiler.execute.seat import Worker
+from profiler.execute.seat import Seat, Worker, _enter, versions
 from profiler.pipeline import run
 from profiler.recipe import load_recipe
 from profiler.request import Cluster, Request
+from profiler.store.lock import LOCK
 
 QUICK = Path(__file__).parents[1] / "quick.toml"
 
@@ -32,6 +34,18 @@ def test_a_worker_keeps_to_its_share_of_the_cores(monkeypatch):
     assert available_cores() == 1
     Worker(10_000)
     assert available_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_machine_with_other_versions_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / LOCK).write_text("this run")
+    ours = Seat(1, tmp_path, tmp_path, "this run", versions=versions())
+    assert "none" not in ours.versions.values()
+    _enter(ours)
+    others = {**ours.versions, "jax": "0.0.1", "no-such-package": "2"}
+    named = rf"has jax {ours.versions['jax']} and not 0\.0\.1, no-such-package none and not 2, so"
+    with pytest.raises(NoCluster, match=named + r".*Install the same versions"):
+        _enter(replace(ours, versions=others))
 
 
 @pytest.mark.parametrize("cores", [1, 3])

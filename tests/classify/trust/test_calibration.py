@@ -56,6 +56,56 @@ def test_temperature_keeps_the_first_class_and_lowers_the_error():
     assert calibration(after, labels).nll < calibration(before, labels).nll
 
 
+def test_groups_bring_it_a_standard_error_nearer_to_one():
+    """The error against the spread over fresh draws; every group has a temperature of its own."""
+    found, told = [], []
+    for seed in range(200):
+        logits, labels = honest(seed, cells=600)
+        groups = np.repeat(np.arange(12), 50)
+        own = np.exp(np.random.default_rng(seed + 1000).normal(np.log(2), 0.3, 12))[groups]
+        sure = logits * own[:, None]
+        plain = np.log(fit_temperature(sure, labels).value)
+        found.append(plain)
+        told.append(plain - np.log(fit_temperature(sure, labels, groups=groups).value))
+    assert np.mean(told) == pytest.approx(np.std(found), rel=0.15)
+    assert min(told) > 0
+
+
+def test_with_groups_an_overconfident_classifier_is_scaled_and_an_honest_one_left():
+    logits, labels = honest(4)
+    groups = np.arange(20_000) % 40
+    sure = fit_temperature(logits * 3, labels, groups=groups)
+    assert sure.value == pytest.approx(3, rel=0.04)
+    unsure = fit_temperature(logits / 3, labels, groups=groups)
+    assert unsure.value == pytest.approx(1 / 3, rel=0.04)
+    for seed in range(20):
+        logits, labels = honest(seed, cells=300)
+        plain = fit_temperature(logits, labels).value
+        kept = fit_temperature(logits, labels, groups=np.arange(300) % 10).value
+        assert abs(np.log(kept)) <= abs(np.log(plain))
+        assert kept == pytest.approx(1, abs=0.15)
+
+
+def test_thirty_labels_do_not_decide_much():
+    plain, kept = [], []
+    for seed in range(100):
+        logits, labels = honest(seed, cells=30)
+        plain.append(fit_temperature(logits, labels).value)
+        kept.append(fit_temperature(logits, labels, groups=np.arange(30) % 5).value)
+    assert np.abs(np.log(kept)).mean() < 0.6 * np.abs(np.log(plain)).mean()
+    assert max(kept) < 2
+    assert min(kept) > 0.5
+
+
+def test_one_group_decides_no_temperature_and_a_class_without_examples_has_none():
+    logits, labels = honest(5, cells=200)
+    assert fit_temperature(2 * logits, labels, groups=np.zeros(200)).value == 1
+    groups = np.arange(200) % 8
+    never = np.column_stack([2 * logits, np.full(200, -np.inf)])
+    expected = fit_temperature(2 * logits, labels, groups=groups).value
+    assert fit_temperature(never, labels, groups=groups).value == pytest.approx(expected, rel=1e-4)
+
+
 def test_cells_that_decide_no_temperature():
     logits = np.array([[5.0, 0], [0, 5]])
     assert fit_temperature(logits, np.array([0, 1])) == (1.0, False)
