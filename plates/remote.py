@@ -67,6 +67,8 @@ class RemoteFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place in it."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        if start + offset < 0:  # which a store would take as counted from the end
+            raise ValueError(f"negative seek position {start + offset}")
         self.at = start + offset
         return self.at
 

@@ -36,6 +36,7 @@ AT_ONCE = 16  # headers read: on a network drive nearly all of the time is waiti
 WAVE = re.compile(r'"WaveName(\d+)"\s*,\s*"([^"]*)"')
 
 _Wave: TypeAlias = tuple[str, int]  # plate, number
+_Shared: TypeAlias = tuple[str, str, int]  # plate, well, number of the wave
 
 
 class _File(NamedTuple):
@@ -147,18 +148,23 @@ def _wave_names(htd: Path) -> Iterable[tuple[_Wave, str]]:
     return [((plate_name(htd.parent), int(number)), name) for number, name in found]
 
 
-def _headers(files: list[_File]) -> dict[tuple[str, str, int], _Header]:
+def _headers(files: list[_File]) -> dict[_Shared, _Header]:
     """What images of one plate, well and wave share, each read from the first of them."""
-    first: dict[tuple[str, str, int], Path] = {}
+    first: dict[_Shared, Path] = {}
     for file in files:
         first.setdefault(_shared(file), file.path)
     if is_mirror():
-        first = _sample(first)
+        some = _sample(first)
+        return _shared_out(dict(zip(some, _read(some.values()), strict=True)), over=first)
+    return dict(zip(first, _read(first.values()), strict=True))
+
+
+def _read(paths: Iterable[Path]) -> list[_Header]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(first, pool.map(_header, map(opened, first.values())), strict=True))
+        return list(pool.map(_header, map(opened, paths)))
 
 
-def _sample(first: Mapping[tuple[str, str, int], Path]) -> dict[tuple[str, str, int], Path]:
+def _sample(first: Mapping[_Shared, Path]) -> dict[_Shared, Path]:
     """One image of each well and of each wave: every request to a store is waited for."""
     seen: set[tuple[str, str | int]] = set()
     sample = {}
@@ -169,17 +175,38 @@ def _sample(first: Mapping[tuple[str, str, int], Path]) -> dict[tuple[str, str, 
     return sample
 
 
-def _shared(file: _File) -> tuple[str, str, int]:
+def _shared_out(
+    read: Mapping[_Shared, _Header], *, over: Iterable[_Shared]
+) -> dict[_Shared, _Header]:
+    """What a sample says of all: names and wavelengths are a wave's, the objective is a well's."""
+    of_wave = {(plate, wave): header for (plate, _, wave), header in reversed([*read.items()])}
+    of_well = {(plate, well): header for (plate, well, _), header in reversed([*read.items()])}
+    return {
+        (plate, well, wave): of_well[plate, well]._replace(
+            channel_name=of_wave[plate, wave].channel_name,
+            wavelength_nm=of_wave[plate, wave].wavelength_nm,
+        )
+        for plate, well, wave in over
+    } | dict(read)
+
+
+def _shared(file: _File) -> _Shared:
     return file.plate, file.well, file.wave
 
 
 def _header(image: Path | BufferedReader) -> _Header:
-    """Read the calibration that MetaXpress writes into an image; nothing if there is none."""
+    """Read the calibration that MetaXpress writes into an image; nothing if there is none.
+
+    Raises:
+        OSError: A store cannot be asked: all its plates would seem to have no pixel size.
+    """
     try:
         with tifffile.TiffFile(image) as file:
             description = file.pages.first.description
         root = parse_xml(description, path=str(image))
-    except Exception:  # the loader will say what is wrong with the file
+    except Exception as reason:  # the loader will say what is wrong with the file
+        if isinstance(reason, OSError) and not isinstance(image, Path):
+            raise
         return _Header()
     said = {p.get("id"): p.get("value") for p in root.iter() if p.tag in ("prop", "custom-prop")}
     is_um = said.get("spatial-calibration-units") in ("um", "µm")

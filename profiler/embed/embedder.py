@@ -19,7 +19,7 @@ from profiler.shapes import Image, Images, LabelImages, Labels
 
 # Cells through the network at a time, so that none depends on its company: a CPU is fastest with
 # few (`benchmarks.embed_speed`).
-BATCH, BATCH_CPU = 128, 16
+BATCH, BATCH_CPU = 128, 32
 
 AnyArray: TypeAlias = Shaped[Array | np.ndarray, "..."]
 

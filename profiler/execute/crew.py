@@ -157,7 +157,7 @@ class Crew:
         patience = ANSWER_S if new and does_not_answer(ray.nodes()) else 0
         ray.wait(new, num_returns=max(1, len(new)), timeout=patience)
         lost = []
-        for answer in new:
+        for answer in [*self.starting]:
             if (error := _failure(answer)) and not isinstance(error, TimeoutError):
                 lost.append(self._stillborn(self.starting.pop(answer), answer, error))
         return lost

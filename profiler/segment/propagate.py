@@ -65,10 +65,9 @@ def propagate_jax(plane: Plane, nuclei: Labels, mask: Mask, *, regularisation: f
 
 def _price(plane: Plane, dy: int, dx: int, regularisation: float) -> Plane:
     """Cost of the step into each pixel from its neighbour (dy, dx) away."""
-    difference = jnp.abs(_look(plane, dy, dx, None) - plane)
-    around = lax.reduce_window(
-        jnp.pad(difference, 1, mode="edge"), 0.0, lax.add, (3, 3), (1, 1), "VALID"
-    )
+    framed = jnp.pad(plane, 1, mode="edge")
+    difference = jnp.abs(_look(framed, dy, dx, None) - framed)
+    around = lax.reduce_window(difference, 0.0, lax.add, (3, 3), (1, 1), "VALID")
     return jnp.sqrt(around**2 + (abs(dy) + abs(dx)) * regularisation**2)
 
 

@@ -95,24 +95,16 @@ def see_at(predict: Callable[[Stains], Any], field: Stains, head: Head, *, scale
     shape = tuple(max(1, round(length * scale)) for length in own)
     there = field if scale == 1.0 else jax.image.resize(field, shape + field.shape[2:], "linear")
     seen = predict(there)
-    if scale == 1.0:
-        return Seen(head.decode(seen, head.settings), as_maps(head.believe(seen), own))
-    if head.resizable:
-        return _brought_back(seen, head, own, is_enlarged=scale > 1.0)
-    maps, least = as_maps(head.believe(seen), own), head.settings.min_area_px
+    if scale != 1.0 and head.resizable:
+        seen = jax.tree.map(partial(_to, own), seen)
+    maps = as_maps(head.believe(seen), own)
+    if scale == 1.0 or head.resizable:
+        return Seen(head.decode(seen, head.settings), maps)
+    least = head.settings.min_area_px
     found = head.decode(seen, replace(head.settings, min_area_px=max(1, round(least * scale**2))))
     labels = jax.image.resize(found.labels, own, "nearest")
     roots = jnp.where(labels > 0, labels - 1, labels.size)
     return Seen(number(roots, min_area_px=least, dropped=found.dropped), maps)
-
-
-def _brought_back(seen: Any, head: Head, own: tuple[int, ...], *, is_enlarged: bool) -> Seen:
-    """Decode a prediction at the pixels of its field."""
-    back = partial(jax.tree.map, partial(_to, own))
-    maps, settings = as_maps(head.believe(back(seen)), own), head.settings
-    if is_enlarged and head.calm:
-        seen, settings = head.calm(seen, settings)
-    return Seen(head.decode(back(seen), settings), maps)
 
 
 def _to(shape: tuple[int, ...], maps: Array) -> Array:

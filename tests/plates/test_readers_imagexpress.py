@@ -4,13 +4,13 @@ import re
 from collections import Counter
 
 import numpy as np
-import polars as pl
 import pytest
 import tifffile
 
 from plates.errors import BadPlate
 from plates.pixels import read_plane
 from plates.readers import scan, unused_images
+from plates.remote import RemoteFile
 
 GUID = "66923EBB-9960-4952-8955-D1721D112EE2"
 
@@ -189,11 +189,23 @@ def test_in_a_store_one_image_of_each_well_and_wave_is_looked_at(tmp_path, asked
         "x_B02_s1_w1.TIF", "x_B02_s1_w2.TIF", "x_B02_s1_w3.TIF", "x_B03_s1_w1.TIF",
         "x_B04_s1_w1.TIF"]  # fmt: skip
     assert len(asked) == 5 + 3  # whether it is a Zarr of either version, and the .HTD
-    read = there.filter(pl.col("pixel_size_um").is_not_null())
-    assert read.select("well", "channel").unique().sort("well", "channel").rows() == [
-        ("B02", "w1"), ("B02", "w2"), ("B02", "w3"), ("B03", "w1"), ("B04", "w1")]  # fmt: skip
+    # The objective is a well's, and what a wave is called is the same in all wells.
     facts = ["well", "channel", "site", "pixel_size_um", "magnification", "objective"]
-    assert read.select(facts).equals(here.join(read, on=facts[:3], how="semi").select(facts))
+    facts += ["channel_name", "wavelength_nm"]
+    assert there.select(facts).equals(here.select(facts))
+    assert there["pixel_size_um"].null_count() == 0
+
+
+def test_a_store_that_fails_is_not_a_plate_without_pixel_sizes(tmp_path, asked, monkeypatch):
+    plate_of(tmp_path / "P1", {"B02": (0.65, "10X")}, waves=(1,), sites=(1,))
+    address = in_store(tmp_path / "P1")
+
+    def refused(self, buffer):
+        raise OSError("the store is away")
+
+    monkeypatch.setattr(RemoteFile, "readinto", refused)
+    with pytest.raises(BadPlate, match=r"memory://bucket/P1 cannot be read: the store is away"):
+        scan(address)
 
 
 def test_mixed_magnifications_in_a_store(tmp_path, asked):

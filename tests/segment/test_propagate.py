@@ -36,6 +36,18 @@ def test_agrees_with_cellprofiler(kernel, seed, regularisation):
     np.testing.assert_array_equal(found > 0, expected > 0)
 
 
+@pytest.mark.parametrize("regularisation", [0.0, 0.05])
+@pytest.mark.parametrize("size", [(14, 17), (1, 9), (2, 2)])
+def test_both_kernels_agree_on_noise_up_to_the_border(size, regularisation):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        plane = rng.random(size, np.float32)
+        nuclei = np.where(rng.random(size) < 0.05, rng.integers(1, 6, size), 0).astype(np.int32)
+        found = propagate_cpu(plane, nuclei, plane > 0.2, regularisation=regularisation)
+        other = on_device(plane, nuclei, plane > 0.2, regularisation=regularisation)
+        np.testing.assert_array_equal(found, other)
+
+
 @pytest.mark.parametrize("kernel", [propagate_cpu, on_device])
 def test_without_a_stain_ground_is_split_by_steps(kernel):
     nuclei = np.zeros((9, 21), np.int32)

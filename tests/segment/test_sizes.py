@@ -2,20 +2,17 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from plates.errors import BadModel, BadRecipe
 from profiler.segment.catalogue import MODELS
 from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.watershed import Prediction, decode, targets
-from profiler.segment.score import score
 from profiler.segment.segmenter import SegmentConfig, load_segmenter
 from profiler.segment.sizes import find_scale, scale_for, see_at, typical_diameter
 
@@ -69,20 +66,6 @@ def test_a_field_seen_at_another_scale_gives_labels_of_its_own(scale):
     assert agree.mean() > 0.95  # of the shrunk field, edges are known to half a coarse pixel
 
 
-def test_small_nuclei_that_touch_stay_apart_in_an_enlarged_field():
-    y, x = np.mgrid[:24, :24]
-    pair = [np.hypot(y - 12, x - column) <= 3.5 for column in (10, 14)]
-    labels = np.where(pair[0], 1, np.where(pair[1], 2, 0)).astype(np.int32)
-    truth = targets(np.kron(labels, np.ones((4, 4), np.int32)))
-    distance = ndimage.gaussian_filter(truth.distance, 3.0)  # as soft as networks draw it
-    said = Prediction(jnp.asarray(20 * truth.foreground - 10), jnp.asarray(distance))
-    head, plane = HEADS["watershed"], jnp.zeros(labels.shape)
-    found = see_at(lambda _: said, plane, head, scale=4.0).nuclei
-    assert score([(labels, np.asarray(found.labels))]).f1[0] == 1
-    fused = see_at(lambda _: said, plane, replace(head, calm=None), scale=4.0).nuclei
-    assert fused.count == 1  # smoothed at the field's own pixels
-
-
 def test_scale_one_is_the_plain_decoder():
     labels = discs(10.0)
     truth = targets(labels)
@@ -91,19 +74,6 @@ def test_scale_one_is_the_plain_decoder():
     plain = decode(said, head.settings)
     scaled = see_at(lambda _: said, jnp.zeros((96, 96)), head, scale=1.0)
     np.testing.assert_array_equal(plain.labels, scaled.labels)
-
-
-def test_scale_one_leaves_maps_that_are_coarser_than_the_field_as_they_are():
-    head = HEADS["boxes"]
-    said = head.read(head.make(3, rngs=nnx.Rngs(0)), LEVELS)
-    heard = []
-    see_at(
-        lambda _: said,
-        jnp.zeros((96, 96)),
-        replace(head, decode=lambda seen, _: heard.append(seen)),
-        scale=1.0,
-    )
-    assert heard == [said]
 
 
 class Finder:

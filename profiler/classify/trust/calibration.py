@@ -78,11 +78,13 @@ def fit_temperature(
     found = minimize_scalar(
         lambda log: _nll(wide / np.exp(log), labels), bounds=(-reach, reach), method="bounded"
     )
-    if found.x > reach * 0.99:
+    log = float(found["x"])
+    if log > reach * 0.99:
         return Temperature(LIMIT, is_decided=False)
-    log = float(found.x)
     if groups is not None:
         error = _standard_error(wide / np.exp(log), labels, groups)
+        if not np.isfinite(error):
+            return Temperature(1.0, is_decided=False)
         log = float(np.sign(log)) * max(abs(log) - error, 0.0)
     return Temperature(float(np.exp(log)), is_decided=True)
 
@@ -160,6 +162,8 @@ def _standard_error(scaled: Logits, labels: Classes, groups: Groups) -> float:
     slope = expected[:, 0] - scaled[np.arange(len(labels)), labels]
     curvature = (chance * (possible - expected) ** 2).sum()
     of_group = np.bincount(numbers, slope, count)
+    if not curvature:
+        return float("inf")
     return float(np.sqrt(count / (count - 1) * (of_group**2).sum()) / curvature)
 
 

@@ -154,13 +154,22 @@ def check(config: ModelConfig) -> None:
             f"{own.widths}. Each of its 1 to {kind.most} levels has a width and a number of "
             "blocks; an efficientnet has two widths more, its stem's and its last layer's."
         )
-    if own.patch_px < 1 or own.patch_px.bit_count() != 1:
-        raise BadRecipe(f"patch_px is {own.patch_px}; expected a power of two, such as 2 or 4.")
+    _check_patch(own)
     step = kind.shrink(own)
     if config.crops.side % step:
         raise BadRecipe(
             f"Crops of {config.crops.side} pixels do not divide by {step}, which this encoder "
             f"needs. Take {max(step, config.crops.side // step * step)}."
+        )
+
+
+def _check_patch(own: EncoderConfig) -> None:
+    if own.patch_px < 1 or own.patch_px.bit_count() != 1:
+        raise BadRecipe(f"patch_px is {own.patch_px}; expected a power of two, such as 2 or 4.")
+    if own.kind != "resnet" and own.patch_px != EncoderConfig.patch_px:
+        raise BadRecipe(
+            f"patch_px is {own.patch_px}, which only a resnet has; an encoder {own.kind!r} has its "
+            "own. Leave it out."
         )
 
 

@@ -31,8 +31,6 @@ class Head:
         settings: Thresholds, a frozen dataclass with `min_area_px`.
         believe: One field's prediction to two maps that say how sure the network is of it.
         resizable: Whether a prediction may be brought to another resolution before it is decoded.
-        calm: A prediction of an enlarged field and settings to what is decoded of them once the
-            prediction is brought back: what has to be smoothed is, while pixels are small.
         context: How far the layers look around themselves, in pixels of the coarsest level.
     """
 
@@ -47,7 +45,6 @@ class Head:
     settings: Any
     believe: Callable[[Any], Belief]
     resizable: bool = False
-    calm: Callable[[Any, Any], tuple[Any, Any]] | None = None
     context: int = 0
 
 

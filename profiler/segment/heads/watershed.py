@@ -1,6 +1,6 @@
 """Deep watershed: foreground, and how far each pixel is from its own nucleus's edge."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import edt
@@ -64,14 +64,12 @@ class Settings:
             touch are different nuclei.
         faint: Distance that foreground without a core must reach to be a nucleus of its own.
         min_area_px: Smaller objects are specks.
-        is_calm: Whether the distance was smoothed before.
     """
 
     foreground: float = 0.0
     seed: float = 0.5
     faint: float = 0.35
     min_area_px: int = SPECK_PX
-    is_calm: bool = False
 
 
 def read(layer: nnx.Module, levels: tuple) -> Prediction:
@@ -136,19 +134,13 @@ def decode(prediction: Prediction, settings: Settings) -> Nuclei:
         Deep watershed (Bai & Urtasun 2017, arXiv:1611.08303), by pointer jumping.
     """
     foreground = prediction.foreground > settings.foreground
-    height = prediction.distance if settings.is_calm else smooth(prediction.distance)
+    height = smooth(prediction.distance)
     cores = components(foreground & (height > settings.seed))
     hills = ascend(height, foreground)
     roots = jnp.append(cores, jnp.int32(foreground.size))[hills]
     roots = spread(roots.reshape(foreground.shape), foreground)
     roots = rescue(roots, foreground, height, least=settings.faint)
     return number(roots, min_area_px=settings.min_area_px)
-
-
-def calm(prediction: Prediction, settings: Settings) -> tuple[Prediction, Settings]:
-    """Smooth at the pixels of an enlarged field: at its own, small nuclei that touch would fuse."""
-    smoothed = prediction._replace(distance=smooth(prediction.distance))
-    return smoothed, replace(settings, is_calm=True)
 
 
 def believe(prediction: Prediction) -> Belief:
@@ -168,5 +160,4 @@ WATERSHED = Head(
     settings=Settings(),
     believe=believe,
     resizable=True,
-    calm=calm,
 )

@@ -91,6 +91,11 @@ def test_patches_that_do_not_fold_are_refused(patch_px):
         made(EncoderConfig(patch_px=patch_px))
 
 
+def test_patches_are_a_resnets_alone():
+    with pytest.raises(BadRecipe, match="patch_px is 4, which only a resnet has; .* 'vit'"):
+        made(replace(TINY["vit"], patch_px=4))
+
+
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_a_vector_does_not_depend_on_its_batch(norm):
     model, _ = made(replace(TINY["resnet"], norm=norm))
