@@ -78,7 +78,7 @@ def fit_temperature(
     found = minimize_scalar(
         lambda log: _nll(wide / np.exp(log), labels), bounds=(-reach, reach), method="bounded"
     )
-    log = float(found["x"])
+    log = float(np.asarray(found.x))
     if log > reach * 0.99:
         return Temperature(LIMIT, is_decided=False)
     if groups is not None:
