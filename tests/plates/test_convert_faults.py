@@ -201,6 +201,15 @@ def test_an_address_for_a_folder(plate, tmp_path, monkeypatch, address):
     assert names(tmp_path) == ["plate"]  # no folder "s3:" was made
 
 
+@pytest.fixture
+def interruptible():
+    """Interrupts are heard, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("to", "kind"), [("hdf5", Hdf5Plate), ("ome-zarr", ZarrPlate)])
 def test_an_interrupt_waits_for_what_is_being_written(plate, tmp_path, monkeypatch, to, kind):
     """Raised within HDF5 it would be a write that failed, and Zarr would go on after the end."""
