@@ -18,7 +18,7 @@ from profiler.embed.weights import Card, check_stains, load_model
 from profiler.shapes import Image, Images, LabelImages, Labels
 
 # Cells through the network at a time, so that none depends on its company: a CPU is fastest with
-# few (`benchmarks.embed_speed`).
+# few (`benchmarks.embed_share`).
 BATCH, BATCH_CPU = 128, 32
 
 AnyArray: TypeAlias = Shaped[Array | np.ndarray, "..."]

@@ -113,7 +113,8 @@ def _run(crew: Crew, workers: int, early: list[Lost], tasks: Iterable[Task]) -> 
                 # Who was idle for long is given work again: a try shall not be lost on the dead.
                 yield from _without_work(*crew.missing())
             case Lost(error) as lost:
-                unlucky.append(error)
+                # Ray may send many to a lost machine in the time that one well of others takes.
+                unlucky += [] if lost.is_known and crew.busy else [error]
                 yield from _without_work(lost)
         if len(unlucky) > BAD_LUCK * workers:
             raise WorkLost(

@@ -128,6 +128,14 @@ def test_one_that_was_to_replace_a_lost_one_is_not_told_too(made_up):
     assert made_up.killed == ["first", "hired", "hired"]
 
 
+def test_one_that_had_begun_in_place_of_a_lost_one_is_told_at_the_end(made_up):
+    ours = crew(starting={Answer(DEAD): "first"})
+    assert ours.wait() == Lost(DEAD)
+    (second,) = ours.starting
+    second.says = DEAD
+    assert ours.unborn() == [Lost(DEAD)]
+
+
 def test_a_place_where_workers_die_as_they_start_is_left_empty_while_others_work(made_up):
     ours = Crew(lambda: ("hired", Answer(DEAD)), free=[worker()], starting={Answer(DEAD): "first"})
     assert [ours.wait() for _ in range(BAD_STARTS)] == [Lost(DEAD)] * BAD_STARTS
@@ -219,6 +227,24 @@ def test_who_was_lost_while_it_started_is_told_at_the_end_but_for_one_that_is_kn
     unborn = (Lost(DEAD), Lost(NEVER_RAN, is_known=True))
     assert lost(ran(Scripted(SAVED, "done", unborn=unborn))) == [("worker_lost", ())]
     assert lost(ran(Scripted(*unborn, SAVED, "done"))) == [("worker_lost", ())]
+
+
+def test_many_that_ray_sends_to_a_lost_machine_end_no_run_in_which_others_work():
+    known = [Lost(NEVER_RAN, is_known=True)] * 3 * BAD_LUCK
+    assert ran(Scripted(*known, SAVED, "done")) == [SAVED]
+    with pytest.raises(WorkLost, match=f"^{BAD_LUCK + 1} failures in a row, and no well between"):
+        ran(Idle(*known))
+
+
+class Idle(Scripted):
+    """A crew of which nobody is free or at work."""
+
+    def give(self, block: Block) -> None:
+        raise AssertionError("nobody is there")
+
+    def __init__(self, *news: object):
+        super().__init__(*news)
+        self.free, self.jobs = [], [None]
 
 
 def test_who_was_lost_before_the_first_was_ready_is_told_in_the_run():
