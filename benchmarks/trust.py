@@ -7,9 +7,10 @@ features of `benchmarks.mitocheck_features`, or those of `--vectors`: a Parquet 
 Metadata_Movie, Metadata_Phenotype and one number per column. Classifier: logistic regression on
 200 main axes; for novelty, on the discriminant axes. Scores, axes and strategies were chosen on the
 development half of the movies; every number is of cells of the other half, in three parts of which
-each is judged by what was learned from the rest, movies never on both sides but where it is
-said; intervals are 95% over seeds (t). A new class is never labelled; "at hand" means that its cells are among those, without
-labels, that say how vectors vary, as the cells of a run are; "known alone", that they are not.
+each is judged by what was learned from the rest, movies never on both sides but where it is said;
+intervals are 95% over seeds (t). A new class is never labelled; "at hand" means that its cells are
+among those, without labels, that say how vectors vary, as the cells of a run are; "known alone",
+that they are not.
 """
 
 import argparse
