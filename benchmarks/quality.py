@@ -4,10 +4,10 @@
 
 Each texture is a plate of its own: a fifth of its fields is spoiled, the rest are as they were.
 Thresholds were chosen on BBBC039's training fields, every other well of BBBC013, a well of Cell
-Painting and synthetic fields of seeds below 100; all that is shown here comes from others. Blur is
-that of the optics: a Gaussian over all stains, then as much noise as the field had. Verdicts come
-from `profiler.illuminate.exposure` and `profiler.quality` as in a run, with the counts of a good
-field even where it was emptied: the pixels alone decide.
+Painting, DSB2018's images of 256 x 256 and synthetic fields of seeds below 100; all that is shown
+here comes from others. Blur is that of the optics: a Gaussian over all stains, then as much noise
+as the field had. Verdicts come from `profiler.illuminate.exposure` and `profiler.quality` as in a
+run, with the counts of a good field even where it was emptied: the pixels alone decide.
 """
 
 import argparse

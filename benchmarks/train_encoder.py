@@ -1,7 +1,7 @@
 r"""Train the general cell encoder that ships with the package.
 
     python -m benchmarks.train_encoder ../shared --out cells.safetensors [--steps 3000]
-        [--batch 128] [--work FOLDER] [--bfloat16]
+        [--batch 128] [--start cells --seed 1 --rate 0.001] [--work FOLDER] [--bfloat16]
 
 It learns from single stains of single cells (a bag of channels serves any number of them), by
 supervised contrast: cells of one label are alike, cells without one only to themselves, and a cell
@@ -14,7 +14,9 @@ is told apart only from others of its own source, so that no microscope is learn
     cell painting   two plates' stains, without labels
 
 Then logistic regression on its vectors names the cells of the movies kept apart, beside the same on
-an untrained network's. With --work, crops are kept there; an interrupted run goes on.
+an untrained network's. With --start, it goes on from an encoder's weights (with another --seed, or
+it sees the same crops in the same order again). With --work, crops are kept there; an interrupted
+run goes on.
 """
 
 import argparse
@@ -222,6 +224,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help=".safetensors to write")
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=Schedule.learning_rate, help="peak")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--start", help="encoder to go on from, instead of from nothing")
     parser.add_argument("--bfloat16", action="store_true", help="half precision, for GPUs")
     parser.add_argument("--work", type=Path, help="folder that keeps the crops")
     args = parser.parse_args()
@@ -232,11 +237,21 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         examples = gathered(args.shared, work)
     _tell(examples)
-    schedule = Schedule(args.steps, args.batch, bfloat16=args.bfloat16, save_every=100)
+    schedule = Schedule(
+        args.steps,
+        args.batch,
+        learning_rate=args.rate,
+        bfloat16=args.bfloat16,
+        save_every=100,
+    )
     about = {"data": DATA, "split": SPLIT, "script": "benchmarks/train_encoder.py"}
-    lesson = Lesson(examples, OBJECTIVE, schedule, seed=SEED, about=about)
+    model, config = build(CONFIG, rngs=nnx.Rngs(args.seed)), CONFIG
+    if args.start:
+        model, config, card = load_model(args.start)
+        about["started_from"] = {"sha256": card.sha256, **card.about}
+    lesson = Lesson(examples, OBJECTIVE, schedule, seed=args.seed, about=about)
     start = time.perf_counter()
-    for event in learn(build(CONFIG, rngs=nnx.Rngs(SEED)), CONFIG, lesson, out=args.out):
+    for event in learn(model, config, lesson, out=args.out):
         if isinstance(event, Learnt):
             print(f"{event.step} {event.loss:.4f} {time.perf_counter() - start:.0f} s", flush=True)
     scores = judged(args.shared, args.out)

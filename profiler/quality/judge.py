@@ -5,13 +5,14 @@ Each check looks at some numbers of `profiler.illuminate.exposure`, which every 
 distance; limits that hold for any plate stand beside it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from profiler.quality.blur import COARSE, FINE, edge_variance
 from profiler.quality.learn import Reach, reach
 from profiler.store.schema import FIELD_KEYS
 
@@ -20,11 +21,11 @@ PLATE = "Metadata_Plate"
 VERDICT, REASON = "Metadata_QC_Verdict", "Metadata_QC_Reason"
 OK, FAILED = "ok", "failed"
 
-# Chosen on BBBC039's training fields, every other well of BBBC013, one well of Cell Painting and
-# synthetic fields; benchmarks/quality.py checks them on others.
+# Chosen on BBBC039's training fields, every other well of BBBC013, one well of Cell Painting,
+# DSB2018's images of 256 pixels and synthetic fields; benchmarks/quality.py checks them on others.
 NO_CONTRAST = 3.0  # noise alone has 0.9, and fields with a few dim cells 9
-NO_DETAIL = -2.45  # CoarseDetail: nothing in the field is finer than 8 pixels
-BLURRED = 0.35  # least fall of FineDetail: a blur of 1 pixel gives about 0.5
+BLURRED = 1.0  # least growth of the edges' variance: in square pixels, and of the plate's own
+WIDEST = 28.0  # square pixels: edges of 5.3 pixels are blurred on any plate
 STEEPER = 0.6  # least fall of PowerSlope: one of 2 pixels gives 0.1 to 0.5, one of 6 pixels 1
 FOLD = np.log(4.0)  # least change of staining
 BLOB, SPECK = np.log(3.0), np.log(2.5)  # of the brightest tile, of the brightest spot
@@ -211,26 +212,42 @@ def _is_limit(most: np.ndarray) -> np.ndarray:
 
 
 def _focus(plate: Plate) -> Finding:
-    """Fine detail that is missing, in the nuclear stain."""
+    """Edges that are too wide, in the nuclear stain, by its fine or by its coarse detail."""
     stain = plate.checks.nuclei
-    fine, coarse = (plate.number(name, stain) for name in ("FineDetail", "CoarseDetail"))
+    fine = _edges(plate, "FineDetail", FINE)
+    coarse = _edges(plate, "CoarseDetail", COARSE)
     slope = plate.number("PowerSlope", stain)
-    usual = plate.reach(f"FineDetail_{stain}", fine, least=BLURRED)
     steep = plate.reach(f"PowerSlope_{stain}", slope, least=STEEPER)
-    is_steep = (slope < steep.low) & (fine < usual.middle - BLURRED / 2)
-    is_blurred = (fine < usual.low) | is_steep
-    return _finding(
-        plate,
-        {
-            i: f"{stain} is blurred: its fine detail is {fine[i]:.2f}, the plate's "
-            f"{usual.middle:.2f} and at least {usual.low:.2f} (slope of its power "
-            f"{slope[i]:.2f}; {steep.middle:.2f} and at least {steep.low:.2f})"
-            if is_blurred[i]
-            else f"{stain} is blurred: its coarse detail is {coarse[i]:.2f}, and at least "
-            f"{NO_DETAIL:g} on any plate"
-            for i in _rows(is_blurred | (coarse < NO_DETAIL))
-        },
-    )
+    is_steep = (slope < steep.low) & (fine.variance > fine.usual.middle + BLURRED / 2)
+    said = {
+        i: f"{stain} is blurred: the slope of its power is {slope[i]:.2f}, the plate's "
+        f"{steep.middle:.2f} and at least {steep.low:.2f}"
+        for i in _rows(is_steep)
+    }
+    # Noise may pass for fine detail that is missing, so WIDEST is held against the coarse alone.
+    for each, widest in ((coarse, WIDEST), (fine, np.inf)):
+        most = min(each.usual.high, widest)
+        said |= {
+            i: f"{stain} is blurred: its edges are {np.sqrt(each.variance[i]):.1f} pixels wide, "
+            f"the plate's {np.sqrt(each.usual.middle):.1f}; {np.sqrt(most):.1f} is too wide"
+            for i in _rows(each.variance > most)
+        }
+    return _finding(plate, said)
+
+
+class Edges(NamedTuple):
+    """How wide edges are, in square pixels: of each field, and on the plate."""
+
+    variance: np.ndarray
+    usual: Reach
+
+
+def _edges(plate: Plate, name: str, table: Sequence[float]) -> Edges:
+    stain = plate.checks.nuclei
+    variance = edge_variance(plate.number(name, stain), table)
+    known = variance[plate.is_known & np.isfinite(variance)]
+    least = BLURRED * max(1.0, float(np.median(known)) if known.size else 0.0)
+    return Edges(variance, plate.reach(f"EdgeVariance_{name}_{stain}", variance, least=least))
 
 
 def _staining(plate: Plate) -> Finding:

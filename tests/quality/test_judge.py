@@ -31,8 +31,16 @@ def test_a_good_plate_has_no_bad_field():
 
 
 DEFECTS = [
-    ("focus", {"FineDetail_DNA": -2.3, "PowerSlope_DNA": -3.3}, "DNA is blurred: its fine detail"),
-    ("focus", {"CoarseDetail_DNA": -2.6}, "its coarse detail is -2.60, and at least -2.45 on any"),
+    (
+        "focus",
+        {"FineDetail_DNA": -2.175},
+        "DNA is blurred: its edges are 2.0 pixels wide, the plate's 0.8; 1.3 is too wide",
+    ),
+    (
+        "focus",
+        {"CoarseDetail_DNA": -2.239},
+        r"DNA is blurred: its edges are 4.0 pixels wide, the plate's 1.2; 1.\d is too wide",
+    ),
     ("saturation", {"PercentMaximal_GFP": 3.0, "Max_GFP": 1.0}, "3.0% of the pixels of GFP"),
     ("saturation", {"PercentMaximal_DNA": 0.6, "Max_DNA": 4095 / 65_535}, "0.5% are too many"),
     (
@@ -98,9 +106,17 @@ def test_a_steeper_spectrum_alone_is_no_blur():
     numbers, fields = tables()
     steep = change(numbers, 7, Image_QC_PowerSlope_DNA=-3.5)
     assert set(verdicts(steep, fields)) == {"ok"}
-    both = change(steep, 7, Image_QC_FineDetail_DNA=-1.55)
+    both = change(steep, 7, Image_QC_FineDetail_DNA=-1.65)
     assert verdicts(both, fields)[7] == "focus"
-    assert set(verdicts(change(numbers, 7, Image_QC_FineDetail_DNA=-1.55), fields)) == {"ok"}
+    assert set(verdicts(change(numbers, 7, Image_QC_FineDetail_DNA=-1.65), fields)) == {"ok"}
+
+
+def test_the_softer_a_plate_is_the_more_a_field_must_differ():
+    numbers, fields = tables()
+    sharp = change(numbers, 7, Image_QC_FineDetail_DNA=-1.95)
+    assert verdicts(sharp, fields)[7] == "focus"
+    soft = numbers.with_columns(Image_QC_FineDetail_DNA=pl.lit(-1.75, pl.Float32))
+    assert set(verdicts(change(soft, 7, Image_QC_FineDetail_DNA=-1.95), fields)) == {"ok"}
 
 
 def test_contrast_far_below_the_plates_is_emptiness():
@@ -167,12 +183,14 @@ def test_times_of_a_field_are_judged_as_fields_of_their_own():
 def test_thresholds_are_kept_by_plate_and_number():
     numbers, fields = tables()
     found = judge(numbers, fields=fields, checks=CHECKS).thresholds
-    said = found["P1"]["FineDetail_DNA"]
+    said = found["P1"]["PowerSlope_DNA"]
     assert said["fields"] == 60
-    assert said["middle"] == pytest.approx(-1.3, abs=0.03)
-    assert said["low"] == pytest.approx(said["middle"] - 0.35, abs=0.01)
+    assert said["middle"] == pytest.approx(-2.7, abs=0.03)
+    assert said["low"] == pytest.approx(said["middle"] - 0.6, abs=0.01)
+    edges = found["P1"]["EdgeVariance_FineDetail_DNA"]
+    assert edges["high"] == pytest.approx(edges["middle"] + 1, abs=0.01)
     few = judge(*[t.head(1) for t in tables()][:1], fields=tables()[1].head(1), checks=CHECKS)
-    assert few.thresholds["P1"]["FineDetail_DNA"]["low"] is None
+    assert few.thresholds["P1"]["EdgeVariance_FineDetail_DNA"]["high"] is None
 
 
 @pytest.mark.parametrize("n", [8, 100, 5000])
