@@ -115,8 +115,8 @@ class Incident:
 
     Attributes:
         code: "worker_lost", "worker_out_of_memory" or "task_failed": what was not finished is tried
-            again; "request_failed": requests to a store were made again, and those for an image
-            that never came are a row of its field.
+            again; "machine_refused": others do its work; "request_failed": requests to a store were
+            made again, and those for an image that never came are a row of its field.
         message: What is known of the reason.
         wells: The (plate, well) that are begun anew; None where nothing can be.
         fields: Fields of theirs that were computed already, and told as `FieldsDone`.

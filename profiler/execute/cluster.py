@@ -136,7 +136,7 @@ def _news(crew: Crew) -> Told | Ended | Lost | About:
 def _without_work(*lost: Lost) -> Iterator[Incident]:
     for each in lost:
         if not each.is_known:
-            yield Incident("worker_lost", reason(each.error))
+            yield Incident(each.code, reason(each.error))
 
 
 def _of_all(event: Forecast, *, fields: int, workers: int) -> Forecast:

@@ -71,16 +71,19 @@ class Ended(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A worker was lost that had no block.
+    """A worker was lost that had no block, or may have none.
 
     Attributes:
         error: Why.
         is_known: Whether it had not begun, and was to replace one whose loss was told: Ray sends
-            new workers to a lost machine until it has found out.
+            new workers to a lost machine until it has found out. Or another one of its machine
+            was refused for the same reason.
+        code: "worker_lost", or "machine_refused" for one whose machine is not set up as this one.
     """
 
     error: Exception
     is_known: bool = False
+    code: str = "worker_lost"
 
 
 @dataclass
@@ -95,6 +98,7 @@ class Crew:
         about: What the first that was ready has compiled.
         instead: Answers of those that replace a worker that was lost, and how many before them
             were lost as they started, one after the other.
+        refused: What was said of machines that cannot work.
     """
 
     hire: Callable[[], tuple[Any, ray.ObjectRef]]
@@ -103,6 +107,7 @@ class Crew:
     busy: dict[ray.ObjectRefGenerator, Job] = field(default_factory=dict)
     about: About | None = None
     instead: dict[ray.ObjectRef, int] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
 
     def grow(self, size: int) -> None:
         """Start so many workers more."""
@@ -120,7 +125,7 @@ class Crew:
         """Wait for the next thing to happen, wherever it does.
 
         Raises:
-            NoCluster: Nobody is at work, and nobody starts.
+            NoCluster: Nobody is at work, and nobody starts or can.
             ProfilingError: A worker says that the run cannot be started.
         """
         waited = [*self.busy, *self.starting]
@@ -167,7 +172,7 @@ class Crew:
         try:
             machine, about = ray.get(answer)
         except RayTaskError as error:
-            raise _refused(error) from error
+            return self._turned_away(worker, _refused(error))
         except RayError as error:
             return self._stillborn(worker, answer, error)
         self.about = self.about or about
@@ -201,6 +206,15 @@ class Crew:
         else:  # others do the work; this place would be filled and lost for as long as they do
             ray.kill(worker)
         return Lost(error, is_known=answer in self.instead and not has_begun)
+
+    def _turned_away(self, worker: Any, error: ProfilingError) -> Lost:
+        """Leave a place empty whose machine cannot work, as long as others may."""
+        ray.kill(worker)
+        if not isinstance(error, NoCluster) or not (self.busy or self.free or self.starting):
+            raise error
+        is_known = str(error) in self.refused
+        self.refused.add(str(error))
+        return Lost(error, is_known, code="machine_refused")
 
     def _replace(self, worker: Any, bad_starts: int = 0) -> None:
         ray.kill(worker)  # one that is only out of reach must not go on writing

@@ -280,6 +280,28 @@ def test_a_machine_that_does_not_see_the_run_folder(cluster, tmp_path):
         pass
 
 
+def first_refused(folder: Path, work: Callable) -> Started:
+    """A start on two machines, of which one is not set up as the other."""
+    try:
+        (folder / "refused").touch(exist_ok=False)
+    except FileExistsError:
+        return begin(folder, work)
+    raise NoCluster("The machine two of the cluster has jax 0.1 and not 0.2.")
+
+
+def test_a_machine_that_is_not_set_up_is_left_out_and_told(cluster, tmp_path):
+    def done(folder: Path, task: Task) -> Iterator[Event]:
+        yield from (WellSaved("P", well) for well in task.todo["well"])
+
+    work = partial(first_refused, tmp_path, done)
+    with on_cluster(work, seat=seat(tmp_path), address=None, workers=2) as executor:
+        events = list(executor.run([plate()]))
+    assert [event for event in events if isinstance(event, Incident)] == [
+        Incident("machine_refused", "The machine two of the cluster has jax 0.1 and not 0.2.")
+    ]
+    assert {event.well for event in events if isinstance(event, WellSaved)} == set(WELLS)
+
+
 def test_workers_that_die_before_they_are_ready(cluster, tmp_path):
     def dies() -> Started:
         os._exit(1)

@@ -12,6 +12,7 @@ ray = pytest.importorskip("ray", reason="needs Ray: pip install 'plate-profiler[
 from ray.core.generated.common_pb2 import ActorDiedErrorContext  # noqa: E402
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayTaskError  # noqa: E402
 
+from plates.errors import UnknownName  # noqa: E402
 from profiler.compute.worker import Task  # noqa: E402
 from profiler.events import Incident, WellSaved  # noqa: E402
 from profiler.execute import crew as crews  # noqa: E402
@@ -170,6 +171,37 @@ def test_an_error_of_a_start_that_nobody_foresaw_is_one_line(made_up):
         ours.wait()
 
 
+def test_a_machine_that_cannot_work_is_told_once_and_left_out_while_others_may(made_up):
+    cannot = NoCluster("The machine two of the cluster has jax 0.1 and not 0.2.")
+    refusal = RayTaskError("start", "Traceback", cannot)
+    ours = crew(starting={Answer(refusal): "a", Answer(refusal): "b", Answer(BUG): "c"})
+    ours.free = [worker()]
+    found = [ours.wait() for _ in range(3)]
+    assert [each.is_known for each in found] == [False, True, False]
+    assert {each.code for each in found} == {"machine_refused"}
+    assert found[0].error is cannot
+    assert "could not start: KeyError: 'x'" in str(found[2].error)
+    assert made_up.killed == ["a", "b", "c"]
+    assert not ours.starting  # nobody is hired in their place
+
+
+def test_the_last_that_cannot_work_ends_the_run_with_what_it_said(made_up):
+    cannot = NoCluster("The machine two of the cluster has jax 0.1 and not 0.2.")
+    refusal = RayTaskError("start", "Traceback", cannot)
+    ours = crew(starting={Answer(refusal): "a", Answer(refusal): "b"})
+    assert ours.wait() == Lost(cannot, code="machine_refused")
+    with pytest.raises(NoCluster, match=r"machine two of the cluster has jax 0\.1"):
+        ours.wait()
+
+
+def test_a_recipe_that_cannot_be_compiled_ends_the_run_whoever_is_there(made_up):
+    cannot = UnknownName("There is no model called 'nuclie'.")
+    ours = crew(starting={Answer(RayTaskError("start", "Traceback", cannot)): "a"})
+    ours.free = [worker()]
+    with pytest.raises(UnknownName, match="no model called 'nuclie'"):
+        ours.wait()
+
+
 class Scripted(Crew):
     """A crew to which things happen in a given order; whoever is given a block is busy with it."""
 
@@ -253,6 +285,15 @@ def test_who_was_lost_before_the_first_was_ready_is_told_in_the_run():
     about, before = _first(early, most=BAD_LUCK)
     assert about == ABOUT
     assert lost(ran(Scripted(SAVED, "done"), early=tuple(before))) == [("worker_lost", ())]
+
+
+def test_a_machine_that_was_refused_is_told_as_such():
+    refused = Lost(NoCluster("The machine two has jax 0.1."), code="machine_refused")
+    again = refused._replace(is_known=True)
+    assert lost(ran(Scripted(refused, again, SAVED, "done"))) == [("machine_refused", ())]
+    early = Scripted(refused, ABOUT)
+    early.jobs = [None]
+    assert _first(early, most=BAD_LUCK) == (ABOUT, [refused])
 
 
 def test_a_busy_worker_is_told_once_with_its_wells():
