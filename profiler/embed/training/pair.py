@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax, random
+from jax import random
 from jaxtyping import Array, Float, Int
 
 from profiler.embed.network.build import Model
@@ -42,8 +42,7 @@ def begin_pair(
 
 def first(pair: TrainState) -> TrainState:
     """The state of the one model alone."""
-    own = jax.tree.map(lambda leaf: leaf[0], pair._replace(step=None))
-    return own._replace(step=pair.step)
+    return _own(pair._replace(step=None), 0)._replace(step=pair.step)
 
 
 def exchanged(losses: PerNetwork, *, step: Int[Array, ""], config: ObjectiveConfig) -> PerNetwork:
@@ -66,8 +65,11 @@ def _advance_pair(
     see = partial(judge, batch=batch, offsets=offsets, graph=graph, task=task)
 
     def losses_of(params: Any) -> tuple[PerNetwork, Any]:
-        # One after the other: a convolution with two kernels at once is slow on a CPU.
-        return lax.map(lambda own: see(*own), (each._replace(params=params), keys))
+        # Written out: XLA is slow on a CPU at convolutions with two kernels at once, and slower
+        # still at those inside a loop.
+        both = (each._replace(params=params), keys)
+        found = [see(*_own(both, number)) for number in range(2)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
     losses, learn_from, statistics = jax.vjp(losses_of, state.params, has_aux=True)
     kept = exchanged(losses, step=state.step, config=task.objective)
@@ -76,6 +78,11 @@ def _advance_pair(
     (grads,) = learn_from(counted)
     new = jax.vmap(partial(moved, task=task))(each, grads, statistics)
     return new._replace(step=new.step[0]), (losses * counted).sum(1).mean()
+
+
+def _own(both: Any, number: int) -> Any:
+    """What is one network's, of leaves that hold both."""
+    return jax.tree.map(lambda leaf: leaf[number], both)
 
 
 def _two(key: Array) -> Array:
