@@ -334,8 +334,10 @@ def segment_config(recipe: Recipe) -> SegmentConfig:
 
 
 def _network_key(card: Card) -> tuple[str, str]:
-    """What the cells depend on of a network: its weights, and how its confidence is calibrated."""
-    return card.sha256, json.dumps(card.calibration, sort_keys=True)
+    """What the cells depend on of a network: its weights, and what its card says of their use."""
+    sizes = {"diameter_px": card.diameter_px, "nucleus_px": card.nucleus_px}
+    said = {"architecture": card.architecture, "calibration": card.calibration} | sizes
+    return card.sha256, json.dumps(said, sort_keys=True)
 
 
 def _key(*parts: str) -> str:

@@ -57,10 +57,19 @@ def match(iou: np.ndarray, *, threshold: float) -> Matches:
     Above one half an object has at most one partner, so counting is the optimal
     assignment (proved in Kirillov et al. 2019, arXiv:1801.00868).
     """
+    hits = int(is_match(iou, threshold=threshold).sum())
+    return Matches(hits, iou.shape[1] - hits, iou.shape[0] - hits)
+
+
+def is_match(iou: np.ndarray, *, threshold: float) -> np.ndarray:
+    """Which overlaps make a pair.
+
+    Raises:
+        ValueError: The threshold is below one half.
+    """
     if threshold < 0.5:
         raise ValueError(f"threshold is {threshold}; below 0.5 matches are not unique")
-    hits = int((iou > threshold).sum()) if threshold == 0.5 else int((iou >= threshold).sum())
-    return Matches(hits, iou.shape[1] - hits, iou.shape[0] - hits)
+    return iou > threshold if threshold == 0.5 else iou >= threshold
 
 
 def where_known(

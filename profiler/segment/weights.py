@@ -1,6 +1,5 @@
 """Networks on disk: safetensors for the numbers, a JSON card for what they are."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from profiler.segment.network.build import Network, build, check
 from profiler.segment.network.config import NetworkConfig, check_fields
 
 CARD = "a model card"
+WIDEST_PX = 10_000  # of an object: more is a slip, as below a pixel
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,14 @@ def _is_word(found: Any) -> bool:
 
 def _is_width(found: Any) -> bool:
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return found is None or (is_number and 0 < found < math.inf)
+    return found is None or (is_number and 1 <= found <= WIDEST_PX)
 
 
 def _is_mapping(found: Any) -> bool:
     return isinstance(found, Mapping)
 
 
-WIDTH = (_is_width, "a number of pixels above 0, or null")
+WIDTH = (_is_width, f"a number of pixels from 1 to {WIDEST_PX}, or null")
 FIELDS = {
     "name": (_is_word, "a word"),
     "sha256": (_is_word, "the 64 letters and digits of its weights' own"),

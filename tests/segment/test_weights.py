@@ -12,12 +12,19 @@ from flax import nnx
 from safetensors.numpy import load_file
 
 from plates.errors import BadModel, UnknownName
+from profiler.compute.field import _network_key
 from profiler.segment.catalogue import MODELS
 from profiler.segment.confidence.calibration import Calibration, read_calibration
 from profiler.segment.confidence.evidence import Evidence
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
-from profiler.segment.weights import copy_network, load_network, save_calibration, save_network
+from profiler.segment.weights import (
+    Card,
+    copy_network,
+    load_network,
+    save_calibration,
+    save_network,
+)
 
 SMALL = NetworkConfig(widths=(4, 8))
 
@@ -112,11 +119,12 @@ def test_a_card_with_an_unknown_word_is_refused(saved):
         ("architecture", [1], "the fields of NetworkConfig"),
         ("about", "mine", "the data, split and scores"),
         ("name", 3, "a word"),
-        ("diameter_px", 0, "a number of pixels above 0, or null"),
-        ("diameter_px", -4, "a number of pixels above 0"),
-        ("diameter_px", "big", "a number of pixels above 0"),
-        ("diameter_px", True, "a number of pixels above 0"),
-        ("nucleus_px", float("inf"), "a number of pixels above 0"),
+        ("diameter_px", 0, "a number of pixels from 1 to 10000, or null"),
+        ("diameter_px", 1e-9, "a number of pixels from 1 to 10000"),
+        ("diameter_px", -4, "a number of pixels from 1 to 10000"),
+        ("diameter_px", "big", "a number of pixels from 1 to 10000"),
+        ("diameter_px", True, "a number of pixels from 1 to 10000"),
+        ("nucleus_px", float("inf"), "a number of pixels from 1 to 10000"),
         ("calibration", "abc", "the fields of Calibration, or null"),
     ],
 )
@@ -192,3 +200,17 @@ def test_every_shipped_network_is_whole_small_and_says_where_it_comes_from(name)
     assert fitted.error < 0.05
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
     assert parameters < 10_000_000
+
+
+def test_cells_are_computed_anew_where_a_card_says_another_use():
+    card = Card("mine", {"widths": (4, 8)}, "abc", {"split": "a"}, diameter_px=28.0)
+    key = _network_key(card)
+    assert _network_key(replace(card, about={"split": "b"}, name="other")) == key
+    others = (
+        {"sha256": "abd"},
+        {"architecture": {"widths": (4, 8), "block": "dense"}},
+        {"diameter_px": 14.0},
+        {"nucleus_px": 14.0},
+        {"calibration": {"error": 0.1}},
+    )
+    assert len({key, *(_network_key(replace(card, **other)) for other in others)}) == 6

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from profiler.segment.score import THRESHOLDS, match
+from profiler.segment.score import THRESHOLDS, is_match
 
-SHARE = 0.1  # of an object that a piece must hold to be a piece of it, not a stray speck
+SHARE = 0.1  # of an object's largest piece that another must exceed: less is a stray speck
 
 
 class Counts(NamedTuple):
@@ -38,8 +38,9 @@ class Counts(NamedTuple):
 def count(truth: np.ndarray, found: np.ndarray) -> Counts:
     """Count what is right and wrong in one field.
 
-    A piece of a true object is a found one that lies in it for more than half of its own area and
-    covers at least a tenth of it; two pieces make a split. A merge is the same the other way round.
+    A piece of a true object is a found one that lies in it for more than half of its own area, and
+    shares more than a tenth as many pixels with it as the one that shares most; two pieces make a
+    split, however many there are. A merge is the same the other way round.
 
     Args:
         truth: Label image, [height, width], 0 background, ids in any order.
@@ -49,19 +50,22 @@ def count(truth: np.ndarray, found: np.ndarray) -> Counts:
         Splits and merges after Caicedo et al. 2019 (Cytometry A 95:952), with shares of area in
         place of overlaps; worked by hand in tests/segment/evaluation/test_field.py.
     """
-    shared, area_true, area_found = _shared(truth, found)
-    union = area_true[:, None] + area_found[None] - shared
-    iou = shared / union
-    of_true, of_found = shared / area_true[:, None], shared / area_found[None]
-    hits = [match(iou, threshold=threshold).true_positive for threshold in THRESHOLDS]
+    pairs = _pairs(truth, found)
+    n_true, n_found = len(pairs.area_true), len(pairs.area_found)
+    area_true, area_found = pairs.area_true[pairs.true], pairs.area_found[pairs.found]
+    of_true, of_found = pairs.shared / area_true, pairs.shared / area_found
+    iou = pairs.shared / (area_true + area_found - pairs.shared)
+    split = _in_pieces(pairs.true, pairs.shared, is_inside=of_found > 0.5, objects=n_true)
+    merged = _in_pieces(pairs.found, pairs.shared, is_inside=of_true > 0.5, objects=n_found)
     parts = (
-        *iou.shape,
-        hits,
-        iou[iou > THRESHOLDS[0]].sum(),
-        (_pieces(of_found, of_true).sum(1) > 1).sum(),
-        (_pieces(of_true, of_found).sum(0) > 1).sum(),
-        (of_true.sum(1) < 0.5).sum(),
-        (of_found.sum(0) < 0.5).sum(),
+        n_true,
+        n_found,
+        [is_match(iou, threshold=threshold).sum() for threshold in THRESHOLDS],
+        iou[is_match(iou, threshold=THRESHOLDS[0])].sum(),
+        split,
+        merged,
+        (np.bincount(pairs.true, of_true, n_true) < 0.5).sum(),
+        (np.bincount(pairs.found, of_found, n_found) < 0.5).sum(),
     )
     return Counts(*map(np.asarray, parts))
 
@@ -71,17 +75,46 @@ def of_fields(counts: Iterable[Counts]) -> Counts:
     return Counts(*(np.stack(values) for values in zip(*counts, strict=True)))
 
 
-def _pieces(inside: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    return (inside > 0.5) & (covered >= SHARE)
+class _Pairs(NamedTuple):
+    """Objects that share pixels; of the many pairs that share none nothing is kept.
+
+    Attributes:
+        true: Index of the true object of each pair.
+        found: Of the found one.
+        shared: Pixels that both hold.
+        area_true: Pixels of every true object.
+        area_found: Of every found one.
+    """
+
+    true: np.ndarray
+    found: np.ndarray
+    shared: np.ndarray
+    area_true: np.ndarray
+    area_found: np.ndarray
 
 
-def _shared(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels that every true and found object share, and the area of each."""
-    ids_true, true = np.unique(truth, return_inverse=True)
-    ids_found, guess = np.unique(found, return_inverse=True)
-    shape = (len(ids_true), len(ids_found))
-    pairs = (true.ravel(), guess.ravel())
-    shared = sparse.coo_matrix((np.ones(truth.size), pairs), shape).toarray()
-    real_true, real_found = ids_true > 0, ids_found > 0
-    area_true, area_found = shared.sum(1)[real_true], shared.sum(0)[real_found]
-    return shared[real_true][:, real_found], area_true, area_found
+def _pairs(truth: np.ndarray, found: np.ndarray) -> _Pairs:
+    true, area_true = _numbered(truth)
+    guess, area_found = _numbered(found)
+    is_both = (true >= 0) & (guess >= 0)
+    shape = (len(area_true), len(area_found))
+    places = (true[is_both], guess[is_both])
+    table = sparse.coo_array((np.ones(len(places[0])), places), shape).tocsr().tocoo()
+    return _Pairs(*table.coords, table.data, area_true, area_found)
+
+
+def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which object each pixel is of, from 0 by ascending ids, -1 for none; and their areas."""
+    ids, numbers = np.unique(labels, return_inverse=True)
+    first = int(np.searchsorted(ids, 1))
+    return numbers.ravel() - first, np.bincount(numbers.ravel())[first:].astype(float)
+
+
+def _in_pieces(
+    owner: np.ndarray, shared: np.ndarray, *, is_inside: np.ndarray, objects: int
+) -> int:
+    """How many objects hold two pieces or more."""
+    largest = np.zeros(objects)
+    np.maximum.at(largest, owner, shared)
+    is_piece = is_inside & (shared > SHARE * largest[owner])
+    return int((np.bincount(owner[is_piece], minlength=objects) > 1).sum())

@@ -91,6 +91,8 @@ def _notes(
         pixels = sum(one.pixels for one in judged)
         share = 1 - sum(one.known_px for one in judged) / pixels
         yield f"{share:.1%} of the pixels of the truth are {ignore} and were not counted."
+    if len(judged) == 1:
+        yield "One image has no interval: how far others would differ, only several can say."
     if extra:
         yield f"{extra} label images have no truth and were not judged."
 

@@ -65,7 +65,7 @@ METRICS: dict[str, Metric] = {
 
 
 def summarise(table: Counts, *, seed: int = 0) -> pl.DataFrame:
-    """Score fields together, with 95% bootstrap intervals over the fields.
+    """Score fields together, with 95% bootstrap intervals over the fields; one has none.
 
     Args:
         table: Of several fields, [field] each.
@@ -84,7 +84,11 @@ def summarise(table: Counts, *, seed: int = 0) -> pl.DataFrame:
     drawn = Counts(*(weights @ values for values in table))
     together = Counts(*(values.sum(0, keepdims=True) for values in table))
     rows = [
-        (name, *_interval(metric(together)[0], metric(drawn)), *_mean(metric(table), weights))
+        (
+            name,
+            *_interval(metric(together)[0], metric(drawn), fields=n),
+            *_mean(metric(table), weights),
+        )
         for name, metric in METRICS.items()
     ]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row").with_columns(
@@ -97,10 +101,12 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]
     if not known.any():
         return np.nan, np.nan, np.nan
     drawn = _ratio(weights[:, known] @ values[known], weights[:, known].sum(1), empty=np.nan)
-    return _interval(values[known].mean(), drawn)
+    return _interval(values[known].mean(), drawn, fields=int(known.sum()))
 
 
-def _interval(value: float, drawn: np.ndarray) -> tuple[float, float, float]:
+def _interval(value: float, drawn: np.ndarray, *, fields: int) -> tuple[float, float, float]:
+    """A score and its interval, which a single field does not have: drawn again it is the same."""
     defined = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(defined, (0.025, 0.975)) if defined.size else (np.nan, np.nan)
+    has_spread = defined.size > 0 and fields > 1
+    low, high = np.quantile(defined, (0.025, 0.975)) if has_spread else (np.nan, np.nan)
     return float(value), float(low), float(high)

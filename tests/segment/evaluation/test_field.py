@@ -1,5 +1,7 @@
 """Counts of right and wrong: by hand, against an optimal assignment, at the edges."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -36,6 +38,26 @@ def test_a_speck_beside_the_object_is_no_split():
     almost, speck = (0, 10, 0, 9), (0, 9, 9, 10)
     assert wrongs(boxes(WHOLE), boxes(almost, speck)) == (0, 0, 0, 0)
     assert wrongs(boxes(WHOLE), boxes(almost, (0, 10, 9, 10))) == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("pieces", [2, 9, 11, 25])
+def test_however_many_pieces_a_split_and_a_merge_count(pieces):
+    whole = np.zeros((20, 10 * pieces), np.int32)
+    whole[5:15] = 1
+    parts = np.where(whole, 1 + np.arange(10 * pieces) // 10, 0)
+    assert wrongs(whole, parts)[:2] == (1, 0)
+    assert wrongs(parts, whole)[:2] == (0, 1)
+    assert wrongs(parts, np.ones_like(whole))[:2] == (0, 1)  # one label that fills the field
+
+
+def test_memory_grows_with_the_pairs_that_touch_not_with_all():
+    truth = np.arange(120 * 120).reshape(120, 120).repeat(3, 0).repeat(3, 1) + 1
+    tracemalloc.start()
+    counts = count(truth, truth)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts.matched.tolist() == [120 * 120] * len(THRESHOLDS)
+    assert peak < 100e6  # all pairs would be 1.7 GB
 
 
 def test_missed_and_spurious_are_what_the_other_side_lacks():

@@ -87,11 +87,14 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_the_same_seed_gives_the_same_interval_and_one_field_gives_none_to_speak_of():
+def test_the_same_seed_gives_the_same_interval_and_one_field_gives_none():
     fields = [counts(4, 5, 3), counts(9, 9, 7), counts(3, 2, 2)]
     assert summarise(of_fields(fields), seed=3).equals(summarise(of_fields(fields), seed=3))
     alone = summarise(of_fields(fields[:1]))
-    assert value(alone, "F1@.50", "low") == value(alone, "F1@.50", "high")
+    assert value(alone, "F1@.50", "pooled") == pytest.approx(6 / 9)
+    assert alone.select("low", "high", "image_low", "image_high").null_count().row(0) == (
+        (len(METRICS),) * 4
+    )
 
 
 def test_every_metric_has_a_row():
