@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -244,7 +244,7 @@ def main() -> None:
         bfloat16=args.bfloat16,
         save_every=100,
     )
-    about = {"data": DATA, "split": SPLIT, "script": "benchmarks/train_encoder.py"}
+    about: dict[str, Any] = {"data": DATA, "split": SPLIT, "script": "benchmarks/train_encoder.py"}
     model, config = build(CONFIG, rngs=nnx.Rngs(args.seed)), CONFIG
     if args.start:
         model, config, card = load_model(args.start)

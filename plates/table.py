@@ -17,6 +17,7 @@ Complaint = Callable[[str], ProfilingError]  # BadLayout for a plate map, BadPla
 DELIMITERS = ",\t;"
 MOST = 999_999  # larger "counts" are dates, serial numbers or damage
 COUNT = re.compile(r"0*\d{1,6}")
+FLOAT = re.compile(r"(\d+)\.0*")  # as pandas writes whole numbers of a column that has gaps
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null")  # what pandas takes for missing, too
 WELL = ("well_position", "well", "well_name", "well_id")
 ROW = ("row", "well_row")
@@ -112,6 +113,41 @@ def find_column(columns: Iterable[str], names: Iterable[str], *, error: Complain
     return found[0] if found else None
 
 
+def agreed_column(
+    table: pl.DataFrame,
+    names: Iterable[str],
+    *,
+    path: Path,
+    error: Complaint,
+    read: Callable[[str], object] = str,
+) -> str | None:
+    """The first of these columns that a table has; others of them must say the same.
+
+    Args:
+        table: With the columns as they are written.
+        names: Plain names, the preferred first.
+        path: For the message.
+        error: Class to raise.
+        read: What is compared of a cell, so that "1" and "01" may be one number.
+
+    Returns:
+        The column, or None if there is none. Empty cells contradict nothing.
+
+    Raises:
+        ProfilingError: Two columns contradict each other.
+    """
+    found = [column for name in names for column in table.columns if plain(column) == name]
+    for other in found[1:]:
+        pairs = table.select(found[0], other).iter_rows()
+        for index, (first, second) in enumerate(pairs):
+            if None not in (first, second) and read(first) != read(second):
+                raise error(
+                    f"{path}, row {index + 1} below the header: {found[0]} is {first!r}, but "
+                    f"{other}, which means the same, is {second!r}. Keep the column that is right."
+                )
+    return found[0] if found else None
+
+
 def well_columns(table: pl.DataFrame, *, path: Path, error: Complaint) -> tuple[str, ...]:
     """The column that names the well, or the row and column columns together.
 
@@ -143,7 +179,9 @@ def wells_of(table: pl.DataFrame, *, path: Path, error: Complaint) -> pl.Series:
         try:
             if None in cells:
                 raise BadPlate(f"The cell is empty in {' or '.join(names)}.")
-            return parse_well(*cells) if len(cells) == 1 else well_at(row=cells[0], column=cells[1])
+            if len(cells) == 1:
+                return parse_well(*cells)
+            return well_at(row=_unfloated(cells[0]), column=_unfloated(cells[1]))
         except BadPlate as reason:
             raise error(f"{path}, row {index + 1} below the header: {reason}") from reason
 
@@ -161,7 +199,7 @@ def whole_numbers(
     """
     if column is None:
         return pl.repeat(1, table.height, dtype=pl.Int32, eager=True)
-    numbers = [as_count(cell or "") for cell in table[column]]
+    numbers = [as_whole(cell or "") for cell in table[column]]
     if None in numbers:
         index = numbers.index(None)
         found = reprlib.repr(table[column][index])
@@ -170,6 +208,31 @@ def whole_numbers(
             f"number from 0 to {MOST}."
         )
     return pl.Series(numbers, dtype=pl.Int32)
+
+
+def agreed_numbers(
+    table: pl.DataFrame, names: Iterable[str], *, path: Path, error: Complaint
+) -> pl.Series:
+    """Counts of the first of these columns that a table has; without one, all are 1.
+
+    Raises:
+        ProfilingError: Two columns contradict each other, or as `whole_numbers`.
+    """
+    column = agreed_column(table, names, path=path, error=error, read=as_whole)
+    return whole_numbers(table, column, path=path, error=error)
+
+
+def as_whole(text: str) -> int | None:
+    """A count of a table that a program wrote: as `as_count`, and whole floats are whole, too.
+
+    >>> as_whole("3.0"), as_whole("3"), as_whole("3.5")
+    (3, 3, None)
+    """
+    return as_count(_unfloated(text))
+
+
+def _unfloated(text: str) -> str:
+    return FLOAT.sub(r"\1", text) if FLOAT.fullmatch(text) else text
 
 
 def as_count(text: str) -> int | None:

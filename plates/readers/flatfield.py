@@ -1,11 +1,10 @@
 """The microscope's own shading profiles, where it writes any.
 
-Harmony keeps polynomials for each channel in its index, CellVoyager an image per channel; a plate
-that `plates.convert` wrote has what came of either. A corrected image is
-(raw - background) / foreground.
+Harmony keeps polynomials for each channel in its index (`plates.readers.harmony_profile`),
+CellVoyager an image per channel; a plate that `plates.convert` wrote has what came of either. A
+corrected image is (raw - background) / foreground.
 """
 
-import json
 import re
 from typing import NamedTuple, TypeAlias
 
@@ -16,7 +15,8 @@ from plates.address import item_of
 from plates.errors import BadImage, BadPlate
 from plates.pixels import read_file, read_plane
 from plates.readers import noted
-from plates.readers.harmony import channel_facts
+from plates.readers.harmony import PROFILE, channel_facts
+from plates.readers.harmony_profile import surfaces
 from plates.readers.safe_xml import parse_xml
 
 Surface: TypeAlias = Float[np.ndarray, "height width"]
@@ -29,7 +29,8 @@ class FlatField(NamedTuple):
 
     Attributes:
         foreground: Relative brightness, about 1, [height, width].
-        background: What a dark image shows, in the units of the images, [height, width].
+        background: What is taken off before, in the units of the images, [height, width]. Of
+            Harmony's it makes the background level and keeps its mean, so it is partly below 0.
     """
 
     foreground: Surface
@@ -63,7 +64,7 @@ def _converted(file: str, home: str | None, *, shape: tuple[int, int]) -> FlatFi
     size = noted.size_name(shape)
     array = (file, f"{home}/{size}") if home else (f"{file}/{size}", None)
     try:
-        surfaces = [read_plane(item_of(array[0], i, dataset=array[1])).pixels for i in (0, 1)]
+        both = [read_plane(item_of(array[0], i, dataset=array[1])).pixels for i in (0, 1)]
     except BadImage as reason:
         if reason.code not in ("missing_file", "missing_plane"):
             raise
@@ -72,9 +73,9 @@ def _converted(file: str, home: str | None, *, shape: tuple[int, int]) -> FlatFi
             "could not be read when the plate was converted, or was lost since. Convert the "
             "plate again, or fit a profile instead."
         ) from reason
-    if any(surface.shape != shape for surface in surfaces):
+    if any(surface.shape != shape for surface in both):
         raise BadPlate(f"{array[0]} is no shading profile for images of {size}. Convert again.")
-    return FlatField(*(surface.astype(np.float32) for surface in surfaces))
+    return FlatField(*(surface.astype(np.float32) for surface in both))
 
 
 def _image(path: str, *, shape: tuple[int, int]) -> FlatField:
@@ -89,55 +90,13 @@ def _image(path: str, *, shape: tuple[int, int]) -> FlatField:
 
 def _polynomials(index: str, *, channel: str, shape: tuple[int, int]) -> FlatField:
     root = parse_xml(read_file(index)[0], path=index)
-    said = channel_facts(root).get(channel, {}).get("FlatfieldProfile")
+    said = channel_facts(root).get(channel, {}).get(PROFILE)
     if not said:
         raise BadPlate(f"{index} has no flat-field profile for channel {channel}.")
     try:
-        foreground = _surface(_part(said, "Foreground"), shape=shape, flat=1.0)
-        background = _surface(_part(said, "Background"), shape=shape, flat=0.0)
+        return FlatField(*surfaces(said, shape=shape))
     except (ValueError, IndexError, KeyError, TypeError) as reason:
         raise BadPlate(
             f"{index}: the flat-field profile of channel {channel} cannot be read ({reason}). "
             "Fit a profile instead."
         ) from reason
-    return FlatField(foreground, background)
-
-
-def _part(said: str, name: str) -> str:
-    """The text of one named block in braces; the whole is JSON or, as often, JSON unquoted."""
-    start = re.search(rf'"?{name}"?\s*:\s*\{{', said)
-    if not start:
-        return ""
-    depth = 1
-    for end in range(start.end(), len(said)):
-        depth += {"{": 1, "}": -1}.get(said[end], 0)
-        if depth == 0:
-            return said[start.end() : end]
-    raise ValueError(f"the block {name} does not end")
-
-
-def _surface(part: str, *, shape: tuple[int, int], flat: float) -> Surface:
-    """Sum of c[i][j] x^(i-j) y^j, with x and y counted from the origin in the profile's units."""
-    if "Coefficients" not in part:
-        return np.full(shape, flat, np.float32)
-    origin, scale, dims = (_numbers(part, name) for name in ("Origin", "Scale", "Dims"))
-    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
-    x = (_stretched(columns, shape[1], dims[0]) - origin[0]) * scale[0]
-    y = (_stretched(rows, shape[0], dims[1]) - origin[1]) * scale[1]
-    terms = [
-        value * x ** (degree - j) * y**j
-        for degree, values in enumerate(_numbers(part, "Coefficients"))
-        for j, value in enumerate(values)
-    ]
-    return np.sum(terms, axis=0).astype(np.float32)
-
-
-def _stretched(position: np.ndarray, here: int, there: int) -> np.ndarray:
-    return (position + 0.5) * there / here - 0.5
-
-
-def _numbers(part: str, name: str) -> list:
-    found = re.search(rf'"?{name}"?\s*:\s*(\[(?:[^\[\]]|\[[^\[\]]*\])*\])', part)
-    if not found:
-        raise ValueError(f"it has no {name}")
-    return json.loads(found[1])

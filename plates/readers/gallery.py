@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from plates.address import is_remote
+from plates.address import is_remote, parse_address
 from plates.errors import BadPlate
 from plates.readers.folder import inside, is_there, leads_out
 from plates.readers.loaddata import listed
@@ -49,13 +49,17 @@ def scan(source: Path) -> pl.DataFrame:
     if not tables:
         raise BadPlate(f"{source} has no {TABLES}/<batch>/<plate>/load_data.csv. Copy it too.")
     plates = [_moved(listed(path), source=source, index=path) for path in tables]
-    here = [planes for planes in plates if any(map(is_there, planes["path"]))]
+    here = [planes for planes in plates if any(map(_is_there, planes["path"]))]
     if not here:
         raise BadPlate(
             f"{source} has {len(tables)} LoadData CSVs, but none of the images they name, such as "
             f"{plates[0]['path'][0]}. Copy the folder images/<batch>/images/<plate> too."
         )
     return pl.concat(here)
+
+
+def _is_there(path: str) -> bool:
+    return is_there(parse_address(path).file)
 
 
 def _moved(planes: pl.DataFrame, *, source: Path, index: Path) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 `Images/Index.idx.xml` (Harmony 3 and 4) or `Images/Index.xml` (later) lists every image. What holds
 for a whole channel stands in each image up to version 5 and in a map of channels since; we look
-in the image first. Flat-field profiles are in that map, see `plates.readers.flatfield`.
+in the image first. Flat-field profiles are in that map, see `plates.readers.harmony_profile`.
 """
 
 import re
@@ -14,6 +14,7 @@ import polars as pl
 
 from plates.errors import BadPlate
 from plates.readers.folder import indexes, inside, plate_name
+from plates.readers.harmony_profile import is_given
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import as_number, namespace, read_xml, text, well_in, whole
 
@@ -22,6 +23,7 @@ DEPTH = 3  # a batch of the Cell Painting Gallery: images/<plate>/Images/Index.x
 VERSIONS = (3, 4, 5, 6, 7)
 VERSION = re.compile(r"HarmonyV(\d+)$")
 MICRO = 1e6
+PROFILE = "FlatfieldProfile"
 
 Said = Mapping[str, str | None]
 
@@ -58,7 +60,7 @@ def _planes(index: Path) -> Iterator[PlaneRow]:
     _check_version(index)
     root = read_xml(index)
     plate = _plate(root) or plate_name(index.parent)
-    channels = channel_facts(root)
+    channels = {channel: _lit(facts) for channel, facts in channel_facts(root).items()}
     for image in root.iterfind("Images/Image"):
         said = {child.tag: child.text for child in image}
         if said.get("URL"):
@@ -94,6 +96,12 @@ def channel_facts(root: ET.Element) -> dict[str | None, dict[str, str | None]]:
     return channels
 
 
+def _lit(facts: Said) -> Said:
+    """What is said of a channel, without a profile that says nothing."""
+    is_lit = is_given(facts.get(PROFILE))
+    return {tag: said for tag, said in facts.items() if tag != PROFILE or is_lit}
+
+
 def _row(own: Said, shared: Said, *, plate: str, index: Path) -> PlaneRow:
     said = {**shared, **own}
 
@@ -121,7 +129,7 @@ def _row(own: Said, shared: Said, *, plate: str, index: Path) -> PlaneRow:
         objective=_objective(magnification, number("ObjectiveNA")),
         z_um=number("PositionZ", scale=MICRO),
         time_s=number("MeasurementTimeOffset"),
-        flat_field=f"{index}#channel={channel}" if "FlatfieldProfile" in shared else None,
+        flat_field=f"{index}#channel={channel}" if PROFILE in shared else None,
     )
 
 

@@ -5,13 +5,15 @@
 
 Thumbnails (`_thumb`) are no planes. What lies beside the ZStep folders, or in ZStep_0, is a
 projection of them; it is taken only where a channel has no steps of its own.
+
+Fields that the .HTD states and of which no image is there are listed as files that are missing.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BufferedReader
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -20,6 +22,7 @@ import tifffile
 
 from plates.errors import BadPlate
 from plates.readers.folder import image_files, indexes, number_in, plate_name
+from plates.readers.htd import Htd, read_htd
 from plates.readers.mirror import is_mirror, opened
 from plates.readers.reader import PlaneRow, Reader, power, table
 from plates.readers.safe_xml import as_number, parse_xml
@@ -33,7 +36,6 @@ NAME = re.compile(
 )
 HTD = "*.htd"
 AT_ONCE = 16  # headers read: on a network drive nearly all of the time is waiting
-WAVE = re.compile(r'"WaveName(\d+)"\s*,\s*"([^"]*)"')
 
 _Wave: TypeAlias = tuple[str, int]  # plate, number
 _Shared: TypeAlias = tuple[str, str, int]  # plate, well, number of the wave
@@ -78,13 +80,14 @@ def scan(source: Path) -> pl.DataFrame:
     """List every plane of one or more plates.
 
     Returns:
-        One row per plane, channels `w1`, `w2`, ... with their names. What images say of
+        One row per plane, channels `w1`, `w2`, ... with their names; the planes of a well or site
+        that the .HTD states are listed whether they are there or not. What images say of
         themselves is read from the first of each plate, well and channel: an objective may be
         changed between wells, and `plates.readers.reader.checked` refuses such a plate. Of a
         plate in a store it is read from one image of each well and of each channel.
 
     Raises:
-        BadPlate: No image has such a name.
+        BadPlate: No image has such a name, or an .HTD chooses a well that cannot be.
     """
     home = source.parent if source.is_file() else source
     files = _files(image_files(home))
@@ -94,9 +97,11 @@ def scan(source: Path) -> pl.DataFrame:
             "a GUID). Give the folder of the plate, or a pattern for its file names."
         )
     taken = _without_projections(files)
-    names = dict(chain.from_iterable(map(_wave_names, indexes(home, HTD))))
+    stated = [(plate_name(path.parent), read_htd(path)) for path in indexes(home, HTD)]
+    names = {(plate, number): name for plate, htd in stated for number, name in htd.waves}
     headers = _headers(taken)
-    return table(_row(f, headers.get(_shared(f), _Header()), names=names) for f in taken)
+    listed = chain(taken, _missing(taken, dict.fromkeys(stated)))
+    return table(_row(f, headers.get(_shared(f), _Header()), names=names) for f in listed)
 
 
 def _files(paths: list[Path]) -> list[_File]:
@@ -134,6 +139,44 @@ def _without_projections(files: list[_File]) -> list[_File]:
     return [file for file in files if file.step or file[:5] not in stacked]
 
 
+def _missing(files: list[_File], stated: Iterable[tuple[str, Htd]]) -> set[_File]:
+    """What was to be imaged, but is not there.
+
+    A wave is missed only at the times and steps at which some field has it, since plates may skip
+    a wave at some times, and a time point of which nothing is there may be still to come.
+    """
+    there = {file[:5] for file in files}
+    missing = set()
+    for plate, htd in stated:
+        own = [file for file in files if file.plate == plate]
+        found = {file.site for file in own}
+        sites = htd.sites if found <= htd.sites else found  # else numbered in another way
+        for well, site, like in product(htd.wells, sites, _examples(own)):
+            file = like._replace(well=well, site=site)
+            if file[:5] not in there:
+                missing.add(file._replace(path=_path_like(like.path, well, site)))
+    return missing
+
+
+def _examples(files: list[_File]) -> list[_File]:
+    """A file for each wave, time and step, without projections of waves that have steps."""
+    found = {(file.wave, file.timepoint, file.step): file for file in reversed(files)}
+    stacked = {kind[:2] for kind in found if kind[2]}
+    return [file for kind, file in found.items() if kind[2] or kind[:2] not in stacked]
+
+
+def _path_like(path: Path, well: str, site: int) -> Path:
+    """What the image of another field would be called; nobody knows its GUID."""
+    found = NAME.fullmatch(path.name)
+    if not found:
+        return path
+    site_part = f"_s{site}" if found["site"] or site > 1 else ""
+    wave_part = f"_w{found['wave']}" if found["wave"] else ""
+    return path.with_name(
+        f"{path.name[: found.start('well')]}{well}{site_part}{wave_part}{path.suffix}"
+    )
+
+
 def _row(file: _File, header: _Header, *, names: Mapping[_Wave, str]) -> PlaneRow:
     name = names.get((file.plate, file.wave)) or header.channel_name
     header = header._replace(channel_name=name)
@@ -141,11 +184,6 @@ def _row(file: _File, header: _Header, *, names: Mapping[_Wave, str]) -> PlaneRo
         plate=file.plate, well=file.well, site=file.site, channel=f"w{file.wave}",
         z=file.step or 1, timepoint=file.timepoint, path=str(file.path), **header._asdict(),
     )  # fmt: skip
-
-
-def _wave_names(htd: Path) -> Iterable[tuple[_Wave, str]]:
-    found = WAVE.findall(htd.read_bytes().decode("latin-1"))
-    return [((plate_name(htd.parent), int(number)), name) for number, name in found]
 
 
 def _headers(files: list[_File]) -> dict[_Shared, _Header]:

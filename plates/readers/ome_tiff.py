@@ -2,7 +2,8 @@
 
 The XML stands in a `.companion.ome` file or at the start of each `.ome.tif`. The well of an image
 is what its Plate element says; without one, the only part of the image's or the file's name
-that is a well (`screen1_h15.ome.tif`), and its images are then that well's sites.
+that is a well (`screen1_h15.ome.tif`), and its images are then that well's sites. Beside a well,
+`s1`, `w2` or `z03` are numbers of a site, wave or plane.
 """
 
 import filecmp
@@ -28,6 +29,9 @@ TIFF = ("*.ome.tif", "*.ome.tiff", "*.ome.tf2", "*.ome.btf")
 IMAGES = ("*.tif", "*.tiff", "*.png", "*.tf2", "*.btf")
 WORDS = re.compile(r"[^A-Za-z0-9]+")
 WELL = re.compile(r"[A-Za-z]{1,2}\d{1,2}")
+NUMBERED = re.compile(r"[sfwztcp]\d+", re.IGNORECASE)  # site, field, wave, z, time, channel, plane
+WRITTEN_OUT = re.compile(r"[A-Z]{1,2}\d\d")  # C03, which is a channel's number less often than c3
+EXAMPLE = r".+_(?P<well>[A-Z]\d\d)_[sf]?(?P<site>\d+)_(?P<channel>[^_]+)\.ome\.tif"
 
 
 class _Index(NamedTuple):
@@ -39,8 +43,16 @@ class _Index(NamedTuple):
     uuid: str = ""
 
 
-# (plate, well) -> its images that only a name places: UUID of the file, number in it, the file.
-_Sites: TypeAlias = dict[tuple[str, str], list[tuple[str, int, Path]]]
+class _Site(NamedTuple):
+    """An image that only a name places: UUID of its file, number in it, the file, channels."""
+
+    uuid: str
+    number: int
+    path: Path
+    channels: frozenset[str]
+
+
+_Sites: TypeAlias = dict[tuple[str, str], list[_Site]]  # of each plate and well
 
 
 def matches(source: Path) -> bool:
@@ -59,7 +71,7 @@ def scan(source: Path) -> pl.DataFrame:
 
     Raises:
         BadPlate: A header cannot be read, or names files outside its folder, an image belongs
-            to no well, or a well has two copies of a file.
+            to no well, a well has two copies of a file, or two of its files share no channel.
     """
     sites: _Sites = {}
     found = _indexes(source)
@@ -156,43 +168,64 @@ def _planes(index: _Index, *, sites: _Sites) -> Iterator[PlaneRow]:
         else:
             plate = plate_name(index.path.parent)
             well = _named_well(image.name, index.path, number=number)
-            site = _next_site(sites.setdefault((plate, well), []), index, number, well=well)
+            own = _Site(index.uuid, number, index.path, frozenset(image.channels))
+            site = _next_site(sites.setdefault((plate, well), []), own, well=well)
         yield from _rows(index, image, plate=plate, well=well, site=site)
 
 
-def _next_site(there: list[tuple[str, int, Path]], index: _Index, number: int, *, well: str) -> int:
-    """Count an image among those of its well, unless another file there is the same one."""
-    for uuid, other, path in there:
-        is_like = index.uuid and (uuid, other) == (index.uuid, number)
-        if is_like and filecmp.cmp(path, index.path, shallow=False):  # some write one UUID always
+def _next_site(there: list[_Site], own: _Site, *, well: str) -> int:
+    """Count an image among those of its well, unless another file there is the same one.
+
+    Raises:
+        BadPlate: It is, or files of the well are channels of its fields and no fields.
+    """
+    for other in there:
+        is_like = own.uuid and (other.uuid, other.number) == (own.uuid, own.number)
+        # Some write one UUID always.
+        if is_like and filecmp.cmp(other.path, own.path, shallow=False):
             raise BadPlate(
-                f"{path} and {index.path} are copies of one file, which would be two fields of "
-                f"well {well}. Remove one."
+                f"{other.path} and {own.path} are copies of one file, which would be two fields "
+                f"of well {well}. Remove one."
             )
-    there.append((index.uuid, number, index.path))
+        if other.path != own.path and own.channels.isdisjoint(other.channels):
+            said = [f"{x.path} has {', '.join(sorted(x.channels))}" for x in (other, own)]
+            raise BadPlate(
+                f"{' and '.join(said)}, both in well {well}: with a file for each channel, files "
+                'are no fields. Read their names: in [images] of the recipe, reader = "pattern" '
+                f"and a pattern such as '{EXAMPLE}'."
+            )
+    there.append(own)
     return len(there)
 
 
 def _named_well(name: str, path: Path, *, number: int) -> str:
     stem = path.name.partition(".")[0]
-    for text in (name, stem):
-        found = set(_wells(WORDS.split(text)))
-        if len(found) == 1:
-            return found.pop()
+    found = [_wells(WORDS.split(text)) for text in (name, stem)]
+    for wells in found:
+        if len(wells) == 1:
+            return wells.pop()
+    several = " or ".join(sorted(set().union(*found)))
     raise BadPlate(
         f"{path} does not say which well image {number + 1} ({name or 'unnamed'}) belongs to: it "
-        "has no Plate element, and no single part of its name or the image's is a well. Export "
-        "it with its plate, or name the file like screen1_B03.ome.tif."
+        "has no Plate element, and no single part of its name or the image's is a well"
+        f"{f' (it could be {several})' if several else ''}. Export it with its plate, or name the "
+        "file like screen1_B03.ome.tif."
     )
 
 
-def _wells(words: Iterable[str]) -> Iterator[str]:
-    for word in words:
-        try:
-            if WELL.fullmatch(word):
-                yield parse_well(word)
-        except BadPlate:
-            continue
+def _wells(words: Iterable[str]) -> set[str]:
+    """Wells among the words of a name; what may number something else counts beside no other."""
+    every = {word: well for word in words if (well := _as_well(word))}
+    sure = {word for word in every if not NUMBERED.fullmatch(word)}
+    sure = sure or {word for word in every if WRITTEN_OUT.fullmatch(word)} or set(every)
+    return {every[word] for word in sure}
+
+
+def _as_well(word: str) -> str | None:
+    try:
+        return parse_well(word) if WELL.fullmatch(word) else None
+    except BadPlate:
+        return None
 
 
 def _rows(

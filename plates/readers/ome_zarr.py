@@ -37,9 +37,10 @@ UNITS = {  # in um and s
 class _Field(NamedTuple):
     plate: str
     well: str
-    site: int
+    name: str
     acquisition: str
     home: str
+    site: int = 0
 
 
 class _Array(NamedTuple):
@@ -97,7 +98,7 @@ def _planes(home: str) -> Iterator[PlaneRow]:
     name = plate.text("name") or home.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
     wells = [_below(home, well.text("path")) for well in plate.parts("wells")]
     with ThreadPoolExecutor(REQUESTS) as pool:
-        fields = [field for found in pool.map(partial(_fields, home), wells) for field in found]
+        fields = _with_sites(list(pool.map(partial(_fields, home), wells)))
         has_several = len({field.acquisition for field in fields}) > 1
         read = partial(_field_planes, plate=name, has_several=has_several)
         for rows in pool.map(read, fields):
@@ -110,26 +111,52 @@ def _below(home: str, name: str) -> str:
 
 
 def _fields(plate: str, home: str) -> list[_Field]:
-    """Fields of a well; their own numbers are their sites, unless several cycles share them."""
+    """Fields of a well, as it lists them."""
     try:
         well = parse_well("".join(home.removeprefix(plate).strip("/").split("/")))
     except BadPlate as reason:
         raise BadPlate(f"{plate}: {reason} Write its metadata again.") from reason
-    images = _listed(home).part("well").parts("images")
-    cycles = [image.text("acquisition") or "0" for image in images]
-    names = [image.text("path") for image in images]
-    are_numbers = all(name.isdecimal() and len(name) <= MOST_DIGITS for name in names)
-    is_numbered = are_numbers and len(set(cycles)) < 2
-    return [
-        _Field(
-            plate,
-            well,
-            int(name) if is_numbered else cycles[: i + 1].count(cycle),
-            cycle,
-            _below(home, name),
-        )
-        for i, (name, cycle) in enumerate(zip(names, cycles, strict=True))
+    named = [
+        (image.text("path"), image.text("acquisition") or "0")
+        for image in _listed(home).part("well").parts("images")
     ]
+    return [_Field(plate, well, name, cycle, _below(home, name)) for name, cycle in named]
+
+
+def _with_sites(wells: list[list[_Field]]) -> list[_Field]:
+    """Number the fields of a plate from 1, all by their names, or all by their order.
+
+    Their own numbers are their sites, unless a name is none or cycles share a well: then fields
+    of different names show one site.
+    """
+    fields = [field for well in wells for field in well]
+    are_numbers = all(f.name.isdecimal() and len(f.name) <= MOST_DIGITS for f in fields)
+    if not are_numbers or any(len(_by_cycle(well)) > 1 for well in wells):
+        return [field for well in wells for field in _in_order(well)]
+    starts_at_zero = any(int(field.name) == 0 for field in fields)
+    return [field._replace(site=int(field.name) + starts_at_zero) for field in fields]
+
+
+def _in_order(well: list[_Field]) -> Iterator[_Field]:
+    """Pair the first fields of all cycles, the second ones and so on."""
+    cycles = _by_cycle(well)
+    if len({len(fields) for fields in cycles.values()}) > 1:
+        counts = [f"{len(fields)} of acquisition {cycle}" for cycle, fields in cycles.items()]
+        raise BadPlate(
+            f"{well[0].plate}: well {well[0].well} lists {' and '.join(counts)}: as acquisitions "
+            "are paired field by field in that order, fields of different places would be taken "
+            "for one. In its metadata list only fields that every acquisition has, or write a "
+            "plate for each acquisition."
+        )
+    for fields in cycles.values():
+        yield from (field._replace(site=i) for i, field in enumerate(fields, start=1))
+
+
+def _by_cycle(well: list[_Field]) -> dict[str, list[_Field]]:
+    cycles: dict[str, list[_Field]] = {}
+    for field in well:
+        cycles.setdefault(field.acquisition, []).append(field)
+    return cycles
 
 
 def _listed(home: str) -> Said:

@@ -140,7 +140,7 @@ def checked(planes: pl.DataFrame, *, source: Path) -> pl.DataFrame:
     if planes.is_empty():
         raise BadPlate(f"{source} holds no image plane that could be read. Check the folder.")
     for name in planes["plate"].unique().sort():
-        _check_plate_name(name)
+        _check_plate_name(name, source=source)
     lacking = {name: dtype for name, dtype in METADATA.items() if name not in planes.columns}
     planes = planes.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in lacking.items())
     planes = planes.with_columns(
@@ -159,12 +159,14 @@ def _where(column: str, says_something: pl.Expr) -> pl.Expr:
     return pl.when(says_something).then(pl.col(column))
 
 
-def _check_plate_name(name: str) -> None:
+def _check_plate_name(name: str, *, source: Path) -> None:
     """Results go to a folder of the plate's name: it must not lead elsewhere."""
     if not name.strip() or name.startswith(".") or any(c in name for c in "/\\\0"):
         raise BadPlate(
-            f"The plate is called {name!r}, which cannot be the name of a folder of results. "
-            "Expected a barcode or name without slashes or a leading dot."
+            f"The plate in {source} is called {name!r}, which cannot be the name of a folder of "
+            "results. Expected a barcode or name without slashes or a leading dot. Correct it in "
+            "the index or table that says so, or have file names read instead: in [images] of the "
+            'recipe, reader = "pattern".'
         )
 
 

@@ -2,12 +2,14 @@
 
 An image is called `A3--W00003--P00001--Z00000--T00000--DAPI.tif`. The number after W counts wells
 row by row; where the plate has another number of columns than the label tells, the label is
-right. The descriptor is LabVIEW's XML: Name and Val in turn.
+right. Where a label is a well off the plate and no plate's numbers fit, labels call wells something
+else, as T1 and C1 do treatments and controls: then the number is right. The descriptor is
+LabVIEW's XML: Name and Val in turn.
 """
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +19,7 @@ from plates.readers.folder import image_files, indexes, number_in, plate_name
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import as_number, parse_xml
 from plates.table import as_count
-from plates.well import FORMATS, parse_well, well_name
+from plates.well import FORMATS, LARGEST, parse_well, well_name, well_position
 
 INDEX = "experiment_descriptor.xml"
 NAME = re.compile(
@@ -46,7 +48,6 @@ def scan(source: Path) -> pl.DataFrame:
 
 def _planes(index: Path) -> Iterator[PlaneRow]:
     said = dict(_said(_descriptor(index)))
-    columns = _columns(said)
     names = [(p, NAME.fullmatch(p.name)) for p in image_files(index.parent)]
     found = [(path, name) for path, name in names if name]
     if not found:
@@ -54,11 +55,13 @@ def _planes(index: Path) -> Iterator[PlaneRow]:
             f"No image beside {index} has a ScanR name (A1--W00001--P00001--Z00000--T00000--"
             f"DAPI.tif); {len(names)} have another. Copy the data folder, too."
         )
+    rows, columns = _size(said)
+    wells = _labelled((name for _, name in found), rows=rows, columns=columns)
     pixel_size = as_number(said.get("conversion factor um/pixel"))
     for path, name in found:
         yield PlaneRow(
             plate=said.get("plate name") or plate_name(index.parent),
-            well=_well(name, columns=columns, path=path),
+            well=wells.get(name["label"]) or _counted(name, columns=columns, path=path),
             site=number_in(name["site"], path=path),
             channel=name["channel"],
             z=number_in(name["z"], path=path) + 1,
@@ -89,24 +92,49 @@ def _said(root: ET.Element) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip()
 
 
-def _columns(said: dict[str, str]) -> int | None:
-    """Columns of the plate, from its own number of columns or of wells."""
-    columns, wells = (as_count(said.get(name, "")) for name in ("Columns", "Number of wells"))
-    known = FORMATS.get(wells or 0)
-    return known.columns if columns is None and known else columns
+def _size(said: dict[str, str]) -> tuple[int | None, int | None]:
+    """Rows and columns of the plate, from its own numbers of them or of wells."""
+    known = FORMATS.get(as_count(said.get("Number of wells", "")) or 0)
+    rows, columns = (as_count(said.get(name, "")) for name in ("Rows", "Columns"))
+    return rows or (known.rows if known else None), columns or (known.columns if known else None)
 
 
-def _well(name: re.Match[str], *, columns: int | None, path: Path) -> str:
+def _labelled(
+    names: Iterable[re.Match[str]], *, rows: int | None, columns: int | None
+) -> dict[str, str]:
+    """Label -> the well that it is; none at all where labels are no wells."""
+    numbers = {name["label"]: as_count(name["well"]) for name in names}
+    wells = {label: well for label in numbers if (well := _as_well(label))}
+    places = {label: well_position(well) for label, well in wells.items()}
+    are_on = all(
+        place.row < (rows or LARGEST.rows) and place.column < (columns or LARGEST.columns)
+        for place in places.values()
+    )
+    fits = any(
+        all(
+            numbers[x] == place.row * form.columns + place.column + 1 for x, place in places.items()
+        )
+        for form in FORMATS.values()
+    )
+    return wells if are_on or fits else {}
+
+
+def _as_well(label: str) -> str | None:
     try:
-        return parse_well(name["label"])
-    except BadPlate as reason:
-        if columns and (number := number_in(name["well"], path=path)):
-            row, column = divmod(number - 1, columns)
-            return well_name(row=row, column=column)
-        raise BadPlate(
-            f"{path}: the name starts with no well, and {INDEX} does not say how many columns "
-            f"the plate has, so W{name['well']} could be any. Name the wells in ScanR."
-        ) from reason
+        return parse_well(label)
+    except BadPlate:
+        return None
+
+
+def _counted(name: re.Match[str], *, columns: int | None, path: Path) -> str:
+    """The well of a number, for wells whose label names none."""
+    if columns and (number := number_in(name["well"], path=path)):
+        row, column = divmod(number - 1, columns)
+        return well_name(row=row, column=column)
+    raise BadPlate(
+        f"{path}: the name starts with no well, and {INDEX} does not say how many columns "
+        f"the plate has, so W{name['well']} could be any. Name the wells in ScanR."
+    )
 
 
 SCANR = Reader("scanr", f"ScanR's {INDEX}", matches, scan)

@@ -23,6 +23,7 @@ from profiler.store.places import safe_name
 
 FOLDER = "illumination"
 MANIFEST = "functions.json"
+LEVEL = 1e-3  # of the most that is taken off: less on average is nothing
 
 
 class Kept(NamedTuple):
@@ -94,8 +95,14 @@ def _write_one(out: Path, plate: str, stain: str, light: Illumination) -> dict[s
         "corner_to_centre": corner_to_centre(light.flat),
         "least": float(light.flat.min()),
         "most": float(light.flat.max()),
-        "dark_mean": float(light.dark.mean(dtype=np.float64)),
+        "dark_mean": _dark_mean(light.dark),
     }
+
+
+def _dark_mean(dark: np.ndarray) -> float:
+    """What is taken off on average; 0 where a background is only made level about its mean."""
+    mean = float(dark.mean(dtype=np.float64))
+    return mean if abs(mean) > LEVEL * float(np.abs(dark).max()) else 0.0
 
 
 def read(out: Path, plate: str) -> Kept | None:

@@ -117,6 +117,19 @@ def _given(out: Path, plate: str, sets: pl.DataFrame, wanted: Wanted) -> Iterato
             f"{plate}: the microscope gives no flat-field profile of {', '.join(lacking)}, which "
             "stay as they are."
         )
+    if wanted.method == "vendor" and (
+        alone := [s for s in functions if _is_dark_alone(functions[s])]
+    ):
+        yield (
+            f"{plate}: the microscope's profile of {', '.join(alone)} is of the background alone, "
+            "which is made level (its unevenness is subtracted); cells stay as uneven as they were "
+            'lit. [illumination] method = "mean" or "basic" evens cells too.'
+        )
+
+
+def _is_dark_alone(light: Illumination) -> bool:
+    """Whether something is taken off, and nothing divided by."""
+    return bool(light.dark.any() and (light.flat == 1).all())
 
 
 def _from_folder(plate: str, wanted: Wanted, pixel_format: PixelFormat) -> dict[str, Illumination]:

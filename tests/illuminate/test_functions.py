@@ -1,8 +1,10 @@
 """Functions of a run: fitted once, kept whole, fitted again when their fields change."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -13,6 +15,7 @@ from plates.imageset import FieldKey
 from plates.loader import Batch, PixelFormat
 from plates.pixels import FileStamp
 from profiler.illuminate import kept
+from profiler.illuminate.exposure import Light, correct
 from profiler.illuminate.fit import FitSettings, choose, fit, gather, stretch
 from profiler.illuminate.plate import Wanted, make_functions
 
@@ -155,6 +158,54 @@ def test_a_channel_without_a_vendor_profile_stays_as_it_is(tmp_path, sets):
     found = loaded(tmp_path / "run")
     np.testing.assert_array_equal(found.flat[..., 0], 1)
     np.testing.assert_allclose(found.flat[..., 1], light(), rtol=2e-3)
+
+
+def harmony(tmp_path, *parts: str) -> dict[tuple[str, str], str]:
+    """Address of a profile of DNA; x goes from -0.5 to 0.5 over the image."""
+    text = f"<a><Entry ChannelID='1'><FlatfieldProfile>{{{', '.join(parts)}}}</FlatfieldProfile>"
+    (tmp_path / "Index.xml").write_text(text + "</Entry></a>")
+    return {("P1", "DNA"): f"{tmp_path / 'Index.xml'}#channel=1"}
+
+
+def part(name: str, slope: float, *, mean: str = "") -> str:
+    return (
+        f"{name}: {{Character: NonFlat, {mean}Profile: {{Coefficients: [[1.0], [{slope}, 0.0]], "
+        "Dims: [60, 40], Origin: [29.5, 19.5], Scale: [0.016666666667, 0.025], Type: Polynomial}}"
+    )
+
+
+def test_a_background_alone_is_made_level_and_the_run_says_so(tmp_path, sets):
+    said = harmony(tmp_path, part("Background", 0.5, mean="Mean: 655.35, "))
+    wanted = replace(WANTED, method="vendor", vendor=said)
+    for _ in range(2):  # said again where a run goes on
+        _, note = told(tmp_path / "run", sets, wanted)
+        assert note == (
+            "P1: the microscope's profile of DNA is of the background alone, which is made level "
+            "(its unevenness is subtracted); cells stay as uneven as they were lit. [illumination] "
+            'method = "mean" or "basic" evens cells too.'
+        )
+    found = loaded(tmp_path / "run")
+    np.testing.assert_array_equal(found.flat[..., 0], 1)
+    x = (np.arange(60) - 29.5) / 60
+    dark = np.broadcast_to(0.01 * 0.5 * x, (40, 60))  # a share of 65535
+    np.testing.assert_allclose(found.dark[..., 0], dark, rtol=1e-5)
+    said_of = json.loads(kept.manifest_path(tmp_path / "run", "P1").read_text())["functions"]
+    assert said_of["DNA"]["dark_mean"] == 0  # it is no darkness
+
+
+def test_an_empty_field_in_noise_loses_nothing_of_it(tmp_path, sets):
+    parts = part("Background", 0.5, mean="Mean: 100, "), part("Foreground", -0.8)
+    wanted = replace(WANTED, method="vendor", vendor=harmony(tmp_path, *parts))
+    (note,) = told(tmp_path / "run", sets, wanted)
+    assert "no flat-field profile of GFP" in note
+    found = loaded(tmp_path / "run")
+    x = (np.arange(60) - 29.5) / 60
+    noise = np.random.default_rng(0).normal(0, 10, (40, 60))
+    raw = np.stack([100 * (1 + 0.5 * x) + noise, noise * 0], axis=-1).astype(np.float32)[None]
+    lit = correct(jnp.asarray(raw / 65535), light=Light(found.flat, found.dark), has_levels=True)
+    got = np.asarray(lit)[0, ..., 0] * 65535
+    np.testing.assert_allclose(got, 100 + noise / (1 - 0.8 * x), rtol=1e-3)
+    assert (got > 0).all()
 
 
 def test_the_sample_is_drawn_by_its_seed_alone():

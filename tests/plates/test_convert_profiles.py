@@ -26,8 +26,8 @@ CHANNELS = {
 }
 KINDS = tuple(CHANNELS)
 PROFILE = {
-    "Background": {"Profile": {
-        "Coefficients": [[90.0], [0.0, 20.0]], "Dims": [6, 4], "Origin": [2.5, 1.5],
+    "Background": {"Mean": 90.0, "Profile": {
+        "Coefficients": [[1.0], [0.0, 0.2]], "Dims": [6, 4], "Origin": [2.5, 1.5],
         "Scale": [0.25, 0.5]}},
     "Foreground": {"Profile": {
         "Coefficients": [[1.0], [0.1, -0.2], [0.01, 0.02, -0.03]], "Dims": [6, 4],
@@ -103,6 +103,30 @@ def test_a_run_of_the_converted_plate_has_the_same_functions(lit, tmp_path, kind
     ]  # fmt: skip
     assert len(written[0]) == (4 if kind == "harmony" else 3)  # two flats, a dark, what is said
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_run_says_the_same_of_a_background_alone(lit, tmp_path, to):
+    home = lit("harmony")
+    index = home / "Images/Index.idx.xml"
+    alone = json.dumps({"Background": PROFILE["Background"]})
+    index.write_text(index.read_text().replace(json.dumps(PROFILE), alone))
+    list(convert(home, tmp_path / "out", to=to))
+    fit = FitSettings("vendor", degree=2, smoothness=1.0, has_dark=False, dark_level=0.0)
+    wanted = Wanted("vendor", ("DNA",), "max", sample=9, seed=0, fit=fit, vendor={})
+    notes, lights = [], []
+    for name, place in (("old", home), ("new", tmp_path / "out")):
+        sets, said = vendor(place, "harmony")
+        notes += make_functions(tmp_path / name, sets, wanted=replace(wanted, vendor=said))
+        (address,) = said.values()
+        lights.append(read_vendor(address, pixel_format=expected_format(sets, channels=["DNA"])))
+    assert notes[0] == notes[1]
+    assert "BR7: the microscope's profile of DNA is of the background alone, which is" in notes[0]
+    assert len(notes) == 2
+    for light in lights:
+        assert (light.flat == 1).all()
+        rows = 90 * 0.2 * (np.arange(4) - 1.5) * 0.5 / 65535  # Mean * (background - 1), by hand
+        np.testing.assert_allclose(light.dark, np.repeat(rows[:, None], 6, axis=1), rtol=1e-5)
 
 
 def test_profiles_survive_a_second_conversion(lit, tmp_path):

@@ -126,12 +126,12 @@ def test_a_cellvoyager_profile_is_scaled_and_found_by_its_plane(tmp_path):
     assert vendor_addresses(planes.drop("flat_field"), sets, stains=["DNA"]) == {}
 
 
-def harmony(flat: list, dark: list) -> str:
+def harmony(flat: list, *, dark: float = 1.0, mean: float = 0.0) -> str:
     def part(coefficients):
         return {"Coefficients": coefficients, "Dims": [8, 6], "Origin": [0, 0], "Scale": [1, 1]}
 
-    said = {"Foreground": {"Profile": part(flat)}, "Background": {"Profile": part(dark)}}
-    return json.dumps(said)
+    background = {"Mean": mean, "Profile": part([[dark]])}
+    return json.dumps({"Foreground": {"Profile": part(flat)}, "Background": background})
 
 
 def index(tmp_path: Path, profile: str) -> str:
@@ -142,16 +142,18 @@ def index(tmp_path: Path, profile: str) -> str:
 
 
 def test_harmonys_background_is_in_units_of_scaled_images(tmp_path):
-    light = read_vendor(index(tmp_path, harmony([[2.0]], [[655.35]])), pixel_format=FORMAT)
+    light = read_vendor(
+        index(tmp_path, harmony([[2.0]], dark=3.0, mean=655.35)), pixel_format=FORMAT
+    )
     np.testing.assert_allclose(light.flat, 2)
-    np.testing.assert_allclose(light.dark, 0.01, rtol=1e-6)
+    np.testing.assert_allclose(light.dark, 0.01, rtol=1e-6)  # 655.35 of 65535, times 3 - 2
 
 
 def test_measurements_with_different_profiles_are_not_mixed(tmp_path):
     addresses = {}
     for name, level in (("a", 2.0), ("b", 2.0), ("c", 3.0)):
         (tmp_path / name).mkdir()
-        addresses[name] = index(tmp_path / name, harmony([[level]], [[0.0]]))
+        addresses[name] = index(tmp_path / name, harmony([[level]]))
     sets = pl.DataFrame({"plate": ["P"] * 3, "path_DNA": [["a.tif"], ["b.tif"], ["c.tif"]]})
 
     def found(**said):
@@ -173,4 +175,4 @@ def test_measurements_with_different_profiles_are_not_mixed(tmp_path):
 
 def test_a_profile_that_reaches_0_is_refused(tmp_path):
     with pytest.raises(BadPlate, match="is not above 0 everywhere"):
-        read_vendor(index(tmp_path, harmony([[0.0], [1.0, 0.0]], [[0.0]])), pixel_format=FORMAT)
+        read_vendor(index(tmp_path, harmony([[0.0], [1.0, 0.0]])), pixel_format=FORMAT)

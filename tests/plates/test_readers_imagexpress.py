@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from plates.errors import BadPlate
+from plates.errors import BadImage, BadPlate
 from plates.pixels import read_plane
 from plates.readers import scan, unused_images
 from plates.remote import RemoteFile
@@ -247,3 +247,101 @@ def test_images_in_a_store_that_cannot_be_read_are_told_nothing(tmp_path, asked)
 def test_names_of_waves_wherever_the_plate_is_found(trees, tmp_path, folder):
     trees["imagexpress, exported"](tmp_path / folder)
     assert scan(tmp_path)["channel_name"].to_list() == ["DAPI"]
+
+
+def export(home, htd: str, *names: str) -> None:
+    """A plate as MetaXpress exports it, with a copy of its .HTD in the folder of each time."""
+    for name in names:
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, np.zeros((4, 6), np.uint16))
+    for folder in {home, *(path.parent for path in home.rglob("*.TIF"))}:
+        (folder / "p.HTD").write_text(htd)
+
+
+# Of A01, A03 and B02 with 3 of a grid of 2 x 2 sites.
+CHOSEN = (
+    '"HTSInfoFile", Version 1.0\n"TimePoints", 2\n"XWells", 3\n"YWells", 2\n'
+    '"WellsSelection1", TRUE, FALSE, TRUE\n"WellsSelection2", FALSE, TRUE, FALSE\n'
+    '"Sites", TRUE\n"XSites", 2\n"YSites", 2\n"SiteSelection1", TRUE, FALSE\n'
+    '"SiteSelection2", TRUE, TRUE\n"NWavelengths", 3\n"WaveName1", "DAPI"\n'
+    '"WaveName2", "Cy5, far"\n'
+)
+
+
+def test_what_the_htd_states_and_is_not_there(tmp_path):
+    home = tmp_path / "P9"
+    whole = [f"TimePoint_1/p_{w}_s{s}_w1.TIF" for w in ("A01", "B02") for s in (1, 2, 3)]
+    export(home, CHOSEN, *whole[:-1], "TimePoint_1/p_A01_s1_w2.TIF", "TimePoint_2/p_A01_s1_w1.TIF")
+    planes = scan(home)
+    # Wave 1 was taken twice, wave 2 once, and wave 3 nowhere.
+    expected = {
+        (well, site, wave, time): f"TimePoint_{time}/p_{well}_s{site}_{wave}.TIF"
+        for well in ("A01", "A03", "B02") for site in (1, 2, 3)
+        for wave, time in (("w1", 1), ("w1", 2), ("w2", 1))
+    }  # fmt: skip
+    found = planes.select("well", "site", "channel", "timepoint", "path").rows()
+    assert {row[:4]: row[4].removeprefix(f"{home}/") for row in found} == expected
+    assert len(planes) == len(expected)
+    assert set(planes.select("channel", "channel_name").rows()) == {
+        ("w1", "DAPI"), ("w2", "Cy5, far")}  # fmt: skip
+    (gone,) = planes.filter(well="B02", site=3, channel="w1", timepoint=1)["path"]
+    with pytest.raises(BadImage, match="is not there") as refused:
+        read_plane(gone)
+    assert refused.value.code == "missing_file"
+    assert unused_images(home, planes) == []
+
+
+def test_stacks_that_are_missing_have_every_step(tmp_path):
+    steps = [f"TimePoint_1/ZStep_{z}/p_A01_w1.TIF" for z in (0, 1, 2)]
+    steps += ["TimePoint_1/ZStep_0/p_A01_w2.TIF", "TimePoint_1/ZStep_0/p_A03_w1.TIF"]
+    htd = '"WellsSelection1", TRUE, TRUE\n"Sites", FALSE\n'
+    export(tmp_path / "P9", htd, *steps)
+    missing = scan(tmp_path / "P9").filter(well="A02").select("channel", "z", "path").rows()
+    home = f"{tmp_path}/P9/TimePoint_1"
+    assert missing == [  # w2 has a projection alone
+        ("w1", 1, f"{home}/ZStep_1/p_A02_w1.TIF"), ("w1", 2, f"{home}/ZStep_2/p_A02_w1.TIF"),
+        ("w2", 1, f"{home}/ZStep_0/p_A02_w2.TIF")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("htd", "places"),
+    [
+        # Neither wells nor sites are stated: what is there.
+        ('"WaveName1", "DAPI"\n', [("A01", 2), ("A01", 5), ("B02", 2)]),
+        # Wells alone: the sites of those that are there.
+        ('"WellsSelection1", true\n"WellsSelection2", FALSE,TRUE\n',
+         [("A01", 2), ("A01", 5), ("B02", 2), ("B02", 5)]),
+        # Two sites, which here are not 1 and 2.
+        ('"WellsSelection2", FALSE, TRUE\n"SiteSelection1", TRUE, TRUE\n',
+         [("A01", 2), ("A01", 5), ("B02", 2), ("B02", 5)]),
+        # Wells that were not chosen, but are there.
+        ('"WellsSelection1", FALSE, FALSE, FALSE\n', [("A01", 2), ("A01", 5), ("B02", 2)]),
+    ],
+)  # fmt: skip
+def test_htd_that_states_less(tmp_path, htd, places):
+    names = [f"TimePoint_1/p_{name}_w1.TIF" for name in ("A01_s2", "A01_s5", "B02_s2")]
+    export(tmp_path / "P9", htd, *names)
+    assert scan(tmp_path / "P9").select("well", "site").rows() == places
+
+
+def test_htds_of_two_plates(tmp_path):
+    for plate, chosen in (("P1", "TRUE, TRUE"), ("P2", "TRUE, FALSE")):
+        htd = f'"WellsSelection1", {chosen}\n"Sites", FALSE\n'
+        export(tmp_path / plate, htd, "TimePoint_1/p_A01.TIF")
+    assert scan(tmp_path).select("plate", "well").rows() == [
+        ("P1", "A01"), ("P1", "A02"), ("P2", "A01")]  # fmt: skip
+
+
+def test_htd_with_a_well_that_cannot_be(tmp_path):
+    export(tmp_path / "P9", '"WellsSelection77", TRUE\n', "TimePoint_1/p_A01_s1_w1.TIF")
+    message = r"p\.HTD chooses a well that cannot be\. Row 77, column 1 is on no plate.* remove it"
+    with pytest.raises(BadPlate, match=message):
+        scan(tmp_path)
+
+
+def test_fields_missing_of_a_plate_in_a_store(tmp_path, asked):
+    export(tmp_path / "P1", CHOSEN, "TimePoint_1/p_A01_s1_w1.TIF")
+    planes = scan(in_store(tmp_path / "P1"))
+    assert len(planes) == 9
+    assert planes["path"][-1] == "memory://bucket/P1/TimePoint_1/p_B02_s3_w1.TIF"

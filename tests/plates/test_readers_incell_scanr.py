@@ -52,6 +52,36 @@ def test_scanr_without_labels_or_columns(trees, tmp_path):
         scan(tmp_path / "SR1")
 
 
+def scanr_plate(home, *labels: tuple[str, int], **said: int) -> list[str]:
+    """The wells that are read of labels and numbers, with what the descriptor says."""
+    home.mkdir(exist_ok=True)
+    for label, number in labels:
+        (home / f"{label}--W{number:05d}--P00001--Z00000--T00000--DAPI.tif").touch()
+    values = "".join(f"<U16><Name>{n}</Name><Val>{v}</Val></U16>" for n, v in said.items())
+    text = f"<LVData><Cluster><Name>format typedef</Name>{values}</Cluster></LVData>"
+    (home / "experiment_descriptor.xml").write_text(text)
+    return scan(home)["well"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("labels", "said", "wells"),
+    [
+        # Treatments and a control: C1 alone could be a well, and T1 lies on no plate of 8 x 12.
+        ([("T1", 1), ("T2", 2), ("C1", 13)], {"Rows": 8, "Columns": 12}, ["A01", "A02", "B01"]),
+        ([("T1", 1), ("C1", 13)], {"Number of wells": 96}, ["A01", "B01"]),
+        ([("A13", 1), ("B1", 2)], {"Columns": 12}, ["A01", "A02"]),
+        # On the plate, whatever the numbers count.
+        ([("C1", 1), ("H12", 2)], {"Rows": 8, "Columns": 12}, ["C01", "H12"]),
+        ([("T1", 1)], {"Rows": 32, "Columns": 48}, ["T01"]),
+        # The numbers are those of 384 wells, so it is the descriptor that is of another plate.
+        ([("B1", 25), ("P24", 384)], {"Rows": 8, "Columns": 12}, ["B01", "P24"]),
+        ([("T1", 7)], {}, ["T01"]),
+    ],
+)
+def test_scanr_labels_that_are_no_wells(tmp_path, labels, said, wells):
+    assert scanr_plate(tmp_path / "p", *labels, **said) == wells
+
+
 def test_scanr_without_images(trees, tmp_path):
     home = trees["scanr"](tmp_path / "SR1")
     for path in (home / "data").iterdir():

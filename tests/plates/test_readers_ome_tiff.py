@@ -66,8 +66,72 @@ def test_real_companions_name_no_well(data_folder):
 
 def test_a_name_with_two_wells_names_none(data_folder, tmp_path):
     shutil.copy(data_folder / "vendor/ome-tiff/c3_z33.companion.ome", tmp_path)  # C03 or Z33?
-    with pytest.raises(BadPlate, match=r"image 1 \(c3_z33\).* or name the file like screen1_B03"):
+    message = r"image 1 \(c3_z33\).* is a well \(it could be C03 or Z33\)\. .* name the file like"
+    with pytest.raises(BadPlate, match=message):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "well"),
+    [
+        ("exp_B02_s1", "B02"), ("exp_B02_S01", "B02"), ("b2_f3_w1_z12_t1_c2", "B02"),
+        ("P01_H12", "H12"), ("exp_C03_s1", "C03"), ("AF48_w1", "AF48"), ("plate1_s1", "S01"),
+    ],
+)  # fmt: skip
+def test_numbers_beside_a_well(tmp_path, name, well):
+    tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros((4, 6), np.uint8))
+    assert scan(tmp_path)["well"].to_list() == [well]
+
+
+@pytest.mark.parametrize(
+    ("name", "wells"), [("C03_S01", "C03 or S01"), ("c3_s1", "C03 or S01"), ("B2_D4", "B02 or D04")]
+)
+def test_two_wells_in_a_name(tmp_path, name, wells):
+    tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros((4, 6), np.uint8))
+    with pytest.raises(BadPlate, match=rf"is a well \(it could be {wells}\)\. Export it with"):
+        scan(tmp_path)
+
+
+def channel_files(home, name: str) -> dict[tuple, np.ndarray]:
+    """A file for each of 2 wells, 2 sites and 2 channels."""
+    planes = {}
+    for place in product(("B02", "B03"), (1, 2), ("DAPI", "GFP")):
+        pixels = np.random.default_rng(len(planes)).integers(0, 60_000, (4, 6), dtype=np.uint16)
+        well, site, channel = place
+        tifffile.imwrite(
+            home / f"{name.format(well, site, channel)}.ome.tif", pixels,
+            metadata={"axes": "YX", "Channel": {"Name": channel}},
+        )  # fmt: skip
+        planes[place] = pixels
+    return planes
+
+
+@pytest.mark.parametrize("name", ["exp_{}_{:03d}_{}", "exp_{}_s{}_{}"])
+def test_a_file_for_each_channel_is_no_site(tmp_path, name):
+    expected = channel_files(tmp_path, name)
+    message = (
+        rf"{name.format('B02', 1, 'DAPI')}\.ome\.tif has DAPI and .*"
+        rf"{name.format('B02', 1, 'GFP')}\.ome\.tif has GFP, both in "
+        r"well B02: with a file for each channel, files are no fields\. .* reader = \"pattern\" and"
+    )
+    with pytest.raises(BadPlate, match=message) as refused:
+        scan(tmp_path)
+    pattern = re.search(r"such as '(.*)'\.$", str(refused.value))
+    assert pattern
+    planes = scan(tmp_path, pattern=pattern[1])  # what the message advises
+    assert len(planes) == len(expected)
+    for *place, path in planes.select("well", "site", "channel", "path").iter_rows():
+        np.testing.assert_array_equal(read_plane(path).pixels, expected[tuple(place)])
+
+
+def test_sites_of_different_channels_that_share_one(tmp_path):
+    for site, names in enumerate((["DAPI", "GFP"], ["DAPI", "Cy5"])):
+        tifffile.imwrite(
+            tmp_path / f"B02_{site}.ome.tif", np.zeros((2, 4, 6), np.uint8),
+            metadata={"axes": "CYX", "Channel": {"Name": names}},
+        )  # fmt: skip
+    assert scan(tmp_path).select("site", "channel").rows() == [
+        (1, "DAPI"), (1, "GFP"), (2, "Cy5"), (2, "DAPI")]  # fmt: skip
 
 
 def test_stack_in_one_file(trees, tmp_path):

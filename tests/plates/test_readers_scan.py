@@ -102,7 +102,10 @@ def test_reader_that_finds_nothing(tmp_path):
 @pytest.mark.parametrize("name", ["", " ", ".", "..", ".hidden", "a/b", "a\\b", "a\0b"])
 def test_plate_names_that_lead_elsewhere(tmp_path, name):
     planes = pl.DataFrame([(name, "A01", 1, "c", 1, 1, "x")], schema=PLANES, orient="row")
-    with pytest.raises(BadPlate, match="cannot be the name of a folder of results"):
+    message = rf"The plate in {tmp_path} is called .* cannot be the name of a folder of results\. "
+    with pytest.raises(
+        BadPlate, match=rf"{message}.* Correct it in the index .* reader = \"pattern\""
+    ):
         checked(planes, source=tmp_path)
 
 

@@ -72,6 +72,16 @@ def test_gallery(trees, tmp_path):
     assert planes["path"].to_list() == [str(path)]
 
 
+def test_gallery_with_columns_of_pe2loaddata_and_frames(trees, tmp_path):
+    home = trees["gallery"](tmp_path / "source_4")
+    for table in home.rglob("load_data.csv"):
+        head, line = table.read_text().splitlines()
+        table.write_text(f"{head},Metadata_FieldID,Frame_OrigDNA\n{line},1,0\n")
+    planes = scan(home)
+    (path,) = home.rglob("*.tiff")
+    assert planes.select("plate", "site", "path").rows() == [("BR1", 1, f"{path}#page=0")]
+
+
 def test_gallery_without_images(trees, tmp_path):
     home = trees["gallery"](tmp_path / "source_4")
     (path,) = home.rglob("*.tiff")

@@ -99,8 +99,8 @@ def _pairs(truth: np.ndarray, found: np.ndarray) -> _Pairs:
     is_both = (true >= 0) & (guess >= 0)
     shape = (len(area_true), len(area_found))
     places = (true[is_both], guess[is_both])
-    table = sparse.coo_array((np.ones(len(places[0])), places), shape).tocsr().tocoo()
-    return _Pairs(*table.coords, table.data, area_true, area_found)
+    table = sparse.coo_matrix((np.ones(len(places[0])), places), shape).tocsr().tocoo()
+    return _Pairs(table.row, table.col, table.data, area_true, area_found)
 
 
 def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
