@@ -15,10 +15,20 @@ from profiler.events import (
     Planned,
     StageDone,
 )
-from profiler.watch.events import Began, Disturbed, Done, Failed, Noted, Progress, WatchEvent
+from profiler.watch.events import (
+    Began,
+    Disturbed,
+    Done,
+    Failed,
+    Noted,
+    Placed,
+    Progress,
+    WatchEvent,
+)
+from profiler.watch.folders import run_names
 from profiler.watch.inbox import Look, look
 from profiler.watch.settings import Watcher
-from profiler.watch.status import DONE, GIVEN_UP
+from profiler.watch.status import DONE, GIVEN_UP, RUNNING
 
 PROGRESS_S = 60.0  # between two lines on how far a plate has come
 
@@ -47,7 +57,8 @@ def attempt(me: Watcher, name: str, *, place: Path, because: str) -> Iterator[Wa
         yield Disturbed(name, disturbed)
         return
     if finished is not None:
-        me.seen[name] = replace(me.seen[name], is_settled=True)
+        me.seen[name] = replace(me.seen[name], is_settled=True, looked=me.clock.now())
+        me.done += 1
         yield _done(me, name, finished, before, seconds=me.clock.now() - start)
         return
     yield _failed(me, name, nth, reason=reason, trace=trace)
@@ -71,13 +82,29 @@ def _reason(error: Exception) -> str:
 def _failed(me: Watcher, name: str, nth: int, *, reason: str, trace: str) -> Failed:
     tries, seen = me.settings.tries, me.seen[name]
     again_at = me.clock.now() + me.settings.pause_s if nth < tries else None
-    me.seen[name] = replace(seen, is_settled=again_at is None)
-    return Failed(name, nth, tries, reason, again_at, seen.look.digest(), trace)
+    me.seen[name] = replace(seen, is_settled=again_at is None, looked=me.clock.now())
+    run = _run(me, name)
+    return Failed(name, nth, tries, reason, again_at, seen.look.digest(), run, trace)
+
+
+def _run(me: Watcher, name: str) -> str:
+    """The run folder that was chosen for an attempt; empty if there was none or none is on."""
+    known = me.status.of(name)
+    return known.run if known and known.state == RUNNING else ""
+
+
+def _placed(me: Watcher, name: str, place: Path) -> Placed:
+    """Choose a plate's run folder: the first that is free, or has what was made of it before."""
+    request = replace(me.request, plates=(place,))
+    runs = (run for run in run_names(name) if me.goes_on(replace(request, out=me.home / run)))
+    return Placed(name, next(runs))
 
 
 def _followed(me: Watcher, name: str, place: Path) -> Generator[WatchEvent, None, Finished | None]:
     """Pass on what a person should know of a run; its last event, or None if it was stopped."""
-    request = replace(me.request, plates=(place,), out=me.home / name)
+    placed = _placed(me, name, place)
+    yield placed
+    request = replace(me.request, plates=(place,), out=me.home / placed.run)
     events = me.run(request)
     done = failed = fields = 0
     told = me.clock.now()
@@ -130,4 +157,6 @@ def _disturbed(me: Watcher, place: Path, before: Look, *, is_cut: bool) -> str:
 def _done(me: Watcher, name: str, finished: Finished, before: Look, *, seconds: float) -> Done:
     found = finished.summary
     failed = sum(found["fields_failed"].values())
-    return Done(name, name, seconds, found["fields"], failed, found["cells"], before.digest())
+    return Done(
+        name, _run(me, name), seconds, found["fields"], failed, found["cells"], before.digest()
+    )

@@ -56,11 +56,13 @@ class Skipped:
         plate: Its folder, below the inbox.
         reason: Why.
         content: What the plate held, from `Look.digest`.
+        run: Its run folder, below the runs; empty where none was chosen.
     """
 
     plate: str
     reason: str
     content: str
+    run: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,19 @@ class Began:
     tries: int
     because: str
     content: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The run folder of a plate is known; told where it is not of the plate's name.
+
+    Attributes:
+        plate: Its folder, below the inbox.
+        run: Its run folder, below the runs.
+    """
+
+    plate: str
+    run: str
 
 
 @dataclass(frozen=True)
@@ -143,6 +158,7 @@ class Failed:
         reason: The error.
         again_at: When it is tried again (seconds since 1970), or null where it is given up.
         content: What the plate held, from `Look.digest`.
+        run: Its run folder, below the runs; empty where none was chosen yet.
         traceback: Of an error that is our bug; empty for one that a user can mend.
     """
 
@@ -152,6 +168,7 @@ class Failed:
     reason: str
     again_at: float | None
     content: str
+    run: str
     traceback: str = ""
 
 
@@ -180,6 +197,6 @@ class Ended:
 
 
 WatchEvent: TypeAlias = (
-    Watching | InboxGone | InboxBack | Waiting | Vanished | Skipped | Began | Progress | Noted
-    | Done | Disturbed | Failed | Trouble | Ended
+    Watching | InboxGone | InboxBack | Waiting | Vanished | Skipped | Began | Placed
+    | Progress | Noted | Done | Disturbed | Failed | Trouble | Ended
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """What lies in an inbox. It is only ever read: polled, since network shares send no notices."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ def _is_plate(path: Path, inbox: Path) -> bool:
 def look(plate: Path) -> Look:
     """Walk through a plate: its files may be coming still, so one that goes is not there.
 
+    Folders that are links are followed, each folder once, as readers do.
+
     Raises:
         OSError: The plate's own folder cannot be read.
     """
@@ -89,15 +92,8 @@ def look(plate: Path) -> Look:
     if plate.is_file():
         size, changed_ns = _size_and_change(str(plate)) or (0, 0)
         return Look(1, size, changed_ns, changed_ns, changed_ns, (str(plate),))
-    pending, folders, files = [str(plate)], [], []
-    while pending:
-        folders.append(pending.pop())
-        for entry in _entries(folders[-1]):
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
-            else:
-                files.append(_size_and_change(entry.path))
-    there = [file for file in files if file]
+    folders, files = _walked(plate)
+    there = [found for file in files if (found := _size_and_change(file))]
     changes, folders_ns = [change for _, change in there], last_change(tuple(folders))
     return Look(
         files=len(there),
@@ -107,6 +103,38 @@ def look(plate: Path) -> Look:
         folders_ns=folders_ns,
         folders=tuple(folders),
     )
+
+
+def _walked(plate: Path) -> tuple[list[str], list[str]]:
+    """The folders of a plate and the files in them; links wait, so that a folder is itself first.
+
+    The folders above count as walked: a link back to one would bring other plates in.
+    """
+    folders, files, linked = [], [], [str(plate)]
+    done = {str(parent) for parent in Path(os.path.realpath(plate)).parents}
+    for start in linked:
+        pending = [(start, os.path.realpath(start))]
+        while pending:
+            folder, real = pending.pop()
+            if real in done:
+                continue
+            done.add(real)
+            folders.append(folder)
+            for entry in _entries(folder):
+                if not _is_folder(entry):
+                    files.append(entry.path)
+                elif entry.is_symlink():
+                    linked.append(entry.path)
+                else:
+                    pending.append((entry.path, os.path.join(real, entry.name)))  # noqa: PTH118
+    return folders, files
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or where nobody may look
+        return False
 
 
 def last_change(folders: tuple[str, ...]) -> int:
@@ -125,7 +153,9 @@ def _entries(folder: str) -> list[os.DirEntry]:
 def _size_and_change(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - thousands of times a poll
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
     # Copies keep the time of writing; the time of change is when the file came.
     return found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)

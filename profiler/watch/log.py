@@ -50,6 +50,11 @@ def sentence(event: WatchEvent) -> str:
         case tells.Began():
             nth = f" (attempt {event.attempt} of {event.tries})" if event.attempt > 1 else ""
             return f"{event.plate} is run{nth}: {event.because}."
+        case tells.Placed():
+            folders = f"{event.plate} goes to the run folder {event.run}"
+            if event.run == event.plate:
+                return f"{folders}."
+            return f"{folders}: that of its own name is of other images, and stays as it is."
         case tells.Progress():
             failed = f", {event.fields_failed} failed" if event.fields_failed else ""
             return f"{event.plate}: {event.fields_done} of {event.fields} fields{failed}."
@@ -57,9 +62,10 @@ def sentence(event: WatchEvent) -> str:
             return f"{event.plate}, {event.stage}: {event.note}"
         case tells.Done():
             failed = f" ({event.fields_failed} failed)" if event.fields_failed else ""
+            where = "" if event.run == event.plate else f", run folder {event.run}"
             return (
                 f"{event.plate} is done in {event.seconds:.0f} s: {event.fields} fields{failed}, "
-                f"{event.cells:,} cells."
+                f"{event.cells:,} cells{where}."
             )
         case tells.Failed():
             return f"{event.plate} failed{_what_now(event)}: {event.reason}"

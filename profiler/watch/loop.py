@@ -1,6 +1,6 @@
 """The watcher: look, judge, run, remember; with the clock handed in, so that tests do not wait."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from profiler.watch.events import (
     Failed,
     InboxBack,
     InboxGone,
+    Placed,
     Skipped,
     Trouble,
     Vanished,
@@ -28,6 +29,7 @@ from profiler.watch.events import (
     WatchEvent,
     Watching,
 )
+from profiler.watch.folders import GoesOn, may_go_on, run_names
 from profiler.watch.inbox import Inbox, Look, last_change, look, open_inbox
 from profiler.watch.nights import record
 from profiler.watch.records import Records, held_records
@@ -35,9 +37,17 @@ from profiler.watch.settings import Clock, Runner, Seen, Watch, Watcher
 from profiler.watch.words import legible, legibly
 
 STAGES = {"profiles", "hits", "phenotypes"}  # in the summary of a run that went to its end
+AGAIN_S = 600.0  # between two walks through a plate that is settled
 
 
-def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> Iterator[WatchEvent]:
+def watch(
+    settings: Watch,
+    request: Request,
+    *,
+    run: Runner,
+    clock: Clock,
+    goes_on: GoesOn = may_go_on,
+) -> Iterator[WatchEvent]:
     """Run each plate of an inbox as soon as it is complete.
 
     Args:
@@ -45,6 +55,7 @@ def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> It
         request: How a plate is run; its plates and its run folder are filled in.
         run: `profiler.pipeline.run`.
         clock: Time.
+        goes_on: Whether a run folder is free, or of the same plate.
 
     Yields:
         What happens; `status.json` and the index say the same by then.
@@ -58,12 +69,13 @@ def watch(settings: Watch, request: Request, *, run: Runner, clock: Clock) -> It
     with held_records(settings.runs) as records:
         here = replace(settings, runs=records.folder)
         earlier = keep.read_status(here.runs)
-        me = Watcher(here, request, run, clock, inbox, earlier, about, settings.runs, records.share)
+        places = settings.runs, records.share
+        me = Watcher(here, request, run, clock, inbox, earlier, about, *places, goes_on)
         try:
             for event in _events(me, records):
                 yield from _told(me, event)
         except KeyboardInterrupt:
-            list(_told(me, Ended("stopped", 0, 0, 0)))
+            list(_told(me, _ended(me, "stopped")))
             raise
 
 
@@ -99,14 +111,14 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
     try:
         keep.write_status(me.settings.runs, me.status, now=me.clock.now(), about=me.about)
         if isinstance(event, Done | Failed | Skipped):
-            state, folder = me.status.plates[event.plate], _folder(me.home / event.plate)
+            state, folder = me.status.plates[event.plate], _folder(me.home / event.run)
             record(me.settings, event, state=state, folder=folder)
         me.share()
     except BadRun as error:
         trouble = str(error)
     except Exception as error:  # an index can be made again: no plate shall wait for it
         trouble = f"{type(error).__name__}: {error}"
-    if event is not None:
+    if event is not None and not _is_as_expected(event):
         yield event
     if trouble and not me.has_trouble:
         yield Trouble(trouble)
@@ -115,7 +127,6 @@ def _told(me: Watcher, event: WatchEvent | None) -> Iterator[WatchEvent]:
 
 def _events(me: Watcher, records: Records) -> Iterator[WatchEvent | None]:
     """All that happens; None after each round, so that `status.json` shows a pulse."""
-    done_before = _done(me)
     # Ctrl-C is how a watcher ends.
     ends = [end for end in records.before if end.code != "interrupted"]
     before = tuple(f"{end.code}. {end.message}" for end in ends)
@@ -139,16 +150,16 @@ def _events(me: Watcher, records: Records) -> Iterator[WatchEvent | None]:
         if me.settings.once:
             break
         me.clock.sleep(me.settings.poll_s)
-    yield Ended(
-        "stopped" if me.clock.is_stopped() else "once",
-        len(_done(me) - done_before),
-        me.status.count(keep.FAILED, keep.GIVEN_UP),
-        me.status.count(keep.WAITING),
-    )
+    yield _ended(me, "stopped" if me.clock.is_stopped() else "once")
 
 
-def _done(me: Watcher) -> set[str]:
-    return {name for name, plate in me.status.plates.items() if plate.state == keep.DONE}
+def _is_as_expected(event: WatchEvent) -> bool:
+    return isinstance(event, Placed) and event.run == event.plate
+
+
+def _ended(me: Watcher, reason: str) -> Ended:
+    failed = me.status.count(keep.FAILED, keep.GIVEN_UP)
+    return Ended(reason, me.done, failed, me.status.count(keep.WAITING))
 
 
 def _cut_short(me: Watcher) -> Iterator[Failed]:
@@ -158,7 +169,7 @@ def _cut_short(me: Watcher) -> Iterator[Failed]:
         if plate.state == keep.RUNNING:
             again = me.clock.now() if plate.tries < tries else None
             reason = "the watcher ended in the middle of it: killed, or out of memory?"
-            yield Failed(name, plate.tries, tries, reason, again, plate.content)
+            yield Failed(name, plate.tries, tries, reason, again, plate.content, plate.run)
 
 
 def _round(me: Watcher, there: dict[str, Path]) -> Iterator[WatchEvent]:
@@ -168,8 +179,9 @@ def _round(me: Watcher, there: dict[str, Path]) -> Iterator[WatchEvent]:
             me.seen.pop(name, None)
             yield Vanished(name)
     ready: list[tuple[int, str, str]] = []
+    due = _due(me, there)
     for name, place in there.items():
-        found = _considered(me, name, place)
+        found = _considered(me, name, place, is_due=name in due)
         if isinstance(found, str):
             ready.append((me.seen[name].look.changed_ns, name, found))
         elif found is not None:
@@ -180,17 +192,37 @@ def _round(me: Watcher, there: dict[str, Path]) -> Iterator[WatchEvent]:
         yield from attempt(me, name, place=there[name], because=because)
 
 
-def _considered(me: Watcher, name: str, place: Path) -> WatchEvent | str | None:
+def _due(me: Watcher, there: Collection[str]) -> set[str]:
+    """Settled plates to walk through: a file that changes in place changes no folder.
+
+    Those that lack something are due in time; of the others one at a look, as weeks may lie there.
+    """
+    now = me.clock.now()
+    old = {
+        name: seen.looked
+        for name, seen in me.seen.items()
+        if seen.is_settled and name in there and now - seen.looked >= AGAIN_S
+    }
+    known = {name: me.status.of(name) for name in old}
+    lacking = {n for n, k in known.items() if k and (k.state == keep.GIVEN_UP or k.fields_failed)}
+    return lacking | set(sorted(old.keys() - lacking, key=lambda name: (old[name], name))[:1])
+
+
+def _considered(me: Watcher, name: str, place: Path, *, is_due: bool) -> WatchEvent | str | None:
     """What to tell of a plate; or, as a string, why it may be taken. Odd ones end nothing."""
     seen = me.seen.get(name)
     settled = seen.look if seen and seen.is_settled else None
+    if seen and is_due:
+        me.seen[name] = replace(seen, looked=me.clock.now())
     try:
-        if settled and last_change(settled.folders) == settled.folders_ns:
+        if settled and not is_due and last_change(settled.folders) == settled.folders_ns:
             return None
         found = look(place)
     except OSError as error:  # nothing is asked of one that is done
         reason = f"it cannot be read ({error.strerror})"
         return None if settled else _waiting(me.status.of(name), name, reason)
+    if settled == found:
+        return None
     try:
         return _consider(me, name, place, found)
     except Exception as error:  # what a plate holds must not keep the watcher from the next
@@ -201,8 +233,8 @@ def _consider(me: Watcher, name: str, place: Path, found: Look) -> WatchEvent | 
     now, known, seen = me.clock.now(), me.status.of(name), me.seen.get(name)
     if seen is None or seen.look != found:
         me.seen[name] = Seen(found, now)
-    if seen is None and (settled := _settled(me, name, found)):
-        me.seen[name] = Seen(found, now, is_settled=True)
+    if seen is None and (settled := _settled(me, name, place, found)):
+        me.seen[name] = Seen(found, now, is_settled=True, looked=now)
         return settled
     if known and known.state == keep.FAILED and known.again_at > now and not me.settings.once:
         return None
@@ -221,18 +253,35 @@ def _waiting(known: keep.PlateState | None, name: str, reason: str) -> Waiting |
     return None if is_told or (known and known.state == keep.FAILED) else Waiting(name, reason)
 
 
-def _settled(me: Watcher, name: str, found: Look) -> Skipped | None:
+def _settled(me: Watcher, name: str, place: Path, found: Look) -> Skipped | None:
     """Whether a plate that this session sees first was done, or given up, before."""
-    known, out = me.status.of(name), me.home / name
+    known = me.status.of(name)
     is_same = known is not None and known.content == found.digest()
-    if known is None or (known.state == keep.DONE and is_same):
-        facts = _finished(out)
-        where = run_address(out) or out
-        return facts and Skipped(name, f"{where} has its results{_of(facts, me)}", found.digest())
+    if known is None:
+        return _run_before(me, name, place, found)
+    if known.state == keep.DONE and is_same:
+        return _with_results(me, name, found, run=known.run or name)
     if known.state == keep.GIVEN_UP and is_same and not me.settings.again:
         reason = f"it failed {known.tries} times ({known.reason}), and has not changed since"
-        return Skipped(name, reason, found.digest())
+        return Skipped(name, reason, found.digest(), known.run)
     return None
+
+
+def _run_before(me: Watcher, name: str, place: Path, found: Look) -> Skipped | None:
+    """Whether a plate of which nothing is known has results: of a run by hand, perhaps."""
+    for run in run_names(name):
+        skipped = _with_results(me, name, found, run=run)
+        if not skipped or me.goes_on(replace(me.request, plates=(place,), out=me.home / run)):
+            return skipped
+    return None
+
+
+def _with_results(me: Watcher, name: str, found: Look, *, run: str) -> Skipped | None:
+    out = me.home / run
+    facts, where = _finished(out), run_address(out) or out
+    if not facts:
+        return None
+    return Skipped(name, f"{where} has its results{_of(facts, me)}", found.digest(), run)
 
 
 def _folder(out: Path) -> Path:

@@ -26,7 +26,7 @@ FILE, PAGE, LEVEL = "index.parquet", "index.html", "runs"
 TIME = pl.Datetime("us", "UTC")
 SCHEMA = pl.Schema(
     {
-        "run": pl.String,  # run folder, below the folder of runs
+        "run": pl.String,  # run folder, below the folder of runs; null if none was chosen
         "plate": pl.String,  # as the reader found it; one run may hold several
         "status": pl.String,  # done, failed (it is tried again) or given_up
         "reason": pl.String,  # why it failed
@@ -53,7 +53,7 @@ STATISTICS = ("z_prime", "robust_z_prime", "ssmd")
 def record(
     settings: Watch, event: Done | Failed | Skipped, *, state: PlateState, folder: Path
 ) -> None:
-    """Put a plate into the index, in place of what it said of it before.
+    """Put a plate into the index, in place of what it said of its run, and of earlier failures.
 
     Args:
         settings: What is watched; the index lies in its `runs`.
@@ -65,21 +65,24 @@ def record(
         BadRun: The index cannot be written, as on a full disk.
     """
     earlier = read_index(settings.runs)
-    is_known = event.plate in set(earlier["run"])
+    is_known = event.run in set(earlier["run"])
     if isinstance(event, Skipped) and (is_known or state.state != DONE):
         return
+    source = legible(str(settings.inbox / event.plate))
     about = {
-        "run": event.plate,
+        "run": event.run or None,
         "status": state.state,
         "reason": event.reason if isinstance(event, Failed) else None,
         "finished": datetime.fromisoformat(state.since),
         "seconds": event.seconds if isinstance(event, Done) else None,
         "tries": event.attempt if isinstance(event, Failed) else 0,
-        "source": legible(str(settings.inbox / event.plate)),
+        "source": source,
     }
     plates = _plates(folder, is_done=state.state == DONE) or [{"plate": Path(event.plate).name}]
     ours = pl.DataFrame([about | row for row in plates], schema=SCHEMA)
-    table = pl.concat([earlier.filter(pl.col("run") != event.plate), ours]).sort("finished", "run")
+    is_old = pl.col("run").eq_missing(pl.lit(event.run))
+    is_old |= (pl.col("source") == source) & (pl.col("status") != DONE)
+    table = pl.concat([earlier.filter(~is_old), ours]).sort("finished", "run")
     write_table(settings.runs / FILE, table, level=LEVEL, parameters={})
     with replacing(settings.runs / PAGE) as draft:
         draft.write_text(page(table), "utf-8")

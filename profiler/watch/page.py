@@ -21,6 +21,7 @@ tr.failed td, tr.given_up td { background: #fdecea }
 <tr class="{{ row.status }}">
 <td>{% if row.status == "done" %}<a href="{{ row.run | urlencode }}/report.html">{{ row.plate }}</a>
 {% else %}{{ row.plate }}{% endif %}
+{% if row.run and row.run != row.plate %} ({{ row.run }}){% endif %}
 <td>{{ row.finished.strftime("%Y-%m-%d %H:%M") }}
 <td class="text">{{ row.status }}{% if row.reason %}: {{ row.reason }}{% endif %}
 {% for value in (row.wells, row.fields_ok, row.fields_failed, row.cells) %}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from profiler.events import Event
 from profiler.request import Request
+from profiler.watch.folders import GoesOn
 from profiler.watch.inbox import Inbox, Look
 from profiler.watch.status import Status
 
@@ -19,7 +20,8 @@ class Watch:
 
     Attributes:
         inbox: The folder that plates are put in; never written to.
-        runs: Where the run folders go, one for each plate, of the same name; or an address.
+        runs: Where the run folders go, one for each plate, of the same name unless that has
+            another plate's; or an address.
         pattern: Which entries of the inbox are plates: `*`, or `*/*` for a folder per night.
         manifest: Name of the file that tells that a plate is complete; see `complete`.
         quiet_s: Without one, for how long nothing must have been added.
@@ -63,12 +65,15 @@ class Seen:
     Attributes:
         look: What was there.
         since: When it was first seen like this.
-        is_settled: Whether it is done or given up: looked at again when its folders change.
+        is_settled: Whether it is done or given up: looked at again when its folders change, and
+            now and then.
+        looked: When it was last walked through, if it is settled.
     """
 
     look: Look
     since: float
     is_settled: bool = False
+    looked: float = 0.0
 
 
 @dataclass
@@ -79,6 +84,8 @@ class Watcher:
         settings: What is watched; `runs` is where its records are kept on this disk.
         home: Where the run folders go: the same, or an address.
         share: Lets others have the records, where they are not on this disk alone.
+        goes_on: Whether a run folder is free, or of the same plate.
+        done: Plates finished since it began, again perhaps.
     """
 
     settings: Watch
@@ -90,5 +97,7 @@ class Watcher:
     about: Mapping[str, Any]
     home: Path
     share: Callable[[], None]
+    goes_on: GoesOn
     seen: dict[str, Seen] = field(default_factory=dict)
+    done: int = 0
     has_trouble: bool = False

@@ -35,6 +35,8 @@ class PlateState:
         tries: Attempts that failed, and one that is running.
         again_at: When a failed one is tried again, in seconds since 1970.
         content: What it held when it was taken, from `Look.digest`.
+        run: Its run folder, below the runs, once one was chosen.
+        fields_failed: Fields that became coded rows, of one that is done.
     """
 
     state: str
@@ -43,6 +45,8 @@ class PlateState:
     tries: int = 0
     again_at: float = 0.0
     content: str = ""
+    run: str = ""
+    fields_failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,20 +101,26 @@ def after(status: Status, event: WatchEvent, *, now: float) -> Status:
 def _moved(plate: PlateState, event: WatchEvent) -> PlateState:
     match event:
         case tells.Waiting():
-            return replace(plate, state=WAITING, reason=event.reason)
+            tries = 0 if plate.state == GIVEN_UP else plate.tries
+            return replace(plate, state=WAITING, reason=event.reason, tries=tries)
         case tells.Began():
             return PlateState(RUNNING, "", event.because, event.attempt, content=event.content)
+        case tells.Placed():
+            return replace(plate, run=event.run)
         case tells.Done():
-            return PlateState(DONE, content=event.content)
+            failed = event.fields_failed
+            return PlateState(DONE, content=event.content, run=event.run, fields_failed=failed)
         case tells.Disturbed():
             return replace(plate, state=WAITING, reason=event.reason, tries=plate.tries - 1)
         case tells.Failed():
             state = GIVEN_UP if event.again_at is None else FAILED
-            return PlateState(
-                state, "", event.reason, event.attempt, event.again_at or 0.0, event.content
-            )
+            at = event.again_at or 0.0
+            return PlateState(state, "", event.reason, event.attempt, at, event.content, event.run)
         case tells.Skipped():
-            return plate if plate.state == GIVEN_UP else PlateState(DONE, content=event.content)
+            if plate.state == GIVEN_UP:
+                return plate
+            failed = plate.fields_failed
+            return PlateState(DONE, content=event.content, run=event.run, fields_failed=failed)
         case _:
             return plate
 

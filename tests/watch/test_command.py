@@ -76,6 +76,38 @@ def test_a_night_that_is_killed_and_started_again(small_plate, small_run, tmp_pa
     assert told == ["watching", "skipped", "began", "failed", "ended"]
 
 
+def test_a_name_that_comes_again_gets_a_run_folder_of_its_own(small_plate, small_run, tmp_path):
+    inbox, out = tmp_path / "inbox", tmp_path / "runs"
+    shutil.copytree(small_run, out / "mini")
+    (inbox / "mini").mkdir(parents=True)
+    for path in small_plate.glob("mini_A0[12]_*.tif"):  # two wells of twelve, of other images
+        well, other = ("A01", "A02") if "A01" in path.name else ("A02", "A01")
+        shutil.copy(path, inbox / "mini" / path.name.replace(well, other))
+    settings = ("--once", "--quiet", "0", "--json")
+    done = call(*words(inbox, out, *settings))
+    assert done.exit_code == 0, done.output
+    events = {e["event"]: e for e in map(json.loads, done.stdout.splitlines())}
+    assert events["placed"]["run"] == events["done"]["run"] == "mini~2"
+    assert events["ended"]["done"] == 1
+    assert differences(out / "mini", small_run) == {}
+    wells = pl.read_parquet(out / "mini~2" / "wells.parquet")["Metadata_Well"]
+    assert wells.to_list() == ["A01", "A02"]
+    assert "no longer on the plates" not in done.stdout
+
+    again = call(*words(inbox, out, *settings))
+    told = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [line["event"] for line in told] == ["watching", "skipped", "ended"]
+    assert told[1]["run"] == "mini~2"
+
+    shutil.rmtree(inbox / "mini")
+    shutil.copytree(small_plate, inbox / "mini")  # the first comes back: to what was made of it
+    last = call(*words(inbox, out, *settings))
+    told = {e["event"]: e for e in map(json.loads, last.stdout.splitlines())}
+    assert told["done"]["run"] == "mini"
+    asked = call("query", out, "SELECT run FROM runs ORDER BY run", "--repeated-plates")
+    assert asked.stdout == "run\nmini\nmini~2\n"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stop_is_clean(number, code, tmp_path):
     (tmp_path / "inbox").mkdir()

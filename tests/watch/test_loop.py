@@ -19,6 +19,7 @@ from profiler.watch.events import (
     InboxBack,
     InboxGone,
     Noted,
+    Placed,
     Progress,
     Skipped,
     Trouble,
@@ -26,6 +27,7 @@ from profiler.watch.events import (
     Waiting,
     Watching,
 )
+from profiler.watch.inbox import look
 from profiler.watch.log import as_json, sentence
 
 from .conftest import Bench, fail, finish
@@ -225,6 +227,114 @@ def test_a_plate_that_is_done_is_not_run_again(bench: Bench):
     assert events[-1] == Ended("once", 0, 0, 0)
 
 
+def another(bench: Bench, name: str, *full: str) -> None:
+    """Put other images under a name that was used: run folders that are `full` are not theirs."""
+    shutil.rmtree(bench.inbox / name)
+    bench.add(name, files=4 + len(full))
+    bench.others = set(full)
+
+
+def test_a_name_that_comes_again_overwrites_nothing(bench: Bench):
+    bench.add("P1")
+    bench.once()
+    first = {path: path.read_bytes() for path in (bench.out / "P1").rglob("*") if path.is_file()}
+    another(bench, "P1", "P1")
+    events = bench.once()
+    (placed,) = kinds(events, Placed)
+    assert placed == Placed("P1", "P1~2")
+    assert "run folder P1~2: that of its own name is of other images" in sentence(placed)
+    (done,) = kinds(events, Done)
+    assert (done.plate, done.run) == ("P1", "P1~2")
+    assert sentence(done).endswith("run folder P1~2.")
+    assert bench.status()["plates"]["P1"]["run"] == "P1~2"
+    assert {path: path.read_bytes() for path in first} == first
+    assert bench.index().sort("run").select("run", "status").rows() == [
+        ("P1", "done"), ("P1~2", "done"),
+    ]  # fmt: skip
+    assert set(bench.index()["source"]) == {str(bench.inbox / "P1")}
+    assert 'href="P1~2/report.html">P1' in (bench.out / "index.html").read_text()
+    (skipped,) = kinds(bench.once(), Skipped)
+    assert (skipped.run, "P1~2 has its results" in skipped.reason) == ("P1~2", True)
+    another(bench, "P1", "P1", "P1~2")
+    assert kinds(bench.once(), Placed) == [Placed("P1", "P1~3")]
+
+
+def test_the_same_folder_is_found_again_after_a_kill(bench: Bench):
+    bench.add("P1")
+    bench.once()
+    another(bench, "P1", "P1")
+
+    class PowerCut(BaseException):
+        """What no handler sees."""
+
+    bench.on_run["P1"] = fail(PowerCut())
+    with pytest.raises(PowerCut):
+        bench.once()
+    assert bench.status()["running"]["run"] == "P1~2"
+    bench.on_run.clear()
+    events = bench.once()
+    assert [event.run for event in kinds(events, Failed, Done)] == ["P1~2", "P1~2"]
+    assert dict(bench.index().select("run", "status").rows()) == {"P1": "done", "P1~2": "done"}
+
+
+def test_a_kill_while_the_folder_is_chosen_counts_as_a_try_and_loses_no_row(bench: Bench):
+    class PowerCut(BaseException):
+        """What no handler sees."""
+
+    bench.add("P1")
+    bench.once()
+    another(bench, "P1", "P1")
+    bench.goes_on = lambda request: fail(PowerCut())()
+    with pytest.raises(PowerCut):
+        bench.once()
+    del bench.goes_on
+    bench.on_run["P1"] = fail(BadPlate("No reader fits."))
+    first, second = kinds(bench.once(), Failed)
+    assert [(first.run, first.attempt), (second.run, second.attempt)] == [("", 1), ("P1~2", 2)]
+    assert dict(bench.index().select("run", "status").rows()) == {"P1": "done", "P1~2": "failed"}
+
+
+def test_a_folder_that_cannot_be_chosen_is_a_try(bench: Bench):
+    bench.add("P1")
+    bench.goes_on = lambda request: fail(BadRun("The store cannot be read."))()
+    (failed,) = kinds(bench.once(), Failed)
+    assert (failed.run, failed.reason) == ("", "The store cannot be read.")
+    assert bench.index().select("run", "plate").rows() == [(None, "P1")]
+    del bench.goes_on
+    bench.once()
+    assert bench.index().select("run", "status").rows() == [("P1", "done")]
+
+
+def test_results_of_another_plate_are_not_taken_for_those_of_a_new_one(bench: Bench):
+    bench.add("P1")
+    finish(bench.out / "P1")
+    finish(bench.out / "P1~2")
+    bench.others = {"P1"}
+    (skipped,) = kinds(bench.once(), Skipped)
+    assert skipped.run == "P1~2"
+    (bench.out / "status.json").unlink()
+    bench.others = {"P1", "P1~2"}
+    assert [event.run for event in kinds(bench.once(), Done)] == ["P1~3"]
+
+
+def test_a_status_from_before_run_folders_were_kept_is_read(bench: Bench):
+    bench.add("P1")
+    bench.once()
+    status = bench.status()
+    for key in ("run", "fields_failed"):
+        del status["plates"]["P1"][key]
+    (bench.out / "status.json").write_text(json.dumps(status))
+    (skipped,) = kinds(bench.once(), Skipped)
+    assert skipped.run == "P1"
+
+
+def test_plates_that_are_run_again_are_counted_where_it_ends(bench: Bench):
+    plate = bench.add("P1")
+    bench.once()
+    (plate / "late.tif").write_bytes(b"late")
+    assert bench.once()[-1] == Ended("once", 1, 0, 0)
+
+
 def test_a_plate_that_was_run_by_hand_is_done_and_enters_the_index(bench: Bench):
     bench.add("P1")
     finish(bench.out / "P1")
@@ -257,6 +367,63 @@ def test_a_plate_that_grows_after_it_was_done_is_run_again(bench: Bench):
     events = bench.watch(quiet_s=30.0)
     assert bench.runs == ["P1", "P1"]
     assert len(kinds(events, Done)) == 2
+
+
+def walks(monkeypatch) -> list:
+    """The plates that are walked through from now on, in turn."""
+    walked = []
+
+    def walk(plate):
+        walked.append(plate.name)
+        return look(plate)
+
+    monkeypatch.setattr(loop, "look", walk)
+    return walked
+
+
+def test_a_file_that_changes_in_place_is_seen_within_some_minutes(bench: Bench):
+    plate = bench.add("P1")
+    times = []
+    bench.on_run["P1"] = lambda: times.append(bench.now)
+    bench.on_sleep[5] = lambda: (plate / "1.tif").write_bytes(b"pixels and the rest of them")
+    start = bench.now
+    bench.watch(quiet_s=30.0)
+    assert times == [start + 30, start + 30 + 600 + 30]
+
+
+def test_a_plate_that_was_given_up_is_tried_when_a_file_is_mended_in_place(bench: Bench):
+    plate = bench.add("P1")
+    bench.on_run["P1"] = fail(BadPlate("the index is damaged"))
+
+    def mend():
+        (plate / "1.tif").write_bytes(b"a good index")
+        bench.on_run.clear()
+
+    bench.on_sleep[10] = mend
+    events = bench.watch(quiet_s=30.0, pause_s=30.0, tries=2)
+    assert [event.attempt for event in kinds(events, Began)] == [1, 2, 1]
+    assert isinstance(events[-2], Done)
+
+
+def test_of_settled_plates_without_faults_one_is_walked_through_at_a_look(
+    bench: Bench, monkeypatch
+):
+    whole, lacking = ("A", "B", "C"), ("X", "Y")
+    for name in (*whole, *lacking):
+        bench.add(name)
+    bench.once()
+    status = bench.status()
+    for name in whole:
+        status["plates"][name]["fields_failed"] = 0
+    (bench.out / "status.json").write_text(json.dumps(status))
+    walked = walks(monkeypatch)
+    bench.on_sleep[19] = walked.clear
+    bench.on_sleep[20] = lambda: walked.append("20")
+    bench.on_sleep[21] = lambda: walked.append("21")
+    bench.on_sleep[24] = bench.stop
+    bench.watch(poll_s=30.0)
+    assert walked == ["20", "A", "X", "Y", "21", "B", "C"]
+    assert bench.runs == [*whole, *lacking]
 
 
 def test_the_same_across_a_restart(bench: Bench):

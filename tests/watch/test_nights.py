@@ -54,6 +54,19 @@ def test_a_failed_plate_has_a_row_until_it_is_done(bench: Bench):
     assert bench.index().select("status", "reason").rows() == [("done", None)]
 
 
+def test_a_plate_in_a_folder_of_its_own_is_told_apart_on_the_page(bench: Bench):
+    bench.add("P1")
+    bench.others = {"P1"}
+    bench.on_run["P1"] = fail(BadPlate("No reader fits."))
+    bench.once()
+    assert bench.index().select("run", "status").rows() == [("P1~2", "failed")]
+    assert "P1 (P1~2)" in " ".join(page(bench.index()).split())
+    bench.on_run.clear()
+    bench.others = {"P1", "P1~2"}  # mended, it fits another folder: the failure is no longer told
+    bench.once()
+    assert bench.index().select("run", "status").rows() == [("P1~3", "done")]
+
+
 def test_an_index_that_is_lost_or_damaged_is_made_again(bench: Bench):
     bench.add("P1")
     bench.once()
