@@ -119,7 +119,7 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
     at, seen, batch_of = int(state.step), [], _batches(examples, lesson)
     yield Started(len(examples.crops), groups, at, schedule.steps)
     while at < schedule.steps:
-        state, loss = step(state, batch_of(at))
+        state, loss = step(state, batch_of(at), at=at)
         at += 1
         seen.append(loss)
         is_last = at == schedule.steps

@@ -9,6 +9,7 @@ Source:
     crop varied differently.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,7 @@ def begin_pair(
     state, step = begin(one, task, offsets=offsets)
     second, _ = begin(other, task, offsets=offsets)
     pair = jax.tree.map(lambda *leaves: jnp.stack(leaves), state, second)
-    return pair._replace(step=state.step), partial(_advance_pair, **step.keywords)
+    return pair._replace(step=state.step), replace(step, advance=_advance_pair)
 
 
 def first(pair: TrainState) -> TrainState:

@@ -1,5 +1,6 @@
 """One update of a model, as a pure function of its state."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from profiler.embed.network.build import Model
 from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
 from profiler.embed.training.objectives.objective import Batch, Keys, Scene, keys_of
-from profiler.embed.training.thaw import keep_frozen
+from profiler.embed.training.thaw import graphs_by_start, keep_frozen
 from profiler.nets.state import TrainState, adamw, running_average
 
 
@@ -30,7 +31,8 @@ class Schedule:
         weight_decay: AdamW's.
         average: Share of the running average of the weights that a step keeps; the average
             is what is validated and saved.
-        frozen: Steps in which the encoder stays as it was and only the head learns.
+        frozen: Steps in which the encoder stays as it was, running averages included, and only
+            the head learns.
         thaw: For fine-tuning in stages, instead of `frozen`: the step from which the head learns,
             then the outermost level of the encoder, and so on inwards; the last holds for all
             that is further in. (0, 500) is `frozen=500`.
@@ -74,8 +76,35 @@ class Task:
     seed: int
 
 
-Step = partial[tuple[TrainState, Array]]  # of a state and a batch
 Offsets = Float[Array, " class"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What advances a state: one compiled program for each stage of the thaw.
+
+    Attributes:
+        advance: From a state and a batch to the next state and the loss.
+        graphs: The network without its numbers, by the step from which each holds.
+        offsets: What the loss adds to the logit of each class.
+        task: What is learnt.
+    """
+
+    advance: Callable[..., tuple[TrainState, Array]]
+    graphs: Mapping[int, Any]
+    offsets: Offsets
+    task: Task
+
+    def __call__(self, state: TrainState, batch: Batch, *, at: int) -> tuple[TrainState, Array]:
+        """Learn from a batch.
+
+        Args:
+            state: Before; it is used up.
+            batch: What is learnt from.
+            at: The state's step, known to the host: asking the device would wait for it.
+        """
+        graph = self.graphs[max(first for first in self.graphs if first <= at)]
+        return self.advance(state, batch, offsets=self.offsets, graph=graph, task=self.task)
 
 
 def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, Step]:
@@ -87,17 +116,15 @@ def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, St
         offsets: What the loss adds to the logit of each class; empty without labels.
 
     Returns:
-        The state, and a step that takes a state and a batch, and gives the next state and the
-        loss. The state it was given is used up.
+        The state, and the step that takes it and a batch, and gives the next state and the loss.
     """
-    pupil = nnx.clone(model)
-    pupil.train()
-    graph, params, statistics = nnx.split(pupil, nnx.Param, nnx.BatchStat)
+    _, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
     moments = adamw(task.schedule).init(params)
     state = TrainState(jnp.int32(0), params, statistics, moments, params)
     # Copies, because a step gives its state's memory back.
     state = jax.tree.map(partial(jnp.array, copy=True), state)
-    return state, partial(_advance, offsets=offsets, graph=graph, task=task)
+    graphs = graphs_by_start(model, task.schedule.starts)
+    return state, Step(_advance, graphs, offsets, task)
 
 
 @partial(jax.jit, static_argnames=("graph", "task"), donate_argnums=0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Int
 
 from plates.errors import BadRecipe
@@ -34,6 +35,33 @@ def keep_frozen(new: Any, old: Any, *, step: Int[Array, ""], starts: Sequence[in
         return jnp.where(step >= start, after, before) if depth or start else after
 
     return jax.tree_util.tree_map_with_path(choose, new, old)
+
+
+def graphs_by_start(model: nnx.Module, starts: Sequence[int]) -> dict[int, Any]:
+    """A model without its numbers, as it learns in each stage of the thaw.
+
+    What has thawed normalises by its batch. What is frozen normalises by its running averages, as
+    the saved model does: else all further out would learn from what it never meets again.
+
+    Args:
+        model: The model; it stays as it is.
+        starts: As in `keep_frozen`.
+
+    Returns:
+        By the step from which each holds; the first is 0.
+    """
+    pupil = nnx.clone(model)
+    pupil.train()
+    levels = count_levels(nnx.state(pupil, nnx.Param))
+    modules = nnx.iter_modules(pupil)
+    norms = {path: part for path, part in modules if isinstance(part, nnx.BatchNorm)}
+    graphs = {}
+    for first in sorted({0, *starts}):
+        for path, norm in norms.items():
+            start = starts[min(depth_of(path, levels), len(starts) - 1)]
+            norm.use_running_average = first < start
+        graphs[first] = nnx.graphdef(pupil)
+    return graphs
 
 
 def check_thaw(thaw: Sequence[int], params: Any, *, frozen: int) -> None:
