@@ -25,6 +25,7 @@ from profiler.segment.training.events import (
     Validated,
 )
 
+BLIND = "training goes to its last step, and the network will know no confidence"
 talk = Console(stderr=True, highlight=False)  # stdout is for data
 
 
@@ -86,7 +87,9 @@ def draw_training(events: Iterable[TrainEvent]) -> None:
             match event:
                 case Started():
                     bar.update(task, total=event.steps, completed=event.step)
-                    _tell(bar, (f"{event.images} images to learn from, {event.apart} kept apart.",))
+                    blind = "" if event.apart else f": {BLIND}"
+                    told = f"{event.images} images to learn from, {event.apart} kept apart{blind}."
+                    _tell(bar, (told,))
                 case Learnt():
                     loss = "loss " + " + ".join(f"{part:.3f}" for part in event.losses.values())
                     bar.update(task, completed=event.step, rate=loss)

@@ -52,6 +52,31 @@ class Looked(NamedTuple):
     problem: str | None = None
 
 
+class Fewer(NamedTuple):
+    """Fewer fields were written than asked for.
+
+    Attributes:
+        written: How many were.
+        asked: How many were asked for.
+        certain: How many of those looked at were left out as none of their objects is doubtful.
+        shared: How many others were left out as they lie in the well of one that was written.
+    """
+
+    written: int
+    asked: int
+    certain: int
+    shared: int
+
+    @property
+    def sentence(self) -> str:
+        """What a person should know of it."""
+        return (
+            f"{self.written} fields are written, not {self.asked}: of the others looked at, "
+            f"{self.certain} show nothing doubtful, and {self.shared} lie in a well of which "
+            "another is written."
+        )
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What to suggest.
@@ -77,8 +102,10 @@ class _Source(NamedTuple):
     files: tuple[str, ...]
 
 
-def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Looked]:
+def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Looked | Fewer]:
     """Write the fields that a segmenter is least sure of, with labels to correct.
+
+    A field without doubt is never written: its labels would be what the network says already.
 
     Fields of which `out` already holds an image or labels are left out and left alone, so that
     going on with a better network adds others.
@@ -91,9 +118,12 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
             to it stays.
         wanted: How many, and by which network.
 
+    Yields:
+        `Looked` for each field, and `Fewer` in the end if so.
+
     Raises:
-        BadPlate: There is no field to look at that is not suggested already; or `out` is no folder,
-            or its list of suggestions is one no more.
+        BadPlate: There is no field to look at that is not suggested already, or nothing doubtful
+            in any; or `out` is no folder, or its list of suggestions is one no more.
         BadImage: None of the fields can be read.
         BadModel: Whole cells are asked for in a run, whose nuclear stain is shown.
         BadRun: The run cannot be read.
@@ -134,8 +164,13 @@ def suggest(where: Path, out: Path, *, wanted: Wanted = Wanted()) -> Iterator[Lo
             f"None of the {len(sample)} fields looked at can be read: {problems[0]}",
             code=problems[0].code,
         )
-    for source in _most(doubts, wanted.fields):  # looked at again: all labels would fill the memory
+    doubtful = _doubtful(doubts, model=judge.model)
+    most = _most(doubtful, wanted.fields)
+    for source in most:  # looked at again: all labels would fill the memory
         _write(out, source.name, *_doubt(segmenter, source, how))
+    if len(most) < wanted.fields:
+        certain, shared = len(doubts) - len(doubtful), len(doubtful) - len(most)
+        yield Fewer(len(most), wanted.fields, certain, shared)
 
 
 def _held(out: Path) -> set[str]:
@@ -209,6 +244,22 @@ def _sample(sources: Sequence[_Source], wanted: Wanted) -> list[_Source]:
         return list(sources)
     rng = np.random.default_rng(wanted.seed)
     return [sources[i] for i in np.sort(rng.choice(len(sources), wanted.sample, replace=False))]
+
+
+def _doubtful(doubts: dict[_Source, float], *, model: str) -> dict[_Source, float]:
+    """Those of which anything is in doubt.
+
+    Raises:
+        BadPlate: There is none.
+    """
+    doubtful = {source: doubt for source, doubt in doubts.items() if doubt > 0}
+    if not doubtful:
+        raise BadPlate(
+            f"There is nothing doubtful in any of the {len(doubts)} fields looked at: the model "
+            f"{model!r} says the same of each in every view, so correcting them would teach it "
+            "little. Nothing was written. Label by hand fields in which you see it err."
+        )
+    return doubtful
 
 
 def _most(doubts: dict[_Source, float], fields: int) -> list[_Source]:

@@ -6,11 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 import tifffile
+from typer.testing import CliRunner
 
 from plates.errors import BadImage, BadModel, BadPlate
+from profiler.cli import app
 from profiler.segment.training.labelled import read_labelled
 from profiler.store.screen import open as open_screen
-from profiler.suggest import Wanted, suggest
+from profiler.suggest import Fewer, Looked, Wanted, suggest
 
 ONE = Wanted(fields=1)
 
@@ -54,6 +56,39 @@ def test_a_second_round_adds_others_and_leaves_corrections_alone(folder, tmp_pat
     assert tifffile.imread(out / "labels" / "murky.tif").all()
     with pytest.raises(BadPlate, match="All 2 fields of .* are in .* already. Train on them"):
         list(suggest(folder, out, wanted=ONE))
+
+
+def test_fields_without_doubt_are_left_out_and_told(folder, tmp_path):
+    for name in ("dark", "saturated"):
+        level = 65535 * (name == "saturated")
+        tifffile.imwrite(folder / f"{name}.tif", np.full((160, 160), level, np.uint16))
+    *looks, fewer = suggest(folder, tmp_path / "out", wanted=Wanted(fields=4))
+    doubtful = {look.name for look in looks if isinstance(look, Looked) and look.doubt}
+    assert "murky" in doubtful
+    assert not doubtful & {"dark", "saturated"}
+    assert fewer == Fewer(len(doubtful), 4, 4 - len(doubtful), 0)
+    assert {path.stem for path in (tmp_path / "out").rglob("*.tif")} == doubtful
+    assert set(pl.read_csv(tmp_path / "out" / "suggestions.csv")["image"]) == doubtful
+    assert len(read_labelled(tmp_path / "out", ignore=None, trained_px=28.0)) == len(doubtful)
+
+
+def test_where_nothing_is_doubtful_nothing_is_written(tmp_path):
+    for name in ("a", "b"):
+        put(tmp_path / "in" / f"{name}.tif")
+        tifffile.imwrite(tmp_path / "in" / f"{name}.tif", np.zeros((160, 160), np.uint16))
+    with pytest.raises(BadPlate, match="nothing doubtful in any of the 2 fields looked at"):
+        list(suggest(tmp_path / "in", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_tells_that_fewer_are_written(folder, tmp_path):
+    tifffile.imwrite(folder / "dark.tif", np.zeros((160, 160), np.uint16))
+    (folder / "clear.tif").unlink()
+    words = ["suggest", str(folder), "--out", str(tmp_path / "out"), "--fields", "2"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert "1 fields are written, not 2" in done.stderr
+    assert "1 show nothing doubtful" in done.stderr
 
 
 def test_a_sample_looks_at_no_more_fields_and_is_the_seeds(folder, tmp_path):

@@ -1,11 +1,15 @@
 """Label images: made of single images, judged by the truth, suggested for correction."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from profiler.cli.talk import print_table, say, talk
+
+if TYPE_CHECKING:
+    from profiler.suggest import Looked
 
 
 def segment(
@@ -26,6 +30,7 @@ def segment(
     """Find nuclei (or cells: --model cells) in the images of a FOLDER; one label TIFF for each."""
     from profiler.images import segment_folder
     from profiler.progress import draw_images
+    from profiler.segment.label_files import left_out
     from profiler.segment.segmenter import SegmentConfig
 
     wide = {"auto": "auto", "as-is": None}.get(diameter, diameter)
@@ -33,9 +38,18 @@ def segment(
         wide = wide if wide in ("auto", None) else float(wide)
     except ValueError:
         raise typer.BadParameter(f"--diameter {diameter}: a number, auto or as-is") from None
+    say(_others(left_out(folder)))
     config = SegmentConfig(model=model, diameter_px=wide, min_area_px=min_area)
     done = segment_folder(folder, out, config=config, nuclei=nuclei, replace=replace)
     draw_images(done, out=out)
+
+
+def _others(names: list[str], most: int = 5) -> Iterator[str]:
+    """Tell of files that are passed over."""
+    if names:
+        some = ", ".join(names[:most]) + ", ..." * (len(names) > most)
+        what = "file that is" if len(names) == 1 else "files that are"
+        yield f"{len(names)} {what} no TIFF or PNG by the ending: left out ({some})."
 
 
 def evaluate(
@@ -70,11 +84,24 @@ def suggest(
     sample: Annotated[int, typer.Option(min=1, help="How many to look at.")] = 200,
     model: Annotated[str | None, typer.Option(help="Network to judge by.")] = None,
 ) -> None:
-    """Write the fields of a RUN whose correction by hand would teach `train segmenter` most."""
-    from profiler.progress import draw_looks
-    from profiler.suggest import LIST, Wanted
-    from profiler.suggest import suggest as looks
+    """Write the fields of a RUN whose correction by hand would teach `train segmenter` most.
 
-    draw_looks(looks(where, out, wanted=Wanted(fields, sample, model)))
+    Fields that show nothing doubtful are left out.
+    """
+    from profiler.progress import draw_looks
+    from profiler.suggest import LIST, Fewer, Wanted
+    from profiler.suggest import suggest as events
+
+    notes: list[str] = []
+
+    def looks() -> "Iterator[Looked]":
+        for event in events(where, out, wanted=Wanted(fields, sample, model)):
+            if isinstance(event, Fewer):
+                notes.append(event.sentence)
+            else:
+                yield event
+
+    draw_looks(looks())
+    say(notes)
     typer.echo((out / LIST).read_text(), nl=False)
     talk(f"Correct {out / 'labels'}, then: profiler train segmenter {out} --from nuclei ...")

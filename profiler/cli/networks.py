@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
+from profiler.cli.talk import talk
+from profiler.interrupt import heeding, stop_signals
+
+SEEDS = 2**32  # as in `profiler.segment.training.trainer`
+
 
 def segmenter(
-    data: Annotated[Path, typer.Argument(help="Folder with images/ and labels/.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder with images/ and labels/; validation/ too, if you like.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Network to write, .safetensors.")],
     start: Annotated[str | None, typer.Option("--from", help="Model to go on from.")] = None,
     head: Annotated[
@@ -23,13 +30,19 @@ def segmenter(
     ] = 200,
     rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
     half: Annotated[bool, typer.Option("--bfloat16", help="Half precision, for GPUs.")] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same network.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS - 1, help="The same seed gives the same network.")
+    ] = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="An earlier network goes when this one is done.")
     ] = False,
 ) -> None:
-    """Train a network of nuclei or cells on DATA; an interrupted run goes on when started again."""
+    """Train a network of nuclei or cells on DATA; an interrupted run goes on when started again.
+
+    One image in five validates; where DATA holds validation/images and validation/labels, those do.
+    """
     from profiler.progress import draw_training
+    from profiler.segment.training.drafts import checkpoint_path
     from profiler.segment.training.step import Schedule
     from profiler.segment.training.trainer import TrainRequest, train_segmenter
 
@@ -40,7 +53,19 @@ def segmenter(
     request = TrainRequest(
         data, out, start, ignore, architecture, schedule, seed=seed, replace=replace
     )
-    draw_training(train_segmenter(request))
+    with stop_signals(at_once=True) as sign:
+        try:
+            draw_training(heeding(train_segmenter(request), sign))
+        except KeyboardInterrupt:
+            talk(_interrupted(checkpoint_path(out), replace=replace))
+            raise typer.Exit(sign.exit_code) from None
+
+
+def _interrupted(checkpoint: Path, *, replace: bool) -> str:
+    if not checkpoint.exists():
+        return "Interrupted before anything was learnt; the same command begins anew."
+    same = "The same command without --replace" if replace else "The same command"
+    return f"Interrupted. What was learnt is kept in {checkpoint}. {same} goes on from there."
 
 
 def models() -> None:

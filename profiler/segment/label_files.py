@@ -1,16 +1,16 @@
 """Label images on disk: found by name, read, and checked to be labels at all."""
 
-import struct
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from scipy import ndimage
 
 from plates.errors import BadImage, BadPlate
 
 SUFFIXES = (".tif", ".tiff", ".png")
+PNG_START = b"\x89PNG"
 SPECK = 0.1  # share of the largest piece of a label below which another is stray pixels
 
 NUMBER = (
@@ -45,19 +45,37 @@ def files_by_name(folder: Path, *, wanted: str) -> dict[str, Path]:
     return files
 
 
+def left_out(folder: Path) -> list[str]:
+    """Names of the files of a folder that are no images by their endings, hidden ones aside."""
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.iterdir() if path.is_file())
+    others = (path.name for path in files if path.suffix.lower() not in SUFFIXES)
+    return sorted(name for name in others if not name.startswith("."))
+
+
 def read_labels(path: Path) -> np.ndarray:
-    """Read what a label file holds, whatever its type.
+    """Read what a label file holds, whatever its type and however large it is.
 
     Raises:
         BadImage: It cannot be read.
     """
     try:
-        if path.suffix.lower() == ".png":
-            with Image.open(path) as image:
-                return np.asarray(image)
-        return tifffile.imread(path)
-    except (OSError, ValueError, SyntaxError, struct.error) as error:
-        raise BadImage(f"{path} cannot be read: {error}.", code="unreadable") from None
+        with path.open("rb") as file:
+            is_png = file.read(len(PNG_START)) == PNG_START
+        return _png(path) if is_png else tifffile.imread(path)
+    except Exception as reason:  # decoders raise anything at all on damaged bytes
+        raise BadImage(
+            f"{path} cannot be read: {reason}. Expected a whole TIFF or PNG; copy or export it "
+            "again.",
+            code="unreadable",
+        ) from reason
+
+
+def _png(path: Path) -> np.ndarray:
+    # Not Image.open: it refuses more than 179 million pixels, and label images may have them.
+    with PngImageFile(path) as image:
+        return np.asarray(image)
 
 
 def why_no_labels(raw: np.ndarray, *, ignore: int | None = None) -> str | None:

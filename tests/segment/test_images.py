@@ -48,6 +48,17 @@ def test_labels_are_made_anew_when_asked(folder, held):
     assert not tifffile.imread(held / "b.tif").any()
 
 
+def test_files_that_are_no_images_are_told(folder, tmp_path):
+    words = ["segment", str(folder), "--out", str(tmp_path / "out")]
+    assert "left out" not in CliRunner().invoke(app, words).stderr
+    for name in ("pic.jpg", ".hidden", "notes.txt"):
+        (folder / name).touch()
+    done = CliRunner().invoke(app, [*words, "--replace"])
+    assert done.exit_code == 0
+    told = "2 files that are no TIFF or PNG by the ending: left out (notes.txt, pic.jpg)."
+    assert told in done.stderr
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_labels_of_the_same_name_and_another_ending_are_never_doubled(folder, held, replace):
     (held / "b.tif").rename(held / "b.png")

@@ -12,7 +12,13 @@ BETWEEN_PX = 5  # side of the square in which two nuclei touch, at the training 
 
 
 def prepare(
-    name: str, image: np.ndarray, labels: np.ndarray, *, diameter_px: float, ignore: int | None
+    name: str,
+    image: np.ndarray,
+    labels: np.ndarray,
+    *,
+    diameter_px: float,
+    ignore: int | None,
+    typical_px: float | None = None,
 ) -> Field:
     """Make a field of an image and its labels.
 
@@ -22,11 +28,13 @@ def prepare(
         labels: 0 for background, one id for each object, integers, [height, width].
         diameter_px: What the median object is brought to in training.
         ignore: Value of `labels` where nobody has looked; such pixels count in no loss.
+        typical_px: How wide objects would be where there are none, as in other fields; None
+            leaves such a field as it is.
     """
     image = normalise_host(image)
     known = np.ones(labels.shape, bool) if ignore is None else labels != ignore
     labels = np.where(known, labels, 0)
-    median = median_diameter(labels)
+    median = median_diameter(labels) or typical_px
     scale = diameter_px / median if median else 1.0
     if scale < 1.0:
         image, labels, known = _shrink(image, labels, known, scale)

@@ -13,16 +13,16 @@ def history_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.training.csv")
 
 
-def begin_history(path: Path, *, losses: Sequence[str], step: int) -> None:
+def begin_history(path: Path, *, losses: Sequence[str], step: int | None) -> None:
     """Start a log, or cut one back to the step that training goes on from.
 
     Args:
         path: The log.
         losses: Parts of the loss; each gets a column `loss_<name>`.
-        step: Rows after it go.
+        step: Rows after it go; None begins anew.
     """
     kept = []
-    if step and path.exists():
+    if step is not None and path.exists():
         with path.open(newline="") as file:
             kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
     with path.open("w", newline="") as file:

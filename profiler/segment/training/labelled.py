@@ -41,6 +41,8 @@ def read_labelled(
 ) -> list[Labelled]:
     """Read `images/` and `labels/` of a folder: files of the same name belong together.
 
+    Some may hold no nucleus, as an empty well: they teach what none looks like.
+
     For a network that sees the nuclear stain too, `nuclei/` may hold it, for some images or all.
 
     Args:
@@ -53,8 +55,9 @@ def read_labelled(
         BadPlate: A folder is missing or empty, or an image, label image or nuclear stain has no
             partner.
         BadImage: An image cannot be read, or is in colour.
-        BadLabels: Labels do not fit their image, are no labels, hold no nucleus, or nuclei of
-            a size beyond what can be brought to the training diameter.
+        BadLabels: Labels do not fit their image, are no labels, nobody has looked at any of their
+            pixels, their nuclei are of a size beyond what can be brought to the training diameter;
+            or none of the images holds a nucleus.
     """
     images, labels = (files_by_name(folder / part, wanted=WANTED) for part in ("images", "labels"))
     alone = sorted(images.keys() ^ labels.keys())
@@ -74,7 +77,17 @@ def read_labelled(
         checked = check_labels(raw, plane, ignore=ignore, path=labels[name], trained_px=trained_px)
         image = plane if channels == 1 else with_nuclei(plane, beside.get(name))
         found.append(Labelled(name, image, checked))
+    if not any(has_objects(one) for one in found):
+        raise BadLabels(
+            f"{folder / 'labels'}: there is no nucleus in any of the {len(found)} label images. "
+            "Label some in at least one of them; others may be empty."
+        )
     return found
+
+
+def has_objects(one: Labelled) -> bool:
+    """Whether anything was labelled in an image."""
+    return bool((one.labels > 0).any())
 
 
 def check_labels(
@@ -90,12 +103,13 @@ def check_labels(
         raise BadLabels(f"{path}: {problem}")
     known = np.ones(raw.shape, bool) if ignore is None else raw != ignore
     objects = consecutive(np.where(known, raw, 0))
-    if not objects.any():
+    if not known.any():
         raise BadLabels(
-            f"{path}: there is no nucleus in it. Label at least one, or take the image away."
+            f"{path}: all of its pixels are {ignore}, so nobody has looked at it and it teaches "
+            "nothing. Label it, or take the image away."
         )
     median, (smallest, largest) = median_diameter(objects), sizes_served(trained_px)
-    if not smallest <= median <= largest:
+    if median and not smallest <= median <= largest:
         raise BadLabels(
             f"{path}: its median nucleus is {median:.1f} px wide; training takes {smallest:.0f} "
             f"to {largest:.0f} px. Rescale the image and its labels, or check that the labels are "
@@ -107,11 +121,19 @@ def check_labels(
 def split(labelled: Iterable[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
     """Keep one image in five apart for validation, by its name, so that the split never moves.
 
-    Of four images or fewer none is kept apart: each teaches more than it could tell.
+    Of four images or fewer none is kept apart: each teaches more than it could tell. Images
+    without objects are not counted, and teach: a network that finds nothing is right about them,
+    and would be taken for the best.
     """
-    ranked = sorted(labelled, key=lambda one: hashlib.sha256(one.name.encode()).hexdigest())
-    apart = len(ranked) // KEPT_APART
-    return sorted(ranked[apart:]), sorted(ranked[:apart])
+    labelled = list(labelled)
+    telling = [one for one in labelled if has_objects(one)]
+    ranked = sorted(telling, key=lambda one: hashlib.sha256(one.name.encode()).hexdigest())
+    apart = {one.name for one in ranked[: len(ranked) // KEPT_APART]}
+    named = sorted(labelled, key=lambda one: one.name)
+    return (
+        [one for one in named if one.name not in apart],
+        [one for one in named if one.name in apart],
+    )
 
 
 def _problem(raw: np.ndarray, plane: np.ndarray, ignore: int | None) -> str | None:

@@ -122,15 +122,16 @@ def learn(
     out.parent.mkdir(parents=True, exist_ok=True)
     schedule, key = lesson.schedule, lesson.key(config)
     state, step = begin(model, schedule)
-    state, standing = _resume(checkpoint_path(out), state, key)
-    names = HEADS[config.head].parts
-    begin_history(history_path(out), losses=names, step=int(state.step))
+    goes_on, names = checkpoint_path(out).exists(), HEADS[config.head].parts
+    state, standing, seen = _resume(checkpoint_path(out), state, key)
+    begin_history(history_path(out), losses=names, step=int(state.step) if goes_on else None)
     yield Started(len(lesson.fields), len(lesson.apart), int(state.step), schedule.steps)
-    judge, seen = _judge(model, config, lesson), []
+    judge, save = _judge(model, config, lesson), partial(_save_run, out, key)
     save_if_best = partial(_save_if_best, best_path(out), model, config, lesson)
-    if lesson.is_taught and judge and not int(state.step):
+    if lesson.is_taught and judge and standing.best is None:
         event, standing = _validate(judge, state, standing)
         save_if_best(state, standing)
+        save(state, standing, seen)
         yield from _told(event, out)
     while int(state.step) < schedule.steps and standing.waited < schedule.patience:
         batch = example(lesson, config.head, int(state.step))
@@ -147,22 +148,39 @@ def learn(
                 numbers.append(step(state._replace(params=state.average), batch)[1])
             _check_finite(numbers, out=out, standing=standing, lesson=lesson, step=at)
         if is_report:
-            yield _learnt(out, at, dict(zip(names, np.mean(seen, 0).tolist(), strict=True)))
+            told = _learnt(out, at, dict(zip(names, np.mean(seen, 0).tolist(), strict=True)))
             seen.clear()
+            if not is_exam:  # a run that goes on from here would not validate this step
+                save(state, standing, seen)
+            yield told
         if is_exam:
             event, standing = _validate(judge, state, standing)
             save_if_best(state, standing)
+            save(state, standing, seen)
             yield from _told(event, out)
-            about = {"key": key, **standing._asdict(), "scores": dict(standing.scores)}
-            save_state(checkpoint_path(out), state, about)
     yield _calibrate(best_path(out), lesson)
     publish(out)
     yield Trained(out, standing.best_step, standing.best, _why(standing, schedule))
 
 
-def _resume(path: Path, state: TrainState, key: str) -> tuple[TrainState, Standing]:
+def _save_run(
+    out: Path, key: str, state: TrainState, standing: Standing, seen: Sequence[np.ndarray]
+) -> None:
+    about = {
+        "key": key,
+        **standing._asdict(),
+        "scores": dict(standing.scores),
+        "seen": [parts.tolist() for parts in seen],
+    }
+    save_state(checkpoint_path(out), state, about)
+
+
+def _resume(
+    path: Path, state: TrainState, key: str
+) -> tuple[TrainState, Standing, list[np.ndarray]]:
+    """Where a run stands, and the losses since it last told any."""
     if not path.exists():
-        return state, Standing()
+        return state, Standing(), []
     state, about = load_state(path, state)
     if about.pop("key", None) != key:
         raise BadModel(
@@ -170,7 +188,8 @@ def _resume(path: Path, state: TrainState, key: str) -> tuple[TrainState, Standi
             "other weights. Start that run again to go on with it, or delete the file to begin "
             "anew."
         )
-    return state, Standing(**about)
+    seen = [np.array(parts, np.float32) for parts in about.pop("seen", ())]
+    return state, Standing(**about), seen
 
 
 def _check_finite(

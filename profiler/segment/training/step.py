@@ -33,8 +33,8 @@ class Schedule:
             is what is validated and saved.
         frozen: Steps in which the encoder stays as it was.
         bfloat16: Compute in half precision: faster on GPUs, slower on CPUs.
-        report_every: Steps between two lines of the log.
-        validate_every: Steps between two validations, each of which leaves a checkpoint.
+        report_every: Steps between two lines of the log, each of which leaves a checkpoint.
+        validate_every: Steps between two validations.
         patience: Validations in a row without a better one that end the training.
     """
 

@@ -15,7 +15,7 @@ from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.drafts import checkpoint_path
 from profiler.segment.training.events import TrainEvent
 from profiler.segment.training.example import Field
-from profiler.segment.training.fields import prepare
+from profiler.segment.training.fields import median_diameter, prepare
 from profiler.segment.training.labelled import UNSEEN, Labelled, read_labelled, split
 from profiler.segment.training.learn import Lesson, learn
 from profiler.segment.training.step import Schedule
@@ -23,6 +23,7 @@ from profiler.segment.weights import Card, load_network, network_config, with_ne
 
 DIAMETER_PX = 28.0  # of a network trained from nothing
 LACKING = 0.35  # as the network `cells` was trained
+SEEDS = 2**32  # what a key of JAX has room for: another seed would be cut to one of these
 VALIDATION = "validation"  # folder inside the data that holds images kept apart by hand
 
 
@@ -34,7 +35,7 @@ class TrainRequest:
         data: Folder with `images/` and `labels/`, files of the same names in both (and `nuclei/`,
             for networks that see the nuclear stain beside a cell stain); where it
             holds a folder `validation/` of the same kind, that validates, else one image in
-            five of those with the smallest hash of their name.
+            five that hold objects, those with the smallest hash of their name.
         out: Weights to write, .safetensors.
         start: Shipped model or weights to go on from; None to learn from nothing.
         ignore: Value of the label files where nobody has looked; None if all was looked at.
@@ -42,7 +43,8 @@ class TrainRequest:
             the default. Going on with another head, the rest of the network is kept.
         schedule: How far and how fast.
         crops: How crops are augmented.
-        seed: Of everything random: the same gives the same weights on the same device.
+        seed: Of everything random, 0 to 2^32 - 1: the same gives the same weights on the same
+            device.
         replace: Whether an earlier network at `out` may go, once this one is through, and its
             checkpoint at once.
     """
@@ -61,7 +63,7 @@ class TrainRequest:
 def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
     """Train a network of nuclei or cells on a person's own labels.
 
-    A run that was interrupted goes on where it stopped when asked for again.
+    A run that was interrupted goes on from its last report when asked for again.
 
     Yields:
         `Started`, then `Learnt` and `Validated` as it goes, `Calibrated` and `Trained` at the end.
@@ -72,16 +74,17 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
         BadLabels: Label images that cannot be learnt from; the message names the file.
         BadModel: The weights to start from, or the checkpoint, cannot be used, or are of another
             architecture than is asked for.
-        BadRun: `out` exists and is finished, or is no .safetensors path.
+        BadRun: `out` exists and is finished, is no .safetensors path, is a folder or lies under
+            a file; or the seed is none.
         Diverged: The loss is not a number any more.
         UnknownName: No shipped model, or no block or head, is called that.
     """
-    _check_out(request)
+    _check(request)
     model, config, card = _start(request)
     trained_px = (card.diameter_px if card else None) or DIAMETER_PX
     taught, apart = _images(request, trained_px, config.channels)
     ignore = None if request.ignore is None else UNSEEN
-    options = {"diameter_px": trained_px, "ignore": ignore}
+    options = {"diameter_px": trained_px, "ignore": ignore, "typical_px": typical_px(taught)}
     fields = [prepare(*one, **options) for one in taught]
     _check_background(fields, request)
     lesson = Lesson(
@@ -108,10 +111,21 @@ def _crops(asked: AugmentConfig, config: NetworkConfig) -> AugmentConfig:
     return replace(asked, lacking=LACKING) if config.channels > 1 else asked
 
 
-def _check_out(request: TrainRequest) -> None:
+def _check(request: TrainRequest) -> None:
+    """Refuse, before anything is read, what could not be written or drawn at random."""
     out = request.out
+    if not 0 <= request.seed < SEEDS:
+        raise BadRun(f"The seed is {request.seed}; expected 0 to {SEEDS - 1}. Choose another.")
     if out.suffix != ".safetensors":
         raise BadRun(f"The network would be written to {out}; expected a name in .safetensors.")
+    folder = next(path for path in out.absolute().parents if path.exists())
+    if not folder.is_dir():
+        raise BadRun(
+            f"{out} cannot be made: {folder} is a file, not a folder. Choose another --out; "
+            "nothing was written."
+        )
+    if out.is_dir():
+        raise BadRun(f"{out} is a folder. Choose another --out; nothing was written.")
     if not request.replace and out.exists() and not checkpoint_path(out).exists():
         raise BadRun(
             f"{out} is there already, and its training is through. Choose another --out, or "
@@ -152,6 +166,12 @@ def _images(
             "that it could not tell how well anything was learnt. Keep it in one of the two."
         )
     return labelled, apart
+
+
+def typical_px(taught: Sequence[Labelled]) -> float:
+    """Width of the median object of the median image that has any, pixels."""
+    widths = (median_diameter(np.maximum(one.labels, 0)) for one in taught)
+    return float(np.median([width for width in widths if width]))
 
 
 def _check_background(fields: Sequence[Field], request: TrainRequest) -> None:

@@ -47,6 +47,19 @@ def test_pixels_between_touching_nuclei_weigh_more():
     assert weight[20, 15] == weight[2, 2] == weight[20, 9] == 1
 
 
+def test_a_field_without_nuclei_is_scaled_as_if_they_were_as_wide_as_elsewhere(discs):
+    plane, labels = discs(0)
+    how = {"diameter_px": 8.0, "ignore": None}
+    like = prepare("a", plane, labels, **how)
+    empty = prepare("a", plane, 0 * labels, **how, typical_px=median_diameter(labels))
+    np.testing.assert_array_equal(empty.image, like.image)
+    assert (empty.scale, empty.labels.any()) == (like.scale, False)
+    small = prepare("a", plane, 0 * labels, diameter_px=28.0, ignore=None, typical_px=14.0)
+    assert small.scale == 2.0
+    named = prepare("a", plane, labels, **how, typical_px=99.0)
+    np.testing.assert_array_equal(named.image, like.image)  # its own nuclei tell
+
+
 def test_a_field_without_nuclei_can_be_prepared_and_cut():
     field = prepare(
         "a", np.zeros((30, 30)), np.zeros((30, 30), np.int32), diameter_px=28.0, ignore=None

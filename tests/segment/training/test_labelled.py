@@ -42,7 +42,6 @@ def test_pngs_and_tiffs_mix(folder):
         (lambda x: np.where(x > 0, np.inf, 0).astype(np.float32), "float32; labels are whole"),
         (lambda x: np.where(x < 3, 255 * (x > 0), 0).astype(np.uint8), "255, lies in 2 separate"),
         (lambda x: np.stack([x] * 3, -1).astype(np.uint8), r"3 axes \(96, 96, 3\), as colour"),
-        (lambda x: 0 * x, "there is no nucleus in it"),
         (lambda x: (255 * (x > 0)).astype(np.uint8), "255, lies in 16 separate places: a mask"),
         (lambda x: np.where(x > 0, -1, 0).astype(np.int16), "labels run from -1 to -1"),
     ],
@@ -101,10 +100,20 @@ def test_nuclei_too_small_or_large_to_scale_are_refused(folder):
         read_labelled(folder, ignore=None, trained_px=100.0)
 
 
-def test_labels_that_are_all_ignored_hold_no_nucleus(folder):
+def test_labels_that_are_all_ignored_teach_nothing(folder):
     relabel(folder, lambda x: np.where(x > 0, 9, 9).astype(np.uint8))
-    with pytest.raises(BadLabels, match="there is no nucleus in it"):
+    with pytest.raises(BadLabels, match=r"field3\.tif: all of its pixels are 9, so nobody has"):
         read_labelled(folder, ignore=9, trained_px=28.0)
+
+
+def test_some_images_may_hold_no_nucleus_but_not_all(folder):
+    for number in range(1, 6):
+        relabel(folder, lambda x: 0 * x, f"field{number}.tif")
+    read = read_labelled(folder, **SIZES)
+    assert [bool(one.labels.any()) for one in read] == [True] + 5 * [False]
+    relabel(folder, lambda x: 0 * x, "field0.tif")
+    with pytest.raises(BadLabels, match=r"labels: there is no nucleus in any of the 6 label"):
+        read_labelled(folder, **SIZES)
 
 
 def test_a_negative_number_may_stand_for_ignored_pixels(folder):
@@ -137,13 +146,23 @@ def test_a_broken_file_is_named(folder, part):
 
 
 def test_a_fifth_is_kept_apart_by_name_alone():
-    blank = np.zeros((2, 2), np.int32)
-    named = [Labelled(f"f{n}", blank, blank) for n in range(10)]
+    full = np.ones((2, 2), np.int32)
+    named = [Labelled(f"f{n}", full, full) for n in range(10)]
     taught, apart = split(named)
     assert len(apart) == 2
     assert {one.name for one in taught} | {one.name for one in apart} == {o.name for o in named}
     assert [one.name for one in split(named[::-1])[1]] == [one.name for one in apart]
     assert split(named[:4])[1] == []
+
+
+def test_images_without_objects_teach_and_change_nothing_else():
+    full, blank = np.ones((2, 2), np.int32), np.zeros((2, 2), np.int32)
+    named = [Labelled(f"f{n}", full, full) for n in range(10)]
+    empty = [Labelled(f"e{n}", blank, np.where(n % 2, UNSEEN, blank)) for n in range(20)]
+    taught, apart = split(named + empty)
+    assert [one.name for one in apart] == [one.name for one in split(named)[1]]
+    assert len(taught) == 28
+    assert split(named[:4] + empty)[1] == []
 
 
 # ----------------------------------------------------------------------- nuclei beside a cell stain

@@ -15,8 +15,9 @@ from profiler.nets.finite import Diverged
 from profiler.nets.state import finished
 from profiler.segment.network.build import Network, build
 from profiler.segment.network.config import NetworkConfig
+from profiler.segment.training import learn as learning
 from profiler.segment.training.augment import AugmentConfig
-from profiler.segment.training.drafts import best_path, checkpoint_path
+from profiler.segment.training.drafts import best_path
 from profiler.segment.training.events import Calibrated, Learnt, Started, Trained, Validated
 from profiler.segment.training.fields import prepare
 from profiler.segment.training.history import history_path
@@ -90,17 +91,68 @@ def test_a_field_without_nuclei_may_be_kept_apart(lesson, discs, tmp_path):
     assert len(told) == 2
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights_and_log(lesson, tmp_path):
+def steps_of(path):
+    return [line.split(",")[0] for line in history_path(path).read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    ("every", "events", "step"),
+    [
+        ({}, 4, 4),  # stopped after the last report, which the last validation was to follow
+        ({"report_every": 2}, 2, 2),  # before any validation
+        ({"report_every": 2}, 4, 4),  # once told of the first validation
+        ({"report_every": 3}, 3, 4),  # a validation between two reports: losses are under way
+        ({"report_every": 3, "validate_every": 8}, 3, 6),
+    ],
+)
+@pytest.mark.parametrize("is_taught", [False, True])
+def test_an_interrupted_run_goes_on_to_the_same_weights_and_log(
+    lesson, tmp_path, every, events, step, is_taught
+):
+    lesson = replace(lesson, schedule=replace(SCHEDULE, **every), is_taught=is_taught)
     whole, halves = tmp_path / "whole.safetensors", tmp_path / "halves.safetensors"
     list(learn(network(), SMALL, lesson, out=whole))
-    stopped = list(itertools.islice(learn(network(), SMALL, lesson, out=halves), 4))
-    assert isinstance(stopped[-1], Learnt)  # two steps' worth after the checkpoint at step 4
-    assert checkpoint_path(halves).exists()
-    assert next(iter(learn(network(), SMALL, lesson, out=halves))).step == 4
+    told = list(itertools.islice(learn(network(), SMALL, lesson, out=halves), events + is_taught))
+    assert isinstance(told[-1], Learnt | Validated)
+    assert next(iter(learn(network(), SMALL, lesson, out=halves))).step == step
     list(learn(network(), SMALL, lesson, out=halves))
     for one, other in zip(tensors(whole), tensors(halves), strict=True):
         np.testing.assert_array_equal(one, other)
     assert history_path(whole).read_text() == history_path(halves).read_text()
+
+
+def test_a_run_that_is_stopped_between_reports_goes_on_from_the_last(lesson, tmp_path, monkeypatch):
+    lesson = replace(lesson, schedule=replace(SCHEDULE, report_every=2))
+    whole, halves = tmp_path / "whole.safetensors", tmp_path / "halves.safetensors"
+    list(learn(network(), SMALL, lesson, out=whole))
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "example", until(step=3))
+        with pytest.raises(KeyboardInterrupt):
+            list(learn(network(), SMALL, lesson, out=halves))
+    assert steps_of(halves) == ["2"]
+    assert next(iter(learn(network(), SMALL, lesson, out=halves))).step == 2
+    list(learn(network(), SMALL, lesson, out=halves))
+    for one, other in zip(tensors(whole), tensors(halves), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history_path(whole).read_text() == history_path(halves).read_text()
+
+
+def until(*, step):
+    def stopped(lesson, head, at):
+        if at == step:
+            raise KeyboardInterrupt
+        return example(lesson, head, at)
+
+    return stopped
+
+
+def test_a_start_that_was_judged_is_not_judged_again(lesson, tmp_path):
+    out, taught = tmp_path / "a.safetensors", replace(lesson, is_taught=True)
+    first = list(itertools.islice(learn(network(), SMALL, taught, out=out), 2))[-1]
+    assert (type(first), first.step) == (Validated, 0)
+    events = list(learn(network(), SMALL, taught, out=out))
+    assert [event.step for event in events if isinstance(event, Validated)] == [4, 8]
+    assert steps_of(out) == ["0", "4", "4", "8", "8"]
 
 
 def test_another_seed_gives_other_weights(lesson, tmp_path):

@@ -13,13 +13,17 @@ from flax import nnx
 from plates.errors import BadLabels, BadModel, BadRun, ProfilingError, UnknownName
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
+from profiler.segment.training import trainer
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.drafts import best_path, checkpoint_path
 from profiler.segment.training.events import Learnt, Started, Trained, Validated
+from profiler.segment.training.fields import median_diameter
+from profiler.segment.training.labelled import read_labelled
 from profiler.segment.training.step import Schedule
 from profiler.segment.training.trainer import TrainRequest, train_segmenter
 from profiler.segment.weights import load_network, save_network
 
+SIZES = {"ignore": None, "trained_px": 28.0}
 SMALL = NetworkConfig(widths=(8, 16))
 SCHEDULE = Schedule(
     steps=4, batch=2, warmup=1, learning_rate=1e-2, report_every=2, validate_every=4
@@ -135,7 +139,7 @@ def test_a_network_may_be_replaced_by_what_it_became(request_, start):
     assert [type(event) for event in events][-2:] == [Validated, Learnt]
     assert out.read_bytes() == before  # until the new one is through
     assert best_path(out).exists()
-    assert next(iter(train_segmenter(asked))).step == 4
+    assert next(iter(train_segmenter(asked))).step == 6
     list(train_segmenter(asked))
     assert load_network(out)[2].about["started_from"]["data"] == "none"
     assert out.read_bytes() != before
@@ -145,7 +149,66 @@ def test_an_interrupted_request_goes_on(request_):
     long = replace(request_, schedule=replace(SCHEDULE, steps=8))
     list(itertools.islice(train_segmenter(long), 5))
     assert checkpoint_path(long.out).exists()
-    assert next(iter(train_segmenter(long))).step == 4
+    assert next(iter(train_segmenter(long))).step == 6
+
+
+def empty(path):
+    tifffile.imwrite(path, 0 * tifffile.imread(path))
+
+
+def test_images_without_nuclei_are_learnt_from_at_the_size_of_the_others(request_, folder):
+    for number in (0, 4):
+        empty(folder / "labels" / f"field{number}.tif")
+        tifffile.imwrite(folder / "images" / f"field{number}.tif", np.full((96, 96), 7, np.uint8))
+    events = train_segmenter(request_)
+    assert next(events) == Started(images=6, apart=0, step=0, steps=4)
+    assert isinstance(list(events)[-1], Trained)
+    widths = {one.name: median_diameter(one.labels) for one in read_labelled(folder, **SIZES)}
+    assert widths.pop("field0") == widths.pop("field4") == 0
+    taught = read_labelled(folder, **SIZES)
+    assert trainer.typical_px(taught) == np.median(list(widths.values()))
+
+
+def test_training_on_empty_fields_alone_stays_finite(request_, folder):
+    for number in range(1, 6):
+        empty(folder / "labels" / f"field{number}.tif")
+        tifffile.imwrite(folder / "images" / f"field{number}.tif", np.full((96, 96), 7, np.uint8))
+    assert isinstance(list(train_segmenter(request_))[-1], Trained)
+
+
+def test_a_folder_that_validates_needs_nuclei_and_may_hold_empty_fields(request_, folder):
+    for part in ("images", "labels"):
+        (folder / "validation" / part).mkdir(parents=True)
+        for number in (1, 2):
+            path = folder / part / f"field{number}.tif"
+            path.rename(folder / "validation" / part / path.name)
+    empty(folder / "validation" / "labels" / "field1.tif")
+    events = list(train_segmenter(request_))
+    assert events[0] == Started(images=4, apart=2, step=0, steps=4)
+    empty(folder / "validation" / "labels" / "field2.tif")
+    with pytest.raises(BadLabels, match=r"validation.labels: there is no nucleus in any of the 2"):
+        list(train_segmenter(replace(request_, replace=True)))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none_is_refused_before_any_work(request_, seed):
+    asked = replace(request_, data=Path("nowhere"), seed=seed)
+    with pytest.raises(BadRun, match=rf"seed is {seed}; expected 0 to 4294967295"):
+        next(train_segmenter(asked))
+
+
+@pytest.mark.parametrize("under", ["mine.safetensors", "deeper/mine.safetensors"])
+def test_a_file_in_place_of_the_folder_is_told_before_any_work(request_, tmp_path, under):
+    (tmp_path / "file.tif").touch()
+    asked = replace(request_, data=Path("nowhere"), out=tmp_path / "file.tif" / under)
+    with pytest.raises(BadRun, match=r"file\.tif is a file, not a folder\. Choose another --out"):
+        next(train_segmenter(asked))
+
+
+def test_a_folder_in_place_of_the_network_is_told(request_):
+    request_.out.mkdir()
+    with pytest.raises(BadRun, match=r"mine\.safetensors is a folder"):
+        next(train_segmenter(replace(request_, replace=True)))
 
 
 @pytest.mark.parametrize(
