@@ -22,6 +22,7 @@ from profiler.store.cell_keys import (
 
 LABEL = "Label"  # what lists of cells to label call it
 NOVEL = "(novel)"  # what tables call cells that hardly any known cell is as odd as: no class's name
+MISSING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # what tools write in empty cells
 LEAST_EXAMPLES = 2  # of a class: one to learn from, one to be judged by
 MOST_NAMES = 5  # cells that a message names
 
@@ -63,8 +64,8 @@ def read_labels(path: Path, *, column: str | None = None) -> Labels:
 
     Raises:
         BadLabelTable: The file cannot be read or lacks a column, a key is missing or no whole
-            number, a cell has two labels, all have one class, or a class has one example. The
-            message names the cells.
+            number, a cell has two labels, all have one class, a class has one example, or is
+            called as a missing value or as another but for capitals. The message names the cells.
         UnknownName: The table has no column of that name.
     """
     table, keys = _with_keys(path)
@@ -241,6 +242,24 @@ def _check_names(path: Path, cells: pl.DataFrame) -> None:
         raise BadLabelTable(
             f"{path} labels {novel.height} cells {NOVEL!r}: {name_cells(novel)}. That is what "
             "tables call cells unlike all classes: choose another name."
+        )
+    missing = cells.filter(pl.col(LABEL).str.to_lowercase().is_in(MISSING))
+    if missing.height:
+        raise BadLabelTable(
+            f"{path} labels {missing.height} cells as a missing value is written: "
+            f"{name_cells(missing, LABEL)}. Where a cell has no label, leave the cell of the table "
+            "empty; else choose another name for the class."
+        )
+    counts = cells[LABEL].value_counts().sort(LABEL)
+    alike = counts.group_by(pl.col(LABEL).str.to_lowercase().alias("name")).agg(LABEL, "count")
+    alike = alike.filter(pl.col(LABEL).list.len() > 1).sort("name")
+    if alike.height:
+        _, spelled, many = alike.row(0)
+        named = " and ".join(f"{name!r} ({n})" for name, n in zip(spelled, many, strict=True))
+        raise BadLabelTable(
+            f"{path} has classes whose names differ by capitals alone: {named}"
+            f"{f', and {alike.height - 1} more so' if alike.height > 1 else ''}. Spell each class "
+            "one way."
         )
 
 

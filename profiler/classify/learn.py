@@ -15,11 +15,12 @@ from profiler.classify.parts import Examples, Folds, folds_of
 from profiler.classify.trust.calibration import Temperature, fit_temperature
 from profiler.classify.trust.imbalance import prior_offsets
 from profiler.classify.trust.novelty import LEVEL, KnownScores, cell_novelty
-from profiler.classify.trust.outliers import learn_known
+from profiler.classify.trust.outliers import NoSpread, learn_known
 from profiler.classify.trust.shapes import Classes, Logits, PerCell
 from profiler.classify.trust.whole import Places, learn_whole, odd_scores
 from profiler.phenotype.threads import one_thread
 
+LEAST_ODD = round(1 / LEVEL)  # known cells judged apart; among fewer, no p-value is below `LEVEL`
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C: how far labels are trusted
 USUAL = 1e-2  # where too few cells are labelled to choose
 FOLDS = 5
@@ -136,8 +137,9 @@ def with_novelty(
         seed: As for `learn`.
 
     Returns:
-        The classifier with `odd`, or as it was where there are not two classes of two cells, or
-            so few cells apart that no cell could be new; see `can_be_new`.
+        The classifier with `odd`, or as it was where there are not two classes of two cells, so
+            few in each that how they vary is not known, or so few cells apart that no cell could
+            be new; see `can_be_new`.
     """
     with one_thread():
         found = _oddness(learnt, examples, around, parts=folds_of(examples, parts=folds, seed=seed))
@@ -159,20 +161,21 @@ def _oddness(
 ) -> Odd | None:
     classes = len(learnt.linear.bias)
     judged = dict(zip(learnt.apart.rows.tolist(), learnt.apart.logits, strict=True))
+    if len(judged) < LEAST_ODD:
+        return None
     scores, rows = [], []
     for seen, apart in parts.parts:
         held = np.array([row for row in apart if row in judged], int)
-        if len(held) and _can_span(examples.labels[seen]):
-            places = _places(examples.take(seen), around)
+        if len(held) and (places := _places(examples.take(seen), around)):
             logits = np.stack([judged[row] for row in held])
             scores.append(odd_scores(examples.vectors[held], logits, places, classes=classes))
             rows.append(held)
     if not rows:
         return None
     reference = {name: np.concatenate([each[name] for each in scores]) for name in scores[0]}
-    if not can_be_new(reference):
+    if not can_be_new(reference) or not (places := _places(examples, around)):
         return None
-    return Odd(_places(examples, around), reference, np.concatenate(rows))
+    return Odd(places, reference, np.concatenate(rows))
 
 
 def _chosen(
@@ -206,11 +209,17 @@ def _judged(logits: Logits, labels: Classes) -> Rows:
     return np.flatnonzero(np.isfinite(logits[np.arange(len(labels)), labels]))
 
 
-def _places(examples: Examples, around: Float[np.ndarray, "other feature"] | None) -> Places:
+def _places(examples: Examples, around: Float[np.ndarray, "other feature"] | None) -> Places | None:
+    """Where the cells lie; None where they are too few, or too alike, to say."""
     vectors, labels = examples.vectors, examples.labels
-    return Places(
-        learn_known(vectors, labels, around=around), learn_whole(vectors, labels, around=around)
-    )
+    if not _can_span(labels):
+        return None
+    try:
+        return Places(
+            learn_known(vectors, labels, around=around), learn_whole(vectors, labels, around=around)
+        )
+    except NoSpread:
+        return None
 
 
 def _can_span(labels: Sequence[int] | Classes) -> bool:

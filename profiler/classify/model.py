@@ -11,6 +11,7 @@ import numpy as np
 
 from plates.errors import BadModel
 from profiler.classify.learn import Apart, Learnt, Odd, can_be_new
+from profiler.classify.learned import Learned, read, written
 from profiler.classify.linear import Linear
 from profiler.classify.trust.calibration import Temperature
 from profiler.classify.trust.outliers import Known
@@ -20,6 +21,11 @@ from profiler.store.atomic import replacing
 
 KIND = "cell classifier 1"  # and the version of its tensors
 WHAT = "the card of a cell classifier"
+FIELD_OF = {  # of the cards of other networks, none of which says its kind
+    "a segmenter": "architecture",
+    "an encoder of cells": "model",
+    "an aggregator of wells": "phi",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Card:
         packages: Versions of the packages that numbers depend on.
         stains: Those of the vectors, in the order of their blocks; null where none are, and where
             the runs do not tell, or a card is from before this was noted.
+        suspects: SHA-256 of the list of suspects as it was written beside it; null in a card from
+            before this was noted.
         sha256: Of the other file, which holds the hash of this one without it.
     """
 
@@ -59,6 +67,7 @@ class Card:
     scores: dict[str, Any]
     packages: dict[str, str]
     stains: list[str] | None = None
+    suspects: str | None = None
     sha256: str = ""
 
 
@@ -69,21 +78,23 @@ class Model(NamedTuple):
         card: What it is.
         learnt: The numbers.
         wells: Well of each cell of `learnt.odd.reference`, as a number.
+        learned: The cells it learned from; None in files from before this was noted.
     """
 
     card: Card
     learnt: Learnt
     wells: np.ndarray
+    learned: Learned | None = None
 
 
 def write_model(path: Path, model: Model) -> Model:
     """Write a classifier, and give it back with its hash.
 
     Raises:
-        BadModel: The name does not end in .safetensors.
+        BadModel: As `check_place`.
         BadRun: The disk is full or the file cannot be written.
     """
-    check_name(path)
+    check_place(path)
     card = replace(model.card, sha256="")
     tensors = _tensors(model) | {"card": _digest(card)}
     with replacing(path) as draft:
@@ -108,17 +119,38 @@ def read_model(path: Path) -> Model:
     return _model(card, tensors)
 
 
-def check_name(path: Path) -> None:
-    """Refuse a name that the two files cannot share.
+def check_place(path: Path) -> None:
+    """Refuse a name that the two files cannot share, or that something else has.
 
     Raises:
-        BadModel: It does not end in .safetensors.
+        BadModel: It does not end in .safetensors, or the card there is not a classifier's.
     """
     if path.suffix != ".safetensors":
         raise BadModel(
             f"The classifier {path} ends in {path.suffix!r}; expected NAME.safetensors. Its card "
             "NAME.json lies beside it."
         )
+    if (there := _other(path.with_suffix(".json"))) is not None:
+        raise BadModel(
+            f"{path.with_suffix('.json')} is {there}, and a classifier {path.name} would replace "
+            "it. Choose another name, or move both files away; nothing was changed."
+        )
+
+
+def _other(card: Path) -> str | None:
+    """What a file in a card's place is; None where there is none, or a classifier's."""
+    try:
+        fields = json.loads(card.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # a folder, or no text
+        return "no card that can be read"
+    if not isinstance(fields, dict):
+        return "no card of a classifier"
+    if str(fields.get("kind")).startswith(KIND.rstrip("0123456789")):  # of any version
+        return None
+    known = (f"the card of {name}" for name, field in FIELD_OF.items() if field in fields)
+    return next(known, "no card of a classifier")
 
 
 def _card(**fields: Any) -> Card:
@@ -129,8 +161,9 @@ def _card(**fields: Any) -> Card:
 
 def _digest(card: Card) -> np.ndarray:
     said = asdict(card)
-    if card.stains is None:  # as cards say it that were written before there was such a field
-        del said["stains"]
+    for name in ("stains", "suspects"):
+        if said[name] is None:  # as cards say it that were written before there was such a field
+            del said[name]
     text = json.dumps(said, sort_keys=True)
     return np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
 
@@ -149,6 +182,8 @@ def _tensors(model: Model) -> dict[str, np.ndarray]:
         named |= {f"known/{name}": value for name, value in known._asdict().items()}
         named |= {f"whole/{name}": value for name, value in whole._asdict().items()}
         named |= {f"reference/{name}": value for name, value in learnt.odd.reference.items()}
+    if model.learned:
+        named |= {f"learned/{name}": value for name, value in written(model.learned).items()}
     return {name: np.ascontiguousarray(value) for name, value in named.items()}
 
 
@@ -166,7 +201,8 @@ def _model(card: Card, tensors: Tensors) -> Model:
     rows = np.arange(len(tensors["wells"]))
     is_known = bool(known) and can_be_new(reference)  # files from before this was asked may not
     odd = Odd(Places(Known(**known), Whole(**whole)), reference, rows) if is_known else None
-    return Model(card, Learnt(linear, card.strength, temperature, apart, odd), tensors["wells"])
+    learnt = Learnt(linear, card.strength, temperature, apart, odd)
+    return Model(card, learnt, tensors["wells"], read(_below("learned/", tensors)))
 
 
 def _below(prefix: str, tensors: Tensors) -> Mapping[str, np.ndarray]:

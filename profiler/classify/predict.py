@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from plates.errors import BadModel, BadRecipe
+from profiler.classify.learned import Seen
 from profiler.classify.model import Model
 from profiler.classify.scale import Scale, on_scale
 from profiler.classify.trust.calibration import at_temperature
@@ -122,27 +123,34 @@ def has_vectors(model: Model) -> bool:
     return any(name.startswith(EMBEDDING) for name in model.card.features)
 
 
-def say(judge: Judge, vectors: Vectors) -> Said:
+def say(judge: Judge, vectors: Vectors, *, seen: Seen | None = None) -> Said:
     """Judge cells.
 
     Args:
         judge: From `judge_of`.
         vectors: On their plate's scale, in the order of the card's features.
+        seen: Which of them the classifier learned from: of these, it says what was said while
+            they were held apart. None for cells that are all new to it.
     """
     learnt = judge.model.learnt
     logits = learnt.linear.logits(vectors)
+    if seen:
+        logits = _apart(logits, learnt.apart.logits, seen.apart)
     probabilities = at_temperature(logits, learnt.temperature)
     sets = prediction_sets(probabilities, judge.conformal)
-    return Said(probabilities, sets, *_novelty(judge, vectors, logits))
+    return Said(probabilities, sets, *_novelty(judge, vectors, logits, seen))
 
 
-def classes_of(cells: pl.DataFrame, judge: Judge, scale: Scale) -> pl.DataFrame:
+def classes_of(
+    cells: pl.DataFrame, judge: Judge, scale: Scale, *, seen: Seen | None = None
+) -> pl.DataFrame:
     """Judge the cells of a plate.
 
     Args:
         cells: With the classifier's features, in any order.
         judge: From `judge_of`.
         scale: How the cells of the plate vary, in the order of the card's features.
+        seen: As for `say`.
 
     Returns:
         One row per cell: `Class`, `Class_Probability`, `Class_Set`, one `Probability_` per class,
@@ -150,7 +158,8 @@ def classes_of(cells: pl.DataFrame, judge: Judge, scale: Scale) -> pl.DataFrame:
         are defined, and the last two where the classifier knows no novelty.
     """
     scaled = on_scale(cells, scale, features=judge.model.card.features)
-    said = say(judge, scaled.vectors[scaled.has_profile])
+    own = Seen(*(each[scaled.has_profile] for each in seen)) if seen else None
+    said = say(judge, scaled.vectors[scaled.has_profile], seen=own)
     names = judge.model.card.classes
     first = np.array(names, dtype=object)[said.probabilities.argmax(axis=1)]
     columns = {CLASS: pl.Series(first, dtype=pl.String)}
@@ -167,15 +176,25 @@ def classes_of(cells: pl.DataFrame, judge: Judge, scale: Scale) -> pl.DataFrame:
 
 
 def _novelty(
-    judge: Judge, vectors: Vectors, logits: Logits
+    judge: Judge, vectors: Vectors, logits: Logits, seen: Seen | None
 ) -> tuple[PerCell | None, PerCell | None]:
     odd = judge.model.learnt.odd
     if odd is None:
         return None, None
     classes = len(judge.model.card.classes)
     scores = odd_scores(vectors, logits, odd.places, classes=classes)
+    if seen:
+        known = odd.reference
+        scores = {name: _apart(own, known[name], seen.odd) for name, own in scores.items()}
     found = cell_novelty(scores, odd.reference)
     return found.score, found.p_value
+
+
+def _apart(said: np.ndarray, apart: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """What is said of cells, replaced by what was said apart where there is such."""
+    found = said.copy()
+    found[places >= 0] = apart[places[places >= 0]]
+    return found
 
 
 def _set_names(sets: Sets, names: Sequence[str]) -> pl.Series:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from plates.errors import BadRun
+from profiler.classify.learned import LETTERS
 from profiler.classify.model import Model
 from profiler.classify.predict import Judge, check_fits, classes_of, judge_of
 from profiler.classify.scale import Scale, plate_scale
@@ -44,7 +45,8 @@ def classify_cells(out: Path, model: Model, *, coverage: float) -> Iterator[Well
     """Write the classes of all cells of a run.
 
     Wells that have been classified by the same classifier, with the same coverage, and whose plate
-    has not changed since, are left as they are; what wells no longer there had is removed.
+    has not changed since, are left as they are; what wells no longer there had is removed. Cells
+    that the classifier learned from get the class that was said of them while held apart.
 
     Args:
         out: The run folder; hold it where others may use it.
@@ -84,7 +86,10 @@ def _write(
 ) -> int:
     features = judge.model.card.features
     cells = pl.read_parquet(path, columns=[*KEYS, *features], hive_partitioning=False, glob=False)
-    found = pl.concat([cells.select(KEYS), classes_of(cells, judge, scale)], how="horizontal")
+    learned = judge.model.learned
+    seen = learned.of(cells, made["cells"][:LETTERS]) if learned else None
+    said = classes_of(cells, judge, scale, seen=seen)
+    found = pl.concat([cells.select(KEYS), said], how="horizontal")
     write_table(classes_path(out, well), found, level=LEVEL, parameters=made)
     return found.height
 

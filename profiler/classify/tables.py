@@ -7,16 +7,18 @@ from typing import NamedTuple, TypeAlias
 
 import polars as pl
 
+from profiler.classify.learned import FILE, file_of
 from profiler.classify.model import Model
 from profiler.classify.predict import has_vectors
 from profiler.classify.run import WellClassified, classify_cells
-from profiler.classify.shares import COMPOUND, compound_table, shares, well_table
+from profiler.classify.shares import COMPOUND, ROLE, compound_table, shares, well_table
 from profiler.classify.tally import TIMEPOINT, WELL, Tally, tally
 from profiler.profile.consensus import TREATMENT
 from profiler.quality import marked
+from profiler.store.places import stored, well_paths
 from profiler.store.run import read_facts, write_facts
 from profiler.store.screen import open as open_screen
-from profiler.store.tables import write_table
+from profiler.store.tables import read_footers, write_table
 
 MOST_NAMES = 5
 
@@ -61,7 +63,8 @@ def classify_run(out: Path, model: Model, *, coverage: float = 0.9) -> Iterator[
     write_table(out / "classes.parquet", table, level="classes", parameters=parameters)
     if hits is not None:
         write_table(out / "class_hits.parquet", hits, level="class_hits", parameters=parameters)
-    notes = (*told, *_tell(found, held.reference, hits), *_tell_unchecked(model))
+    said = (*_tell(found, held.reference, hits), *_tell_learned(out, model, found))
+    notes = (*told, *said, *_tell_unchecked(model))
     facts = read_facts(out)
     write_facts(out, replace(facts, summary=dict(facts.summary) | {"classes": list(notes)}))
     yield Classified(table, notes)
@@ -121,6 +124,35 @@ def _tell(found: Tally, reference: list[str], hits: pl.DataFrame | None) -> Iter
     )
     of = f"{enriched.height} of {hits.height} pairs of a treatment and a class are enriched"
     yield f"{of} (q at most .05)" + (f", first {some}." if some else ".")
+
+
+def _tell_learned(out: Path, model: Model, found: Tally) -> Iterator[str]:
+    """Say how many of the run's cells, and of its controls', the classifier learned from."""
+    if model.learned is None:
+        yield (
+            "The classifier's file does not say which cells it learned from. If some are of this "
+            "run, they have the class that it was taught, and the shares of their wells are too "
+            "near to the labels: train it anew."
+        )
+        return
+    cells = model.learned.cells.with_columns(is_judged=model.learned.seen.apart >= 0)
+    own = [well for well in stored(out) if well in set(cells.select(WELL).rows())]
+    footers = read_footers(well_paths(out, own, table="cells").values())
+    rows = [(*well, file_of(footer)) for well, footer in zip(own, footers, strict=True)]
+    names: list[str] = [*WELL, FILE]
+    files = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    taught = cells.join(files, on=[*WELL, FILE], how="semi")
+    if not taught.height:
+        return
+    is_control = pl.col(ROLE) == "negative"
+    roles = found.wells.filter(is_control) if ROLE in found.wells.columns else found.wells.clear()
+    controls = taught.join(roles, on=list(WELL), how="semi").height
+    lost = int((~taught["is_judged"]).sum())
+    yield (
+        f"{taught.height:,} cells of the run, {controls:,} of them negative controls, taught the "
+        "classifier: they have the class that was said of them while they were held apart"
+        + (f", but {lost:,} that none could judge so." if lost else ".")
+    )
 
 
 def _tell_unchecked(model: Model) -> Iterator[str]:

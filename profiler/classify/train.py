@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -15,12 +15,13 @@ from profiler.classify.gather import Gathered, gather
 from profiler.classify.judge import COVERAGE, Scores, judge
 from profiler.classify.labels import Labels, read_labels
 from profiler.classify.learn import Learnt, learn, with_novelty
-from profiler.classify.model import KIND, Card, Model, check_name, write_model
+from profiler.classify.learned import learned_of
+from profiler.classify.model import KIND, Card, Model, check_place, write_model
 from profiler.classify.parts import level_to_hold_out
+from profiler.classify.suspects import as_csv, last_name, name_of, write_list
 from profiler.classify.trust.calibration import at_temperature
 from profiler.classify.trust.conformal import needed
 from profiler.classify.trust.label_errors import find_label_errors
-from profiler.store.atomic import replacing
 from profiler.store.screen import open as open_screen
 
 PACKAGES = ("plate-profiler", "numpy", "polars", "scikit-learn", "scipy")
@@ -89,10 +90,11 @@ def train_classifier(request: TrainRequest) -> Iterator[Event]:
         BadLabelTable: See `read_labels` and `rows_of`.
         SharedGroups: A test would have a plate on both sides; see `level_to_hold_out`.
         BadRecipe: A balance outside 0 to 1.
-        BadModel: The name of the file, or embeddings of several networks or orders of stains.
+        BadModel: The name of the file, which may be another network's, or embeddings of several
+            networks or orders of stains.
         BadRun: A run cannot be read, or differs from the others.
     """
-    check_name(request.out)
+    check_place(request.out)
     if not 0 <= request.balance <= 1:
         raise BadRecipe(f"The balance is {request.balance:g}; expected 0 (as labelled) to 1.")
     labels = read_labels(request.labels, column=request.column)
@@ -106,13 +108,17 @@ def train_classifier(request: TrainRequest) -> Iterator[Event]:
     yield Doing("Learning from all labels")
     learnt = learn(found.examples, classes=len(labels.classes), **options)
     learnt = with_novelty(learnt, found.examples, around=found.around, seed=request.seed)
-    model = Model(_card(request, labels, found, learnt, scores), learnt, _wells(found, learnt))
-    write_model(request.out, model)
+    learned = learned_of(found.cells, learnt, runs=[run.folder for run in screen.runs])
     suspects = _suspects(labels, found, learnt)
-    beside = request.out.with_suffix(".suspects.csv")
-    with replacing(beside) as draft:
-        suspects.write_csv(draft)
-    notes = (*_tell(request, labels, found, learnt), *tell_scores(scores))
+    text, last = as_csv(suspects), last_name(request.out)
+    card = replace(_card(request, labels, found, learnt, scores), suspects=name_of(text))
+    write_model(request.out, Model(card, learnt, _wells(found, learnt), learned))
+    beside, kept = write_list(request.out, text, last=last)
+    notes = (
+        *_tell(request, labels, found, learnt),
+        *tell_scores(scores),
+        *([kept] if kept else []),
+    )
     yield Trained(request.out, scores, suspects, beside, notes)
 
 

@@ -57,6 +57,11 @@ def test_from_labels_to_enriched_compounds(planted, one_plate, labels, tmp_path)
     assert is_wrong.mean() > 0.7
     assert (truth.filter(is_wrong)["Instead"] == truth.filter(is_wrong)["Label_right"]).mean() > 0.8
 
+    (tmp_path / "mine.suspects.csv").write_text("mended by hand\n")
+    done = call("train", "classifier", path, "--run", planted.out, "--out", model)
+    assert "mine.suspects.csv was changed since it was written: it is kept as " in done.stderr
+    assert (tmp_path / "mine.suspects.old.csv").read_text() == "mended by hand\n"
+
     done = call("classify", out, "--model", model)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("Metadata_Compound,")
@@ -130,6 +135,10 @@ def test_labels_that_fit_no_cell_or_make_no_classes(planted, labels, tmp_path):
 def test_bad_files(planted, labels, tmp_path):
     words = ("train", "classifier", labels(), "--run", planted.out, "--out")
     assert "expected NAME.safetensors" in refused(*words, tmp_path / "a.pkl")
+    (tmp_path / "enc.json").write_text('{"name": "enc", "model": {}, "sha256": "", "about": {}}')
+    absent = ("train", "classifier", tmp_path / "none.csv", "--run", planted.out, "--out")
+    said = refused(*absent, tmp_path / "enc.safetensors")  # before the labels are read
+    assert "enc.json is the card of an encoder of cells" in said
     assert "is not a run folder" in refused(
         "train", "classifier", labels(), "--run", tmp_path, "--out", tmp_path / "a.safetensors"
     )

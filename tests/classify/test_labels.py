@@ -81,6 +81,25 @@ def test_cells_without_a_label_are_counted(write):
     assert len(labels.codes) == 4
 
 
+@pytest.mark.parametrize("name", ["NA", "n/a", "NaN", "NULL", "none", "#N/A", "<NA>"])
+def test_a_missing_value_is_no_class(write, name):
+    odd = f"P1,A01,2,1,{name}\nP1,A01,2,2,{name}\n"
+    message = rf"labels 2 cells as a missing value .*: P1 A01 site 2 cell 1 \({name}\); .* empty"
+    with pytest.raises(BadLabelTable, match=message):
+        read_labels(write(HEADER + ROWS + odd))
+    fine = odd.replace(name, f"{name}-like")
+    assert f"{name}-like" in read_labels(write(HEADER + ROWS + fine)).classes
+
+
+def test_spellings_by_case_are_refused_with_their_counts(write):
+    more = "P1,A01,2,1,Round\nP1,A01,2,2,Round\nP1,A01,2,3,Round\n"
+    with pytest.raises(BadLabelTable, match=r"alone: 'Round' \(3\) and 'round' \(2\)\. Spell"):
+        read_labels(write(HEADER + ROWS + more))
+    rare = "P1,A01,2,1,Round\nP1,A01,2,2,FLAT\n"  # not as classes of one example
+    with pytest.raises(BadLabelTable, match=r"'FLAT' \(1\) and 'flat' \(2\), and 1 more so"):
+        read_labels(write(HEADER + ROWS + rare))
+
+
 def test_the_same_label_twice_is_one(write):
     labels = read_labels(write(HEADER + ROWS + "P1,a1,1,1,round\n"))
     assert len(labels.codes) == labels.cells.height == 4

@@ -134,6 +134,26 @@ def test_two_cells_a_class_are_learned_without_a_word_on_novelty_they_cannot_bea
     assert found.odd is None
 
 
+def two_of_each(classes, *, features=120, plates=2):
+    """Two cells of each class on each plate, in more dimensions than cells."""
+    random = np.random.default_rng(11)
+    labels = np.tile(np.repeat(np.arange(classes), 2), plates)
+    vectors = 8.0 * np.eye(classes, features)[labels] + random.normal(size=(len(labels), features))
+    names = np.repeat([f"P{i}" for i in range(plates)], 2 * classes)
+    return Examples(vectors, labels, names, names), random.normal(size=(400, features))
+
+
+@pytest.mark.parametrize(("classes", "judged"), [(2, 8), (6, 24)])
+def test_cells_too_few_to_say_how_classes_vary_leave_novelty_out(classes, judged):
+    """Of two cells, the shrunk covariance has no inverse; 24 judged cells could bear novelty."""
+    cells, around = two_of_each(classes)
+    learnt = learn(cells, classes=classes)
+    assert len(learnt.apart.rows) == judged
+    found = with_novelty(learnt, cells, around=around)
+    assert found.odd is None
+    assert found.linear.logits(cells.vectors).argmax(axis=1).tolist() == cells.labels.tolist()
+
+
 def test_scores_by_plate_show_what_random_folds_hide():
     """Vectors say only which plate a cell is of, and each plate has mostly one class."""
     random = np.random.default_rng(7)

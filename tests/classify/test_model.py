@@ -1,12 +1,16 @@
 """A classifier on disk comes back to the last bit, and is refused if either file was touched."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from plates.errors import BadModel
-from profiler.classify.model import read_model, write_model
+from profiler.classify.model import KIND, read_model, write_model
+from profiler.embed import weights as encoders
+from profiler.profile.wells.sets import SetCard
+from profiler.segment import weights as segmenters
 
 
 @pytest.fixture
@@ -63,6 +67,35 @@ def test_touched_files_are_refused(path):
     card.unlink()
     with pytest.raises(BadModel, match=r"Cannot read .*a\.json.*keep them side by side"):
         read_model(path)
+
+
+@pytest.mark.parametrize(
+    ("card", "named"),
+    [
+        (asdict(encoders.Card("a", {"encoder": {}}, "0" * 64, {})), "the card of an encoder"),
+        (asdict(segmenters.Card("a", {}, "0" * 64, {})), "the card of a segmenter"),
+        (asdict(SetCard("a", (), (), (), None, "0" * 64)), "the card of an aggregator of wells"),
+        ({"kind": "something else"}, "no card of a classifier"),
+        ([1, 2], "no card of a classifier"),
+        (None, "no card that can be read"),
+    ],
+)
+def test_another_network_is_not_replaced(path, tmp_path, card, named):
+    text = "{cut short" if card is None else json.dumps(card)
+    model, beside = read_model(path), tmp_path / "other.json"
+    beside.write_text(text)
+    beside.with_suffix(".safetensors").write_bytes(b"weights")
+    with pytest.raises(BadModel, match=rf"other\.json is {named}.* Choose another name"):
+        write_model(tmp_path / "other.safetensors", model)
+    assert beside.read_text() == text
+    assert beside.with_suffix(".safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("kind", [KIND, "cell classifier 7"])
+def test_a_classifier_is_replaced_by_another(path, tmp_path, kind):
+    (tmp_path / "other.json").write_text(json.dumps({"kind": kind}))
+    written = write_model(tmp_path / "other.safetensors", read_model(path))
+    assert read_model(tmp_path / "other.safetensors").card == written.card
 
 
 def test_a_name_that_two_files_cannot_share(path, tmp_path):

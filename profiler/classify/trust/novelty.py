@@ -16,9 +16,9 @@ from jaxtyping import Float, Int, Shaped
 
 from profiler.classify.trust.outliers import Known, angle, energy, mahalanobis, place
 from profiler.classify.trust.shapes import Logits, PerCell, Vectors
+from profiler.classify.trust.well_means import known_wells, well_p_value
 
 LEVEL = 0.05  # a cell with a p-value below it counts as new in `Novelty_Share`
-LEAST_WELLS = 10  # known wells; fewer give no test worth the name
 
 Scores = Mapping[str, PerCell]
 Reference = Float[np.ndarray, " reference"]
@@ -121,15 +121,16 @@ def well_novelty(
         with a p-value below .05, and two tests, both (1 + b) / (1 + n). `Novelty_p_value`: how
         often as many cells, drawn from the well's and the known together, have such a mean; it
         takes cells for independent, which those of a well are not quite. `Novelty_p_value_by_well`:
-        how many known wells have such a mean; null with fewer than ten.
+        how many known wells have such a mean, given how many cells each mean is of; null with
+        fewer than ten known wells. See `well_means`.
     """
-    known = _known_means(reference, reference_wells)
+    known = None if reference_wells is None else known_wells(reference, reference_wells)
     rows = []
     for well in np.unique(wells):
         own = np.sort(cells.score[wells == well])
         mean = float(own.mean())
         p_value = _permutation_p(own, reference, permutations=permutations, seed=(seed, str(well)))
-        by_well = float(p_values(np.array([mean - 1e-12]), known)[0]) if len(known) else None
+        by_well = well_p_value(mean, len(own), known) if known else None
         share = float((cells.p_value[wells == well] < LEVEL).mean())
         rows.append((str(well), len(own), mean, share, p_value, by_well))
     schema = {"Well": pl.String, "Cells": pl.Int64, "Novelty": pl.Float64}
@@ -149,15 +150,6 @@ def _permutation_p(
         for _ in range(permutations)
     ]
     return (1 + int((np.array(drawn) >= total).sum())) / (1 + permutations)
-
-
-def _known_means(
-    reference: Reference, wells: np.ndarray | None
-) -> Float[np.ndarray, " known_well"]:
-    if wells is None or len(np.unique(wells)) < LEAST_WELLS:
-        return np.zeros(0)
-    well_of = np.unique(wells, return_inverse=True)[1]
-    return np.bincount(well_of, weights=reference) / np.bincount(well_of)
 
 
 def _as_high(scores: PerCell, reference: Reference) -> Int[np.ndarray, " cell"]:

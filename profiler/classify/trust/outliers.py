@@ -17,8 +17,13 @@ from profiler.classify.trust.shapes import Classes, Logits, PerCell, Vectors
 
 MOST_AXES = 80  # main axes that are kept: more hold noise, fewer lose phenotypes
 CLIP = 5.0  # standard deviations: one absurd feature must not make a cell new
+LEAST_SPREAD = 1e-12  # of a covariance's largest: below it a direction has none
 
 Places = Float[np.ndarray, "cell axis"]
+
+
+class NoSpread(ValueError):
+    """Cells within classes vary in too few directions to say how they vary in all."""
 
 
 class MainAxes(NamedTuple):
@@ -86,6 +91,8 @@ def learn_known(
 
     Raises:
         ValueError: Fewer than two classes of two cells, or vectors that are not finite.
+        NoSpread: The covariance within classes has no inverse: of two cells each, nothing is
+            shrunk, and of equal ones, nothing is left.
 
     Source:
         Shared covariance: Lee et al. 2018 (arXiv:1807.03888); its shrinkage: Ledoit & Wolf 2004.
@@ -107,7 +114,11 @@ def learn_known(
     main = main_axes(everything, axes=axes)
     own = main.scaled(vectors)
     turned = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
-    turned.fit(own[is_shared] @ main.axes, codes[is_shared])
+    try:
+        turned.fit(own[is_shared] @ main.axes, codes[is_shared])
+    except np.linalg.LinAlgError:  # without any spread; next to none is found below
+        raise _no_spread(own[is_shared]) from None
+    _check_spread(turned.covariance_, own[is_shared])
     projection = main.axes @ turned.scalings_[:, : spanned - 1]
     places = own @ projection
     means = np.stack([places[codes == each].mean(axis=0) for each in range(codes.max() + 1)])
@@ -212,17 +223,35 @@ def scaled(vectors: Vectors, centre: np.ndarray, scale: np.ndarray) -> Vectors:
 def whitening(gaps: Places) -> Float[np.ndarray, "axis axis"]:
     """What brings gaps around a mean to a variance of 1 in every direction.
 
+    Raises:
+        NoSpread: They have none in some direction.
+
     Source:
         The shrunk covariance of Ledoit & Wolf 2004, as scikit-learn has it.
     """
     from sklearn.covariance import LedoitWolf  # scikit-learn takes a second to import
 
     covariance = LedoitWolf(assume_centered=True).fit(gaps).covariance_
+    _check_spread(covariance, gaps)
     return np.linalg.cholesky(np.linalg.inv(covariance))
 
 
 def _directions(places: Places) -> Places:
     return places / np.maximum(np.linalg.norm(places, axis=1, keepdims=True), 1e-12)
+
+
+def _check_spread(covariance: Float[np.ndarray, "axis axis"], cells: np.ndarray) -> None:
+    spread = np.linalg.eigvalsh(covariance)
+    if not spread[0] > LEAST_SPREAD * spread[-1]:
+        raise _no_spread(cells)
+
+
+def _no_spread(cells: np.ndarray) -> NoSpread:
+    return NoSpread(
+        f"Found {len(cells)} known cells whose spread within their classes leaves directions "
+        "without any; expected more cells a class, not all equal. Label more, three a class at "
+        "least."
+    )
 
 
 def _check_finite(vectors: Vectors) -> None:

@@ -119,6 +119,20 @@ def test_few_known_wells_give_no_test_by_well():
         assert table["Novelty_p_value_by_well"].to_list() == [None]
 
 
+def test_counts_of_cells_make_no_well_new():
+    """Means of two cells stray further than those of 200 known ones, which proves nothing."""
+    random = np.random.default_rng(8)
+    reference, known_wells = random.random(8000), np.repeat(np.arange(40), 200)
+    score, wells = random.random(600), np.repeat([f"{i:03d}" for i in range(300)], 2)
+    known = {"reference_wells": known_wells, "permutations": 9}
+    few = well_novelty(Novelty(score, 1 - score), wells, reference, **known)
+    assert (few["Novelty_p_value_by_well"] <= 0.05).mean() < 0.09  # .43 by their means alone
+    score, wells = random.random(6000) ** 0.4, np.repeat([f"{i:02d}" for i in range(20)], 300)
+    known["reference_wells"] = known_wells[::70][:115]  # three labelled cells a well, or two
+    many = well_novelty(Novelty(score, 1 - score), wells, reference[::70][:115], **known)
+    assert (many["Novelty_p_value_by_well"] <= 0.05).mean() > 0.8  # .11 by their means alone
+
+
 def test_wells_that_lie_apart_are_no_evidence_by_wells():
     """Cells of a well share its light: the test on cells is deceived, the one on wells is not."""
     random = np.random.default_rng(6)

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from profiler.classify.trust import outliers
-from profiler.classify.trust.outliers import learn_known, place
+from profiler.classify.trust.outliers import NoSpread, learn_known, place, whitening
 
 
 @pytest.fixture
@@ -110,3 +110,17 @@ def test_bad_input(draw_clouds, known):
         learn_known(cells.vectors, cells.labels)
     with pytest.raises(ValueError, match="undefined numbers"):
         place(cells.vectors, known)
+
+
+def test_classes_of_two_cells_do_not_say_how_they_vary(draw_clouds):
+    cells, around = (draw_clouds(0, counts=counts, dimensions=40) for counts in ((2, 2), (90, 90)))
+    with pytest.raises(NoSpread, match="Found 4 known cells .* directions without any; expected"):
+        learn_known(cells.vectors, cells.labels, around=around.vectors)
+    three = draw_clouds(0, counts=(3, 3), dimensions=40)
+    learn_known(three.vectors, three.labels, around=around.vectors)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_equal_cells_have_no_spread(size):
+    with pytest.raises(NoSpread, match="Found 5 known cells .* not all equal"):
+        whitening(np.zeros((5, size)))
