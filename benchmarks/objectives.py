@@ -108,7 +108,7 @@ def main() -> None:
         work = args.work or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
         for name in args.only:
-            way, out = WAYS[name], work / f"{name}.safetensors"
+            way, out = WAYS[name], work / f"{name}-{args.steps}x{args.batch}.safetensors"
             found = taught_by(way, cells, taught, schedule=schedule, out=out)
             print(f"| {name} | {way.size} | {way.labels} | {found} |", flush=True)
 

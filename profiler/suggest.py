@@ -70,10 +70,13 @@ class Fewer(NamedTuple):
     @property
     def sentence(self) -> str:
         """What a person should know of it."""
+        are = "fields are" if self.written != 1 else "field is"
+        said = f"{self.written} {are} written, not {self.asked}: "
+        if not self.certain + self.shared:
+            return f"{said}no more could be looked at."
         return (
-            f"{self.written} fields are written, not {self.asked}: of the others looked at, "
-            f"{self.certain} show nothing doubtful, and {self.shared} lie in a well of which "
-            "another is written."
+            f"{said}of the others looked at, {self.certain} show nothing doubtful, and "
+            f"{self.shared} lie in a well of which another is written."
         )
 
 

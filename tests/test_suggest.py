@@ -87,7 +87,7 @@ def test_the_command_tells_that_fewer_are_written(folder, tmp_path):
     words = ["suggest", str(folder), "--out", str(tmp_path / "out"), "--fields", "2"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
-    assert "1 fields are written, not 2" in done.stderr
+    assert "1 field is written, not 2" in done.stderr
     assert "1 show nothing doubtful" in done.stderr
 
 

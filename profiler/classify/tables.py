@@ -136,12 +136,19 @@ def _tell_learned(out: Path, model: Model, found: Tally) -> Iterator[str]:
         )
         return
     cells = model.learned.cells.with_columns(is_judged=model.learned.seen.apart >= 0)
-    own = [well for well in stored(out) if well in set(cells.select(WELL).rows())]
+    labelled = set(cells.select(WELL).rows())
+    own = [well for well in stored(out) if well in labelled]
     footers = read_footers(well_paths(out, own, table="cells").values())
     rows = [(*well, file_of(footer)) for well, footer in zip(own, footers, strict=True)]
     names: list[str] = [*WELL, FILE]
     files = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
     taught = cells.join(files, on=[*WELL, FILE], how="semi")
+    if others := cells.join(files, on=list(WELL), how="semi").height - taught.height:
+        yield (
+            f"{others:,} cells that taught the classifier were of wells of these names, which have "
+            "been computed anew since or are of another run: what is there now is judged as new. "
+            "If the images are the same, train it anew."
+        )
     if not taught.height:
         return
     is_control = pl.col(ROLE) == "negative"

@@ -247,8 +247,8 @@ def _refused(error: RayTaskError) -> ProfilingError:
     if isinstance(error.cause, ProfilingError):
         return error.cause
     return NoCluster(
-        f"A worker of the cluster could not start: {reason(error)}. Is this program installed on "
-        "every machine, in the same version? Nothing was computed there."
+        f"A worker of the cluster on {error.ip} could not start: {reason(error)}. Is this program "
+        "installed on every machine, in the same version? Nothing was computed there."
     )
 
 

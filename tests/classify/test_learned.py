@@ -115,6 +115,16 @@ def test_it_is_said_how_many_there_are(planted, one_plate, labels, model, plain,
     said = f"{labels.height:,} cells of the run, {controls} of them negative controls, taught the"
     assert said in notes(planted.out, model, "a")
     assert "taught the classifier" not in notes(one_plate.out, model, "b")
+    anew = shutil.copytree(planted.out, tmp_path / "anew")
+    path = well_path(anew, "P1", "A01")
+    changed = read_footer(path).parameters | {"computed_by": "new"}
+    again = pl.read_parquet(path, hive_partitioning=False)
+    write_table(path, again, level="cells", parameters=changed)
+    lost = labels.filter(Metadata_Plate="P1", Metadata_Well="A01").height
+    assert lost
+    told = notes(anew, model, "d")
+    assert f"{lost:,} cells that taught the classifier were of wells of these names, which" in told
+    assert f"{labels.height - lost:,} cells of the run" in told
     assert "does not say which cells it learned from" in notes(planted.out, plain, "c")
 
 
