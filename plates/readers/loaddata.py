@@ -2,7 +2,7 @@
 
 `FileName_Orig<channel>` with `PathName_Orig<channel>`, or `URL_Orig<channel>`; plain
 `FileName_<channel>` where the channel has no column called Orig. Relative paths start at the
-CSV's folder. Columns of illumination functions (`Illum`) and object masks are no channels.
+CSV's folder. Illumination functions, masks, outlines and objects (`DNAIllum`) are no channels.
 `Frame_<channel>`, counted from 0, is the page of a TIFF. Addresses that fsspec knows (`s3://...`)
 stay as they are and are fetched when they are needed.
 """
@@ -21,6 +21,7 @@ from plates.table import agreed_column, agreed_numbers, as_whole, read_table, we
 
 FILE, URL, ORIGINAL = "FileName_", "URL_", "Orig"
 TIFF = (".tif", ".tiff")
+DERIVED = ("Illum", "Mask", "Masks", "Outlines", "Objects")  # made from images; no channels
 PLAIN, CORRECTED = "load_data.csv", "load_data_with_illum.csv"  # of the same images
 STORES = ("s3", "gs", "gcs", "az", "abfs", "http", "https", "memory")  # what fsspec opens
 PLATE = ("plate", "assay_plate_barcode", "plate_barcode", "barcode")
@@ -98,7 +99,7 @@ def _index(source: Path) -> Path:
 
 def _channels(columns: list[str]) -> dict[str, tuple[str, ...]]:
     """Channel -> the columns that may name its file, the preferred first."""
-    images = [(c, _image(c)) for c in columns if c.startswith((FILE, URL)) and "_Illum" not in c]
+    images = [(c, _image(c)) for c in columns if c.startswith((FILE, URL)) and not _is_derived(c)]
     originals = {image for _, image in images if image.startswith(ORIGINAL)}
     channels: dict[str, tuple[str, ...]] = {}
     for column, image in sorted(images):
@@ -106,6 +107,11 @@ def _channels(columns: list[str]) -> dict[str, tuple[str, ...]]:
             channel = image.removeprefix(ORIGINAL)
             channels[channel] = (*channels.get(channel, ()), column)
     return channels
+
+
+def _is_derived(column: str) -> bool:
+    name = _image(column).removeprefix(ORIGINAL)
+    return name.startswith(DERIVED) or name.endswith(DERIVED) or "_Illum" in name
 
 
 def _image(column: str) -> str:

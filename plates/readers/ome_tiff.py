@@ -3,7 +3,7 @@
 The XML stands in a `.companion.ome` file or at the start of each `.ome.tif`. The well of an image
 is what its Plate element says; without one, the only part of the image's or the file's name
 that is a well (`screen1_h15.ome.tif`), and its images are then that well's sites. Beside a well,
-`s1`, `w2` or `z03` are numbers of a site, wave or plane.
+`s1` or `f1` is the site's number; files that differ in `w2`, `z03` or `t4` are no sites.
 """
 
 import filecmp
@@ -29,9 +29,15 @@ TIFF = ("*.ome.tif", "*.ome.tiff", "*.ome.tf2", "*.ome.btf")
 IMAGES = ("*.tif", "*.tiff", "*.png", "*.tf2", "*.btf")
 WORDS = re.compile(r"[^A-Za-z0-9]+")
 WELL = re.compile(r"[A-Za-z]{1,2}\d{1,2}")
-NUMBERED = re.compile(r"[sfwztcp]\d+", re.IGNORECASE)  # site, field, wave, z, time, channel, plane
+NUMBERED = re.compile(r"(?:(?:[sfwztcp]|ch)\d+)+", re.IGNORECASE)  # site, field, wave, z, time...
+SITE = ("s", "f")
+MOST_SITES = 999_999  # larger numbers are dates
 WRITTEN_OUT = re.compile(r"[A-Z]{1,2}\d\d")  # C03, which is a channel's number less often than c3
 EXAMPLE = r".+_(?P<well>[A-Z]\d\d)_[sf]?(?P<site>\d+)_(?P<channel>[^_]+)\.ome\.tif"
+ADVICE = (
+    'Read their names: in [images] of the recipe, reader = "pattern" and a pattern such as '
+    f"'{EXAMPLE}'."
+)
 
 
 class _Index(NamedTuple):
@@ -44,15 +50,20 @@ class _Index(NamedTuple):
 
 
 class _Site(NamedTuple):
-    """An image that only a name places: UUID of its file, number in it, the file, channels."""
+    """An image that only a name places: UUID of its file, number in it, the file, channels.
+
+    Numbers are those that the file's name has beside the well: s10 is ("s", 10).
+    """
 
     uuid: str
     number: int
     path: Path
     channels: frozenset[str]
+    numbers: frozenset[tuple[str, int]]
 
 
 _Sites: TypeAlias = dict[tuple[str, str], list[_Site]]  # of each plate and well
+_Places: TypeAlias = dict[tuple[Path, int], tuple[str, str, int]]  # plate, well, site of an image
 
 
 def matches(source: Path) -> bool:
@@ -71,11 +82,12 @@ def scan(source: Path) -> pl.DataFrame:
 
     Raises:
         BadPlate: A header cannot be read, or names files outside its folder, an image belongs
-            to no well, a well has two copies of a file, or two of its files share no channel.
+            to no well, a well has two copies of a file, or two of its files are channels,
+            planes or times of one field.
     """
-    sites: _Sites = {}
-    found = _indexes(source)
-    return table(row for index in found for row in _planes(index, sites=sites))
+    found = list(_indexes(source))
+    places = _named_places(found)
+    return table(row for index in found for row in _planes(index, places=places))
 
 
 def _indexes(source: Path) -> Iterator[_Index]:
@@ -158,28 +170,59 @@ def _file(index: _Index, name: str | None) -> Path:
     return inside(index.path.parent, name, index=index.path) if name else index.path
 
 
-def _planes(index: _Index, *, sites: _Sites) -> Iterator[PlaneRow]:
+def _planes(index: _Index, *, places: _Places) -> Iterator[PlaneRow]:
     for number, (key, image) in enumerate(index.images.items()):
-        place = index.wells.get(key)
-        if place:
+        if place := index.wells.get(key):
             row, column = str(place.row + 1), str(place.column + 1)
             well, site = well_in(index.path, row=row, column=column), place.site
             plate = place.plate
         else:
-            plate = plate_name(index.path.parent)
-            well = _named_well(image.name, index.path, number=number)
-            own = _Site(index.uuid, number, index.path, frozenset(image.channels))
-            site = _next_site(sites.setdefault((plate, well), []), own, well=well)
+            plate, well, site = places[index.path, number]
         yield from _rows(index, image, plate=plate, well=well, site=site)
 
 
-def _next_site(there: list[_Site], own: _Site, *, well: str) -> int:
-    """Count an image among those of its well, unless another file there is the same one.
+def _named_places(found: list[_Index]) -> _Places:
+    """Where the images are that only a name places: sites as numbered there, else counted."""
+    sites: _Sites = {}
+    for index in found:
+        for number, (key, image) in enumerate(index.images.items()):
+            if key not in index.wells:
+                well = _named_well(image.name, index.path, number=number)
+                channels, numbers = frozenset(image.channels), _numbers(index.path.name, well=well)
+                own = _Site(index.uuid, number, index.path, channels, numbers)
+                there = sites.setdefault((plate_name(index.path.parent), well), [])
+                _check_field(there, own, well=well)
+                there.append(own)
+    counted = {plate for plate, well in sites if not _is_numbered(sites, plate=plate)}
+    return {
+        (own.path, own.number): (plate, well, count if plate in counted else _said_site(own) or 0)
+        for (plate, well), there in sites.items()
+        for count, own in enumerate(there, 1)
+    }
+
+
+def _is_numbered(sites: _Sites, *, plate: str) -> bool:
+    """Whether every file of a plate is one field, and its name says which."""
+    every = [own for (of, _), there in sites.items() if of == plate for own in there]
+    is_one_each = len({own.path for own in every}) == len(every)
+    return is_one_each and all(_said_site(own) is not None for own in every)
+
+
+def _said_site(own: _Site) -> int | None:
+    said = [number for letter, number in own.numbers if letter in SITE]
+    return said[0] if len(said) == 1 and said[0] <= MOST_SITES else None
+
+
+def _check_field(there: list[_Site], own: _Site, *, well: str) -> None:
+    """Hold an image against those of its well: it must be a field of its own.
 
     Raises:
-        BadPlate: It is, or files of the well are channels of its fields and no fields.
+        BadPlate: Another file there is the same one, or files of the well are channels, planes
+            or times of its fields and no fields.
     """
     for other in there:
+        if other.path == own.path:
+            continue
         is_like = own.uuid and (other.uuid, other.number) == (own.uuid, own.number)
         # Some write one UUID always.
         if is_like and filecmp.cmp(other.path, own.path, shallow=False):
@@ -187,15 +230,33 @@ def _next_site(there: list[_Site], own: _Site, *, well: str) -> int:
                 f"{other.path} and {own.path} are copies of one file, which would be two fields "
                 f"of well {well}. Remove one."
             )
-        if other.path != own.path and own.channels.isdisjoint(other.channels):
+        if own.channels.isdisjoint(other.channels):
             said = [f"{x.path} has {', '.join(sorted(x.channels))}" for x in (other, own)]
             raise BadPlate(
                 f"{' and '.join(said)}, both in well {well}: with a file for each channel, files "
-                'are no fields. Read their names: in [images] of the recipe, reader = "pattern" '
-                f"and a pattern such as '{EXAMPLE}'."
+                f"are no fields. {ADVICE}"
             )
-    there.append(own)
-    return len(there)
+        if differ := sorted(x for x in own.numbers ^ other.numbers if x[0] not in SITE):
+            words = ", ".join(f"{letter}{number}" for letter, number in differ)
+            raise BadPlate(
+                f"{other.path} and {own.path}, both in well {well}, differ in {words}: with a file "
+                "for each channel, plane (group z) or time (group timepoint), files are no "
+                f"fields. {ADVICE}"
+            )
+
+
+def _numbers(name: str, *, well: str) -> frozenset[tuple[str, int]]:
+    """What a file's name numbers, but for the word that is its well (F01 in F01_f1)."""
+    words = WORDS.split(name)
+    wells = [word for word in words if _as_well(word) == well]
+    if wells:
+        words.remove(min(wells, key=lambda x: (_is_number(x), not WRITTEN_OUT.fullmatch(x))))
+    said = [pair for x in words if _is_number(x) for pair in re.findall(r"(\D+)(\d+)", x.lower())]
+    return frozenset((letter, int(number)) for letter, number in said)
+
+
+def _is_number(word: str) -> bool:
+    return NUMBERED.fullmatch(word) is not None
 
 
 def _named_well(name: str, path: Path, *, number: int) -> str:
@@ -216,7 +277,7 @@ def _named_well(name: str, path: Path, *, number: int) -> str:
 def _wells(words: Iterable[str]) -> set[str]:
     """Wells among the words of a name; what may number something else counts beside no other."""
     every = {word: well for word in words if (well := _as_well(word))}
-    sure = {word for word in every if not NUMBERED.fullmatch(word)}
+    sure = {word for word in every if not _is_number(word)}
     sure = sure or {word for word in every if WRITTEN_OUT.fullmatch(word)} or set(every)
     return {every[word] for word in sure}
 

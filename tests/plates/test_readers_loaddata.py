@@ -265,6 +265,21 @@ def test_channels_called_orig_and_others(plate):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "made",
+    ["CellOutlines", "DNAMask", "DNAIllum", "NucleiObjects", "CellMasks", "MaskDNA", "MasksDNA",
+     "OutlinesCells", "ObjectsCells", "IllumDNA", "OrigDNAMask", "OrigIllumDNA",
+     "DNA_IllumOld"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["FileName", "URL"])
+def test_what_is_made_of_images_is_no_channel(plate, made, kind):
+    home = plate(
+        f"{kind}_OrigDNA,{kind}_{made},{kind}_Brightfield,{kind}_UnmaskedER,Metadata_Well\n"
+        "images/a.tif,images/b.tif,images/c.tif,images/d.tif,A1\n"
+    )
+    assert scan(home)["channel"].to_list() == ["Brightfield", "DNA", "UnmaskedER"]
+
+
 def test_frames_are_pages(tmp_path):
     """As CellProfiler lists an image set: every channel has Series and Frame, counted from 0."""
     stack = np.random.default_rng(1).integers(0, 60_000, (3, 4, 6), dtype=np.uint16)

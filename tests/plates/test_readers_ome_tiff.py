@@ -3,6 +3,7 @@
 import re
 import shutil
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +177,73 @@ def test_several_files_of_a_well_are_its_sites(tmp_path):
     for name in ("B03_first", "B03_second", "B04_first"):
         tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros((4, 6), np.uint8))
     assert scan(tmp_path).select("well", "site").rows() == [("B03", 1), ("B03", 2), ("B04", 1)]
+
+
+def write_empty(home, *names: str, channel: str | None = "DNA") -> None:
+    metadata = {"axes": "YX"} | ({"Channel": {"Name": channel}} if channel else {})
+    for name in names:
+        tifffile.imwrite(home / f"{name}.ome.tif", np.zeros((4, 6), np.uint8), metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["B03_z01", "B03_z02"], "z1, z2"), (["B03_t1", "B03_t2"], "t1, t2"),
+        (["B03_p1", "B03_p2"], "p1, p2"), (["B03_c1", "B03_c2"], "c1, c2"),
+        (["B03_ch1", "B03_ch2"], "ch1, ch2"), (["B03_w1", "B03_w2"], "w1, w2"),
+        (["B03_s1_W1", "B03_s1_W2"], "w1, w2"), (["B03_s1z1", "B03_s1z2"], "z1, z2"),
+        (["B03", "B03_z2"], "z2"), (["C03_c3", "C03_c4"], "c3, c4"),
+        (["B03_0.5uM_t9", "B03_0.5uM_t10"], "t9, t10"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("channel", ["DNA", None])
+def test_planes_in_files_of_their_own_are_no_sites(tmp_path, names, words, channel):
+    write_empty(tmp_path, *names, "D05_z1", channel=channel)
+    with pytest.raises(BadPlate) as refused:
+        scan(tmp_path)
+    said = str(refused.value)
+    assert all(f"{name}.ome.tif" in said for name in names)
+    assert f"both in well {names[0][:3]}, differ in {words}: with a file for each channel" in said
+    assert 'reader = "pattern" and a pattern such as' in said
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"B03_s10": 10, "B03_s2": 2, "B04_s10": 10},
+        {"B03_f10_z1": 10, "B03_F02_z1": 2, "B04_s3_z2": 3},
+        {"F01_f1": 1, "F01_f7": 7, "B03_f7": 7},
+        {"B03_1.5uM_s4": 4, "B03_1.5uM_s3": 3},
+        {"B03_s10": 1, "B03_s2": 2, "B04_x": 1},  # one says nothing
+        {"B03_s1_f10": 1, "B03_s1_f2": 2},  # two numbers
+        {"B03_s20241003": 1, "B03_s20241004": 2},
+        {"plate1_s1": 1, "plate1_s2": 1},  # the wells S01 and S02
+    ],
+)
+def test_sites_are_as_numbered_where_every_file_says(tmp_path, expected):
+    write_empty(tmp_path, *expected)
+    found = scan(tmp_path).select("path", "site").iter_rows()
+    assert {Path(path).name.partition(".ome")[0]: site for path, site in found} == expected
+
+
+def test_numbers_of_one_plate_do_not_depend_on_another(tmp_path):
+    for plate, names in (("P1", ("B03_s10", "B03_s2")), ("P2", ("B03_s10", "B03_b"))):
+        (tmp_path / plate).mkdir()
+        write_empty(tmp_path / plate, *names)
+    found = scan(tmp_path).select("plate", "site").rows()
+    assert found == [("P1", 2), ("P1", 10), ("P2", 1), ("P2", 2)]
+
+
+def test_two_files_of_one_site_are_refused(tmp_path):
+    write_empty(tmp_path, "B03_s1_a", "B03_s1_b")
+    with pytest.raises(BadPlate, match=r"site 1, .* has two files: .*s1_a.* and .*s1_b"):
+        scan(tmp_path)
+
+
+def test_a_file_of_several_fields_is_counted(data_folder, tmp_path):
+    source = data_folder / "cell_painting/cdp2bioactives/cdp2bioactives_h15.ome.tif"
+    shutil.copy(source, tmp_path / "screen_h15_s4.ome.tif")
+    assert scan(tmp_path)["site"].unique().sort().to_list() == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_stray_ome_tiff_does_not_take_a_plate_over(trees, tmp_path):
