@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plates.errors import BadPlate, BadRun
+from plates.errors import BadPlate, BadRun, ProfilingError
 from profiler.request import Request
 from profiler.store.home import visit
 from profiler.store.mirror import working_folder
@@ -271,8 +271,12 @@ def _run_before(me: Watcher, name: str, place: Path, found: Look) -> Skipped | N
     """Whether a plate of which nothing is known has results: of a run by hand, perhaps."""
     for run in run_names(name):
         skipped = _with_results(me, name, found, run=run)
-        if not skipped or me.goes_on(replace(me.request, plates=(place,), out=me.home / run)):
-            return skipped
+        request = replace(me.request, plates=(place,), out=me.home / run)
+        try:
+            if not skipped or me.goes_on(request, as_it_is=True):
+                return skipped
+        except ProfilingError:  # it may be half copied: the attempt says so once it is complete
+            return None
     return None
 
 

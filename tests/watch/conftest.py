@@ -50,6 +50,7 @@ class Bench:
         on_run: What happens while a plate runs: an error to raise, or something to do.
         runs: Plates that were run, in order.
         others: Run folders that are of other images than those that are there now.
+        parts: Run folders that are of some of the images that are there now.
     """
 
     def __init__(self, folder: Path):
@@ -60,6 +61,7 @@ class Bench:
         self.on_run: dict[str, Callable[[], object]] = {}
         self.runs: list[str] = []
         self.others: set[str] = set()
+        self.parts: set[str] = set()
 
     def add(self, name: str, *, files: int = 2, age_s: float = 0.0) -> Path:
         plate = self.inbox / name
@@ -94,8 +96,9 @@ class Bench:
         yield StageDone("hits", ("Z' 0.61",))
         yield Finished(request.out, SUMMARY)
 
-    def goes_on(self, request: Request) -> bool:
-        return request.out.relative_to(self.out).as_posix() not in self.others
+    def goes_on(self, request: Request, *, as_it_is: bool = False) -> bool:
+        not_it = self.others | self.parts if as_it_is else self.others
+        return request.out.relative_to(self.out).as_posix() not in not_it
 
     def watch(self, **settings) -> list:
         """Watch until stopped; the clock stops everything after 40 looks."""

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from plates.errors import BadImage, BadPlate
 from plates.imageset import FieldKey
 from plates.pixels import FileStamp, read_file
 from profiler.request import Request, find_fields
@@ -99,6 +100,69 @@ def test_the_same_plate_goes_on_also_when_it_has_grown(request_of):
     assert may_go_on(request_of)
 
 
+def test_nothing_has_come_to_a_plate_that_is_as_it_was(request_of, tmp_path):
+    assert may_go_on(request_of, as_it_is=True)
+    lit = replace(request_of, out=tmp_path / "lit")
+    make(lit, light=True, failed=("A02",))
+    assert may_go_on(lit, as_it_is=True)
+    copy = tmp_path / "elsewhere" / "P1"
+    shutil.copytree(request_of.plates[0], copy, copy_function=shutil.copyfile)
+    assert may_go_on(replace(lit, plates=(copy,)), as_it_is=True)
+
+
+@pytest.mark.parametrize(("well", "site"), [("B02", 1), ("A01", 3)], ids=["well", "field"])
+def test_a_well_or_a_field_has_come(request_of, well, site):
+    write_images(request_of.plates[0], well, sites=(site,))
+    assert may_go_on(request_of)
+    assert not may_go_on(request_of, as_it_is=True)
+
+
+def test_a_failed_field_was_mended_or_a_well_was_cut_short(request_of, tmp_path):
+    request = replace(request_of, out=tmp_path / "half")
+    make(request, failed=("A02",))
+    write_images(request.plates[0], "A02", say="b")
+    assert not may_go_on(request, as_it_is=True)
+    write_images(request.plates[0], "A02")
+    assert may_go_on(request, as_it_is=True)
+    well_path(request.out, "P1", "B01").write_bytes(b"PAR1")
+    assert not may_go_on(request, as_it_is=True)
+
+
+def test_an_image_that_cannot_be_read_says_nothing_of_the_plate(request_of, monkeypatch):
+    (plate,) = request_of.plates
+    path = plate / "P1_A02_s1_DNA.tif"
+    for each in plate.iterdir():
+        os.utime(each)
+    kept, real = path.read_bytes(), Path.open
+
+    def refuse(self, *args, **kwargs):
+        if self == path:
+            raise OSError(5, "Input/output error")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    told = r"A02_s1_DNA.tif cannot be read: Input/output error.*whether this is the same plate"
+    for as_it_is in (False, True):
+        with pytest.raises(BadImage, match=told):
+            may_go_on(request_of, as_it_is=as_it_is)
+    write_images(plate, "B01", say="b")  # that much is certain
+    assert not may_go_on(request_of)
+    monkeypatch.undo()
+    write_images(plate, "B01")
+    assert path.read_bytes() == kept
+    assert may_go_on(request_of)
+
+
+def test_an_image_that_is_listed_and_not_there_says_nothing_of_the_plate(request_of):
+    path = request_of.plates[0] / "P1_A02_s1_DNA.tif"
+    path.unlink()
+    path.symlink_to("away")
+    with pytest.raises(BadImage, match=r"A02_s1_DNA.tif is not there.*take it off the plate"):
+        may_go_on(request_of)
+    path.unlink()
+    assert not may_go_on(request_of)
+
+
 def test_a_copy_elsewhere_and_of_another_time_is_the_same_plate(request_of, tmp_path):
     copy = tmp_path / "elsewhere" / "P1"
     shutil.copytree(request_of.plates[0], copy, copy_function=shutil.copyfile)
@@ -138,11 +202,13 @@ def test_a_plate_that_the_reader_calls_otherwise_is_another(request_of):
     assert not may_go_on(request_of)
 
 
-def test_a_plate_that_no_reader_can_list_is_not_taken_for_the_same(request_of):
+def test_of_a_plate_that_no_reader_can_list_the_reader_says_why(request_of, tmp_path):
     shutil.rmtree(request_of.plates[0])
     request_of.plates[0].mkdir()
     (request_of.plates[0] / "notes.txt").write_text("all moved to the archive")
-    assert not may_go_on(request_of)
+    with pytest.raises(BadPlate, match=r"notes\.txt"):
+        may_go_on(request_of)
+    assert may_go_on(replace(request_of, out=tmp_path / "new"))
 
 
 def test_fields_that_failed_may_be_mended(request_of, tmp_path):
@@ -181,7 +247,8 @@ def test_a_file_of_many_images_may_grow(tmp_path):
         file["A01/DNA"][...] = planes[2]
     assert not is_same_image(stamp, address)
     path.unlink()
-    assert not is_same_image(stamp, address)
+    with pytest.raises(BadImage, match="is not there"):
+        is_same_image(stamp, address)
 
 
 def test_a_run_in_a_store(request_of, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from plates.errors import BadPlate, BadRun
+from plates.errors import BadImage, BadPlate, BadRun
 from profiler.store.lock import LOCK, locked
 from profiler.watch import loop
 from profiler.watch.complete import judge
@@ -315,6 +315,28 @@ def test_results_of_another_plate_are_not_taken_for_those_of_a_new_one(bench: Be
     (bench.out / "status.json").unlink()
     bench.others = {"P1", "P1~2"}
     assert [event.run for event in kinds(bench.once(), Done)] == ["P1~3"]
+
+
+def test_a_plate_that_has_grown_is_gone_on_with_though_nothing_is_known_of_it(bench: Bench):
+    bench.add("P1")
+    finish(bench.out / "P1")
+    bench.parts = {"P1"}
+    events = bench.once()
+    assert kinds(events, Skipped) == []
+    assert [event.run for event in kinds(events, Done)] == ["P1"]
+
+
+def test_a_plate_whose_images_cannot_be_read_now_is_tried_again_not_run_elsewhere(bench: Bench):
+    bench.add("P1")
+    finish(bench.out / "P1")
+    trouble = [BadImage("P1/1.tif cannot be read.", code="unreadable")]
+    bench.goes_on = lambda *_, **__: fail(trouble[0])() if trouble else True
+    bench.on_sleep[2] = trouble.clear
+    events = bench.watch(quiet_s=0.0, pause_s=100.0)
+    failed, done = kinds(events, Failed, Done)
+    assert (failed.reason, failed.traceback) == ("P1/1.tif cannot be read.", "")
+    assert (failed.again_at is None, done.run) == (False, "P1")
+    assert bench.runs == ["P1"]
 
 
 def test_a_status_from_before_run_folders_were_kept_is_read(bench: Bench):
