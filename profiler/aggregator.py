@@ -8,21 +8,31 @@ another better than by the mean and the median of the same cells.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool
 
 from plates.errors import BadLabels, BadRun, NoControls
 from profiler.embed.sets.examples import Sets, replicate_labels
 from profiler.embed.sets.learn import SetLesson, SetSchedule, learn_sets
 from profiler.embed.training.events import TrainEvent
-from profiler.hits import Matching, average_precision
+from profiler.hits.precision.apart import (
+    AGAINST,
+    COMPOUND,
+    PLATE,
+    TREATMENT,
+    WELL,
+    PerWell,
+    Split,
+    is_well,
+    precisions_of,
+    split_wells,
+    treated_compounds,
+)
 from profiler.nets.cards import write_card
 from profiler.profile.controls import is_role
 from profiler.profile.features import EMBEDDING, feature_columns, phenotype_features
-from profiler.profile.scaling.normalise import robust_z
 from profiler.profile.stains import shared_stains
 from profiler.profile.wells.cell_scale import Scales, cell_scales, standardised
 from profiler.profile.wells.sets import SetAggregator, load_aggregator
@@ -31,15 +41,7 @@ from profiler.store.columns import matching
 from profiler.store.screen import Screen
 from profiler.store.screen import open as open_screen
 
-PLATE, WELL, COMPOUND = "Metadata_Plate", "Metadata_Well", "Metadata_Compound"
-TREATMENT = (COMPOUND, "Metadata_Concentration", "Metadata_Unit", "Metadata_Timepoint")
 KEYS = (PLATE, WELL, "Metadata_Timepoint")
-LEAST_COPIES = 4  # plates with the same compounds, from which some are kept apart
-COPIES_APART = 2
-LEAST_COMPOUNDS = 3
-AGAINST = ("controls", "others")
-
-PerWell: TypeAlias = Bool[np.ndarray, " well"]
 
 
 @dataclass(frozen=True)
@@ -64,24 +66,6 @@ class AggregatorRequest:
     apart: float = 0.2
     schedule: SetSchedule = SetSchedule()
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Split:
-    """What is kept apart.
-
-    Attributes:
-        taught: Wells that are learnt from.
-        judged: Wells that are judged by: of the compounds kept apart, on the plates kept apart if
-            there are any, with these plates' negative controls; else every second control.
-        compounds: Those kept apart; none where fewer than two have two wells of one dose.
-        plates: Those kept apart, perhaps none.
-    """
-
-    taught: PerWell
-    judged: PerWell
-    compounds: tuple[str, ...]
-    plates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -166,74 +150,6 @@ def _tell(split: Split) -> Iterator[str]:
         )
 
 
-def split_wells(wells: pl.DataFrame, *, share: float, seed: int) -> Split:
-    """Keep compounds, and copies of a layout, apart from what is learnt.
-
-    Args:
-        wells: Annotated wells, those with usable cells.
-        share: Of the treated compounds; one at least, of those with two wells of one dose.
-        seed: Decides which.
-
-    Raises:
-        BadLabels: There are fewer than three treated compounds.
-    """
-    random = np.random.default_rng(seed)
-    names, treated = treated_compounds(wells), wells.filter(is_role("treatment"))
-    plates = _plates_apart(treated, random)
-    repeated = _repeated(treated)
-    fit = _repeated(treated.filter(pl.col(PLATE).is_in(plates)))
-    fit, plates = (fit, plates) if fit else (repeated, ())
-    if len(repeated) < 2:  # one would leave nothing to learn from
-        return Split(np.ones(wells.height, bool), np.zeros(wells.height, bool), (), ())
-    n_apart = min(max(1, round(share * len(names))), len(fit), len(repeated) - 1)
-    compounds = tuple(sorted(random.choice(fit, n_apart, replace=False).tolist()))
-    is_apart = _mask(wells, pl.col(COMPOUND).is_in(compounds))
-    on_apart = _mask(wells, pl.col(PLATE).is_in(plates))
-    is_control = _mask(wells, is_role("negative"))
-    if plates:
-        return Split(~is_apart & ~on_apart, (is_apart | is_control) & on_apart, compounds, plates)
-    # Controls are a label, too: those that were learnt from would flatter what is learnt.
-    held = np.zeros_like(is_control)
-    held[np.flatnonzero(is_control)[::2]] = True
-    return Split(~is_apart & ~held, is_apart | held, compounds, plates)
-
-
-def treated_compounds(wells: pl.DataFrame) -> list[str]:
-    """Name the compounds that are being tested.
-
-    Raises:
-        BadLabels: There are fewer than three.
-    """
-    names = wells.filter(is_role("treatment"))[COMPOUND].drop_nulls().unique().sort().to_list()
-    if len(names) < LEAST_COMPOUNDS:
-        raise BadLabels(
-            f"Found {len(names)} treated compounds; at least {LEAST_COMPOUNDS} are needed, of "
-            "which some are kept apart to judge by. Give runs with more compounds."
-        )
-    return names
-
-
-def _repeated(treated: pl.DataFrame) -> list[str]:
-    """Compounds with two wells of one dose, which can be asked whether they find one another."""
-    by = [name for name in TREATMENT if name in treated.columns]
-    twice = treated.group_by(by).len().filter(pl.col("len") > 1)
-    return twice[COMPOUND].drop_nulls().unique().sort().to_list()
-
-
-def _plates_apart(treated: pl.DataFrame, random: np.random.Generator) -> tuple[str, ...]:
-    """Two plates of every layout that is there four times or more."""
-    layouts: dict[tuple, list[str]] = {}
-    for (plate,), rows in treated.group_by(PLATE, maintain_order=True):
-        held = tuple(rows[COMPOUND].drop_nulls().unique().sort())
-        layouts.setdefault(held, []).append(str(plate))
-    chosen = [
-        random.choice(sorted(plates), COPIES_APART, replace=False).tolist()
-        for plates in layouts.values()
-        if len(plates) >= LEAST_COPIES
-    ]
-    return tuple(sorted(plate for some in chosen for plate in some))
-
-
 def judge(
     wells: pl.DataFrame, sets: Sets, judged: PerWell, learned: SetAggregator
 ) -> dict[str, tuple[float, ...]]:
@@ -250,22 +166,8 @@ def judge(
     made = {"mean": lambda x: x.mean(0), "median": lambda x: np.median(x, 0), "learned": learned}
     keys = wells.filter(pl.Series(judged)).select(pl.col("^Metadata_.*$"))
     return {
-        name: _precisions(keys, np.stack([way(p) for p in parts])) for name, way in made.items()
+        name: precisions_of(keys, np.stack([way(p) for p in parts])) for name, way in made.items()
     }
-
-
-def _precisions(keys: pl.DataFrame, values: np.ndarray) -> tuple[float, ...]:
-    names = [f"{EMBEDDING}{i:04d}" for i in range(values.shape[1])]
-    table = keys.hstack(pl.DataFrame(values.astype(float), schema=names))
-    z = robust_z(table, features=names, reference=is_role("negative"))
-    same = tuple(name for name in TREATMENT if name in keys.columns)
-    found = []
-    for against in AGAINST:
-        rows = average_precision(z, matching=Matching(same=same, against=against), features=names)
-        treated = rows.join(keys.filter(~is_role("negative")), on=[PLATE, WELL], how="semi")
-        mean = treated["average_precision"].mean()
-        found.append(float(mean) if isinstance(mean, float) else float("nan"))
-    return tuple(found)
 
 
 def _take(screen: Screen, request: AggregatorRequest) -> _Taken:
@@ -338,13 +240,8 @@ def _sample(
     parts, chosen = [parts[i] for i in order], known[np.array(places)[order]]
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     named = [name for name in TREATMENT if name in chosen.columns]
-    is_control = _mask(chosen, is_role("negative"))
+    is_control = is_well(chosen, is_role("negative"))
     labels = replicate_labels(chosen.select(named).rows(), is_control=is_control)
     plates = chosen[PLATE].rank("dense").to_numpy().astype(np.int64)
     sets = Sets(np.concatenate(parts), starts, labels, plates)
     return _Taken(chosen.drop("well"), features, sets)
-
-
-def _mask(wells: pl.DataFrame, rows: pl.Expr) -> PerWell:
-    chosen = wells.select(rows.fill_null(value=False).alias("chosen"))["chosen"]
-    return chosen.to_numpy().astype(bool)

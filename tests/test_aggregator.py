@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from plates.errors import BadLabels, BadModel, BadRun
-from profiler.aggregator import AggregatorRequest, Judged, split_wells, train_aggregator
+from profiler.aggregator import AggregatorRequest, Judged, train_aggregator
 from profiler.cli import app
 from profiler.embed.sets.learn import SetSchedule
+from profiler.hits.precision.apart import split_wells
 from profiler.pipeline import make_profiles
 from profiler.profile.wells.sets import load_aggregator
 from profiler.recipe import load_recipe

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 DEVICE = {f"profiler.{name}" for name in ("shapes", "segment", "measure", "illuminate", "compute")}
 DEVICE |= {"profiler.embed", "profiler.nets"}
 DEVICE |= {"profiler.images", "profiler.suggest", "profiler.explain", "profiler.doctor"}
-DEVICE |= {"profiler.aggregator"}
+DEVICE |= {"profiler.aggregator", "profiler.encoder"}
 LAPTOP = {"profiler.store", "profiler.profile", "profiler.hits", "profiler.phenotype"}
 LAPTOP |= {"profiler.report", "profiler.export", "profiler.quality", "profiler.classify"}
 MAY_IMPORT = {  # room -> rooms it may import, besides itself
@@ -56,6 +56,9 @@ MAY_IMPORT = {  # room -> rooms it may import, besides itself
     | {"profiler.segment", "profiler.store"},
     "profiler.aggregator": {"plates", "profiler.embed", "profiler.hits", "profiler.nets.cards"}
     | {"profiler.profile", "profiler.quality", "profiler.store"},
+    "profiler.encoder": {"plates", "profiler.classify", "profiler.classify.trust"}
+    | {"profiler.compute", "profiler.embed", "profiler.explain", "profiler.hits"}
+    | {"profiler.profile", "profiler.quality", "profiler.recipe", "profiler.store"},
     "profiler.progress": {"profiler.events", "profiler.segment"},
     "profiler.overview": {"plates", "profiler.recipe"},
     "profiler.models": {"profiler.embed", "profiler.segment"},

@@ -23,13 +23,13 @@ from profiler.classify.labels import read_labels
 from profiler.classify.model import read_model
 from profiler.classify.tables import classify_run
 from profiler.classify.train import TrainRequest, train_classifier
+from profiler.compute.reread import Source, field_reader
 from profiler.embed.crops import CropConfig
 from profiler.embed.network.build import build
 from profiler.embed.network.config import EncoderConfig, ModelConfig
 from profiler.embed.weights import save_model
 from profiler.explain import Read, Told, Wanted, Written, explain
 from profiler.explain.choose import choose_cells, reference_cells
-from profiler.explain.fields import Source, field_reader
 from profiler.explain.sheet import AGAINST, FOR, HEAD, LABEL, TILE, Row, draw_sheet, look_of
 from profiler.pipeline import run
 from profiler.recipe import load_recipe

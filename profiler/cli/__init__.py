@@ -10,7 +10,7 @@ import typer
 from plates.errors import ProfilingError
 from profiler.cli.aggregators import aggregator
 from profiler.cli.classes import classifier, classify, suggest_cells
-from profiler.cli.embedders import imagenet
+from profiler.cli.embedders import encoder, imagenet
 from profiler.cli.explain import explain
 from profiler.cli.folders import convert, readers, scan
 from profiler.cli.labels import evaluate, segment, suggest
@@ -37,6 +37,7 @@ for command in (*NIGHT, *TABLES, *CLASSES, *NETWORKS, *ABOUT):
     app.command()(command)
 train.command()(segmenter)
 train.command()(classifier)
+train.command()(encoder)
 train.command()(aggregator)
 app.add_typer(train, name="train")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from profiler.cli.talk import talk
+from profiler.cli.talk import interrupted, talk
 from profiler.interrupt import heeding, stop_signals
 
 SEEDS = 2**32  # as in `profiler.segment.training.trainer`
@@ -57,15 +57,8 @@ def segmenter(
         try:
             draw_training(heeding(train_segmenter(request), sign))
         except KeyboardInterrupt:
-            talk(_interrupted(checkpoint_path(out), replace=replace))
+            talk(interrupted(checkpoint_path(out), replace=replace))
             raise typer.Exit(sign.exit_code) from None
-
-
-def _interrupted(checkpoint: Path, *, replace: bool) -> str:
-    if not checkpoint.exists():
-        return "Interrupted before anything was learnt; the same command begins anew."
-    same = "The same command without --replace" if replace else "The same command"
-    return f"Interrupted. What was learnt is kept in {checkpoint}. {same} goes on from there."
 
 
 def models() -> None:

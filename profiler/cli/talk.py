@@ -37,6 +37,14 @@ def talk(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def interrupted(checkpoint: Path, *, replace: bool) -> str:
+    """Say what is left of a training that was stopped."""
+    if not checkpoint.exists():
+        return "Interrupted before anything was learnt; the same command begins anew."
+    same = "The same command without --replace" if replace else "The same command"
+    return f"Interrupted. What was learnt is kept in {checkpoint}. {same} goes on from there."
+
+
 def print_table(table) -> None:
     """Print a polars frame in full as CSV; lists become words."""
     import polars as pl

@@ -1,9 +1,9 @@
 """Why a network sets a treatment's cells apart: sheets of cells, numbers, named features.
 
 `command.py` is the order of things: `sides.py` finds the wells of both sides, `candidates.py` their
-cells, `vectors.py` what the network says of them, `fields.py` reads fields again, `choose.py` takes
-the cells to show, `labelled.py` and `beside.py` find those most like them, `sheet.py` draws them,
-and `tables.py` writes what was found.
+cells, `vectors.py` what the network says of them (`compute/reread.py` reads fields again),
+`choose.py` takes the cells to show, `labelled.py` and `beside.py` find those most like them,
+`sheet.py` draws them, and `tables.py` writes what was found.
 """
 
 from profiler.explain.command import Wanted, explain

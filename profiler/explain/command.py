@@ -10,6 +10,7 @@ import polars as pl
 
 from plates.errors import BadRecipe
 from profiler.compute.devices import keep_compiled_programs
+from profiler.compute.reread import Source, field_reader
 from profiler.embed.explain.explainer import Explained, Reference, make_explainer
 from profiler.embed.explain.line import direction_line
 from profiler.explain.beside import find_beside
@@ -17,7 +18,6 @@ from profiler.explain.candidates import TREATED, Candidates, find_cells, with_fe
 from profiler.explain.choose import choose_cells, reference_cells
 from profiler.explain.crops import Crops, gather_crops
 from profiler.explain.events import Event, Told, Written
-from profiler.explain.fields import Source, field_reader
 from profiler.explain.given import Given, check_network, given_direction, given_sides
 from profiler.explain.labelled import LABEL, Labels, Marked, find_labelled, place_labelled
 from profiler.explain.network import Network, load_network

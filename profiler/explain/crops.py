@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from plates.imageset import FieldKey
+from profiler.compute.reread import Reader
 from profiler.explain.events import Read
-from profiler.explain.fields import Reader
 from profiler.explain.vectors import FIELD
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from plates.imageset import FieldKey
+from profiler.compute.reread import Reader
 from profiler.embed.predict import Look, make_look
 from profiler.explain.cells import with_columns
 from profiler.explain.events import Read
-from profiler.explain.fields import Reader
 from profiler.explain.network import Network
 from profiler.explain.sides import CELL, WELL
 from profiler.profile.features import EMBEDDING

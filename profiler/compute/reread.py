@@ -96,7 +96,7 @@ def _check_weights(out: Path, segmenter: Segmenter) -> None:
         raise BadRun(
             f"The cells of {out} were found by other networks (sha256 {str(made_with)[:12]}...) "
             f"than its recipe names now ({segmenter.weights[:12]}...), and it keeps no label "
-            "images. Run the plate again, then explain."
+            "images. Run the plate again first."
         )
 
 
@@ -109,8 +109,7 @@ def _check_count(key: FieldKey, found: int, footer: Mapping[str, Any]) -> None:
     if found != count:
         raise BadRun(
             f"{key.plate} {key.well} site {key.site} has {found} cells now, and {count} in the "
-            "run's table: its network or label images changed since. Run the plate again, then "
-            "explain."
+            "run's table: its network or label images changed since. Run the plate again first."
         )
 
 
@@ -120,7 +119,7 @@ def _pixels(source: Source, key: FieldKey, stamps: list[FileStamp]) -> np.ndarra
     if odd:
         raise BadPlate(
             f"{len(odd)} of {len(stamps)} files that the run read {key.plate} {key.well} site "
-            f"{key.site} from are gone or changed, such as {odd[0]}. Explaining takes the pixels: "
+            f"{key.site} from are gone or changed, such as {odd[0]}. The pixels are needed: "
             "put the images back where they were, or run the plate again from where they are now."
         )
     stains = list(source.recipe.images.channels)

@@ -1,0 +1,249 @@
+"""`train encoder` on a run of drawn cells: what it learns, what goes on, what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from flax import nnx
+from typer.testing import CliRunner
+
+from plates.errors import BadLabels, BadModel, BadPlate, BadRecipe, UnknownName
+from plates.imageset import FieldKey
+from profiler.classify.labels import read_labels
+from profiler.cli import app
+from profiler.compute.reread import Source, field_reader
+from profiler.embed.crops import CropConfig
+from profiler.embed.embedder import load_embedder
+from profiler.embed.network.build import build
+from profiler.embed.network.config import EncoderConfig, ModelConfig
+from profiler.embed.training.events import Learnt, Started
+from profiler.embed.training.learn import checkpoint_path
+from profiler.embed.training.step import Schedule
+from profiler.embed.weights import load_model, save_model
+from profiler.encoder import EncoderRequest, Judged, Read, Teaching, train_encoder
+from profiler.encoder.judge import F1
+from profiler.encoder.take import MOST, take_crops
+from profiler.recipe import load_recipe
+from profiler.store.screen import open as open_screen
+
+RUNNER = CliRunner()
+QUICK = Path(__file__).parent / "quick.toml"
+STAINS = ("DNA", "GFP", "RNA")
+SCHEDULE = Schedule(steps=60, batch=32, warmup=5, learning_rate=3e-3, save_every=10, report_every=5)
+KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("start") / "tiny.safetensors"
+    config = ModelConfig(EncoderConfig(widths=(6, 8), blocks=(1, 1)), CropConfig(32))
+    save_model(path, build(config, rngs=nnx.Rngs(0)), config, about={"data": "none"})
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def labelled(small_run, tmp_path_factory) -> Path:
+    """Cells whose reporter has moved, and those of controls."""
+    cells = open_screen(small_run).cells.select(KEYS).collect()
+    wells = open_screen(small_run).wells.collect()
+    dose = pl.col("Metadata_Concentration")
+    moved = (pl.col("Metadata_Compound") == "Mover") & (dose >= 1)
+    still = pl.col("Metadata_Role") == "negative"
+    named = wells.filter(moved | still).select(
+        *KEYS[:2], pl.when(still).then(pl.lit("still")).otherwise(pl.lit("moved")).alias("Label")
+    )
+    path = tmp_path_factory.mktemp("labels") / "labels.csv"
+    cells.join(named, on=KEYS[:2]).sort(KEYS).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def taught(small_run, labelled, start, tmp_path_factory):
+    """An encoder taught by labelled cells, and what was told."""
+    out = tmp_path_factory.mktemp("taught") / "mine.safetensors"
+    labels = read_labels(labelled)
+    request = EncoderRequest(
+        (small_run,), out, labels, start=start, cells=4, apart=0.4, schedule=SCHEDULE
+    )
+    return request, list(train_encoder(request))
+
+
+def only(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_labels_teach_an_encoder_what_its_start_did_not_know(taught):
+    _, events = taught
+    (judged,) = only(events, Judged)
+    assert set(judged.scores) == {"before", "after"}
+    assert judged.scores["after"][F1[1]] > 0.85
+    assert judged.scores["after"][F1[1]] > judged.scores["before"][F1[1]] + 0.05
+    (said,) = only(events, Teaching)
+    (started,) = only(events, Started)
+    assert said.cells >= started.cells > said.cells / 2  # without crops that are cut
+    assert set(said.labels) == {"moved", "still"}
+    assert said.objective == "supcon"
+    losses = [event.loss for event in only(events, Learnt)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_encoder_is_for_any_stains_and_its_card_says_how_it_came_about(taught, small_run):
+    request, events = taught
+    model, config, card = load_model(request.out)
+    assert (config.stains, config.classes, model.head) == ((), (), None)
+    assert card.about["runs"] == [small_run.name]
+    assert card.about["stains_seen"] == list(STAINS)
+    assert card.about["started_from"]["name"] == "tiny"
+    (judged,) = only(events, Judged)
+    assert card.about["scores"] == judged.scores
+    assert card.about["kept_apart"] == list(judged.apart)
+    assert not checkpoint_path(request.out).exists()
+    for stains in (("DNA",), STAINS):
+        embedder = load_embedder(str(request.out), stains=stains, max_cells=8)
+        assert len(embedder.columns) == 8 * len(stains)
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(taught, tmp_path):
+    request, _ = taught
+    own = EncoderRequest(**{**vars(request), "out": tmp_path / request.out.name})
+    for event in train_encoder(own):
+        if isinstance(event, Learnt) and event.step > 30:
+            break
+    assert checkpoint_path(own.out).exists()
+    again = list(train_encoder(own))
+    (started,) = only(again, Started)
+    assert started.step == 30
+    assert own.out.read_bytes() == request.out.read_bytes()
+    assert own.out.with_suffix(".json").read_text() == request.out.with_suffix(".json").read_text()
+
+
+def test_crops_are_those_that_a_run_embeds(small_run):
+    cells = open_screen(small_run).cells.select(*KEYS[:3], "Metadata_Timepoint", KEYS[3])
+    some = cells.filter(pl.col("Metadata_Well").is_in(["A01", "B02"])).collect()
+    read = field_reader(Source(small_run, load_recipe(QUICK), ("GFP", "DNA"), CropConfig(32)))
+    steps, events = take_crops(some, {"mini": read}), []
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            taken = end.value
+            break
+    assert [(event.field.well, event.number) for event in events] == [("A01", 1), ("B02", 2)]
+    seen = read(FieldKey("mini", "B02", 1))
+    of_well = taken.cells["Metadata_Well"] == "B02"
+    rows = taken.cells.filter(of_well)["Metadata_ObjectNumber"].to_numpy() - 1
+    assert seen.is_whole[rows].all()
+    assert 0 < len(rows) == seen.is_whole.sum()
+    crops = taken.crops[of_well.to_numpy()]
+    np.testing.assert_allclose(crops / MOST, seen.pixels[rows], atol=0.51 / MOST)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"by": ("Metadata_Compound",), "objective": "cross_entropy"}],
+)
+def test_every_way_of_learning_leaves_an_encoder(settings, small_run, start, tmp_path):
+    schedule = Schedule(steps=2, batch=8, warmup=1)
+    out = tmp_path / "mine.safetensors"
+    asked = EncoderRequest((small_run,), out, start=start, cells=2, schedule=schedule, **settings)
+    events = list(train_encoder(asked))
+    model, config, card = load_model(out)
+    assert (config.classes, model.head) == ((), None)
+    name = settings.get("objective", "simclr")
+    assert card.about["objective"]["name"] == name
+    (said,) = only(events, Teaching)
+    assert (said.objective, bool(said.labels)) == (name, name == "cross_entropy")
+    (judged,) = only(events, Judged)
+    assert judged.scores == {}
+    assert len(only(events, Read)) == 12
+
+
+def test_what_contradicts_itself_is_said_before_anything_is_read(
+    small_run, labelled, start, tmp_path
+):
+    def ask(**settings):
+        asked = {"out": tmp_path / "mine.safetensors", "start": start} | settings
+        list(train_encoder(EncoderRequest((small_run,), **asked)))
+
+    labels = read_labels(labelled)
+    with pytest.raises(BadModel, match="expected NAME.safetensors"):
+        ask(out=tmp_path / "mine.pt")
+    with pytest.raises(BadRecipe, match="give --labels or --by, not both"):
+        ask(labels=labels, by=("Metadata_Compound",))
+    with pytest.raises(BadRecipe, match="'vicreg' takes no labels"):
+        ask(labels=labels, objective="vicreg")
+    with pytest.raises(BadRecipe, match="'focal' learns from labels: give --by Metadata_Compound"):
+        ask(objective="focal")
+    with pytest.raises(UnknownName, match="no objective called 'simclear'. Did you mean 'simclr'"):
+        ask(objective="simclear")
+    with pytest.raises(UnknownName, match="no embedding model called 'cels'"):
+        ask(start="cels")
+    with pytest.raises(BadLabels, match="expected --cells of 1 or more"):
+        ask(cells=0)
+    there = tmp_path / "there.safetensors"
+    there.write_bytes(b"")
+    with pytest.raises(BadModel, match="is there already. Choose another --out, or use --replace"):
+        ask(out=there)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.safetensors"]
+
+
+def test_networks_that_do_not_fit_the_runs_are_said(small_run, tmp_path):
+    def save(name: str, config: ModelConfig) -> str:
+        path = tmp_path / f"{name}.safetensors"
+        save_model(path, build(config, rngs=nnx.Rngs(0)), config, about={})
+        return str(path)
+
+    def ask(start: str):
+        out = tmp_path / "mine.safetensors"
+        list(train_encoder(EncoderRequest((small_run,), out, start=start)))
+
+    own = EncoderConfig(widths=(6, 8), blocks=(1, 1))
+    other = save("other", ModelConfig(own, CropConfig(32), ("DNA", "Mito")))
+    with pytest.raises(BadModel, match="channels are DNA, GFP, RNA; .* was trained on DNA, Mito"):
+        ask(other)
+    sized = save("sized", ModelConfig(own, CropConfig(32, pixel_size_um=0.5)))
+    with pytest.raises(BadRecipe, match="0.5 um per pixel, .* plate mini .* run the plate again"):
+        ask(sized)
+    large = save("large", ModelConfig(own, CropConfig(256)))
+    with pytest.raises(BadRecipe, match="256"):
+        ask(large)
+
+
+def test_images_that_are_gone_are_named_and_nothing_is_written(
+    small_run, small_plate, start, tmp_path
+):
+    (image,) = small_plate.rglob("*A02*GFP*.tif*")
+    away = image.with_suffix(".away")
+    image.rename(away)
+    try:
+        asked = EncoderRequest((small_run,), tmp_path / "mine.safetensors", start=start)
+        with pytest.raises(BadPlate, match=f"gone or changed, such as .*{image.name}"):
+            list(train_encoder(asked))
+    finally:
+        away.rename(image)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_prints_scores_as_csv_and_the_line_for_the_recipe(
+    small_run, labelled, start, tmp_path
+):
+    out = tmp_path / "mine.safetensors"
+    command = ["train", "encoder", str(small_run), "--labels", str(labelled), "--out", str(out)]
+    command += ["--from", start, "--steps", "2", "--batch", "8", "--cells", "0", "--apart", "0.4"]
+    done = RUNNER.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    header, *rows = done.stdout.splitlines()
+    assert header == "encoder,weighted F1,macro F1"
+    assert [row.partition(",")[0] for row in rows] == ["before", "after"]
+    scores = json.loads(out.with_suffix(".json").read_text())["about"]["scores"]
+    assert rows[1] == "after," + ",".join(f"{x:.4f}" for x in scores["after"].values())
+    assert "cells to learn from by supcon" in done.stderr
+    assert "labels: moved " in done.stderr
+    assert f'[embed] model = "{out}"' in done.stderr
+    again = RUNNER.invoke(app, command)
+    assert "is there already" in str(again.exception)
+    assert RUNNER.invoke(app, [*command, "--replace"]).exit_code == 0
+    lone = RUNNER.invoke(app, ["train", "encoder", str(small_run), "--out", "x", "--column", "a"])
+    assert "--column is one of a label table" in lone.output
