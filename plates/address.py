@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PLACE = re.compile(
-    r"(?P<file>.+)#(?:page=(?P<page>\d+)|(?:dataset=(?P<dataset>/[^#&]*)&)?index=(?P<index>[\d.]*))"
+    r"(?P<file>.+)#(?:page=(?P<page>\d+)|(?:dataset=(?P<dataset>/.*)&)?index=(?P<index>[\d.]*))"
 )
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # a Windows drive has one letter
 
@@ -43,6 +43,8 @@ def parse_address(text: str) -> Address:
     Address(file='a.ome.tif', page=3, dataset=None, index=None)
     >>> parse_address("a.h5#dataset=/B03/1/images&index=2.0").index
     (2, 0)
+    >>> parse_address("a.ch5#dataset=/R&D #2/images&index=0").dataset
+    '/R&D #2/images'
     >>> parse_address("plate #7.tif").file
     'plate #7.tif'
     """
@@ -91,7 +93,10 @@ def remote_address(path: Path | str) -> str | None:
 
     >>> remote_address(Path("s3://bucket/plate")), remote_address("/plate")
     ('s3://bucket/plate', None)
+    >>> remote_address(Path("file:///plate"))
+    'file:///plate'
     """
-    # `Path` takes one of two slashes away.
+    # `Path` takes one of two slashes away, and two of three.
+    path = re.sub(r"^(file|local):/(?=[^/])", r"\1:///", str(path))
     address = re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(path))
     return address if is_remote(address) else None

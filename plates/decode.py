@@ -13,12 +13,13 @@ from typing import TypeAlias
 import numpy as np
 import tifffile
 from jaxtyping import Shaped, UInt8
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from plates.errors import BadImage
 
 DEPTHS = ("uint8", "uint16", "float32")
 PNG_START = b"\x89PNG"
+MOST_PNG = 1 << 28  # pixels: 16,384 x 16,384; a file of a few kB can claim more
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NPY_START = b"\x93NUMPY"  # how a plane travels that came out of an array; see `plates.pixels`
 
@@ -38,7 +39,7 @@ def decode(data: bytes, *, path: str) -> Grey:
 
     Raises:
         BadImage: `empty_file`, `unreadable`, `several_pages`, `wrong_bit_depth`,
-            `colour_image` or `not_finite`.
+            `colour_image`, `not_finite` or `too_large`.
     """
     if not data:
         raise BadImage(f"{path} is empty (0 bytes). Copy it again.", code="empty_file")
@@ -221,7 +222,16 @@ def _grey_and_alpha(pixels: Colour, *, path: str) -> Grey:
 
 
 def _png(data: bytes, *, path: str) -> Grey:
-    with Image.open(io.BytesIO(data)) as image:
+    # Not `Image.open`, which warns from 89 million pixels on and from 179 million refuses.
+    with PngImageFile(io.BytesIO(data)) as image:
+        if image.width * image.height > MOST_PNG:
+            raise _refused(
+                f"is a PNG of {image.width:,} x {image.height:,} pixels, and no more than "
+                f"{MOST_PNG:,} are unpacked: a small file can claim any number to fill the memory. "
+                "If it is an image of yours, save it as TIFF, or cut it into fields.",
+                path=path,
+                code="too_large",
+            )
         if (pages := getattr(image, "n_frames", 1)) != 1:
             raise _several(pages, path=path)
         bits = data[24]  # in the header, which always comes first; Pillow does not tell

@@ -47,8 +47,8 @@ def image_sets(
 
     Returns:
         One row per field of the plate: `plate, well, site, timepoint`, and for each stain a
-        column `path_<stain>`, the files in z order, null where the field lacks that channel.
-        Sorted by plate, row, column, site and time.
+        column `path_<stain>`, the files in z order, null where the field lacks that channel, or
+        the plane that was asked for. Sorted by plate, row, column, site and time.
 
     Raises:
         UnknownName: A channel is nowhere on the plate.
@@ -58,9 +58,10 @@ def image_sets(
             word than "each".
     """
     wanted = _resolved(planes, channels=channels)
-    planes = _at_z(_at(planes, timepoint=timepoint), z=z)
+    planes = _at(planes, timepoint=timepoint)
     keys = list(FIELD)
-    sets = planes.select(keys).unique()
+    sets = planes.select(keys).unique()  # before z: a field that lacks the plane is not dropped
+    planes = _at_z(planes, z=z)
     for stain, channel in wanted.items():
         files = (
             planes.filter(pl.col("channel") == channel)

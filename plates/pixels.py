@@ -130,8 +130,13 @@ def _file_plane(file: io.BufferedIOBase, address: Address, *, size: int, path: s
         return decode_page(file, page=address.page, size=size, path=path)
     import h5py  # here, since most plates need none of it
 
-    with h5py.File(file, "r") as store:
-        return _item(lambda i: dataset(store, address.dataset or "/")[i], address, path=path)
+    try:
+        with h5py.File(file, "r") as store:
+            return _item(lambda i: dataset(store, address.dataset or "/")[i], address, path=path)
+    except OSError:  # `BadImage`, too
+        raise
+    except Exception as reason:  # h5py raises almost anything on damaged bytes
+        raise _damaged(path, reason) from reason
 
 
 def _item(
@@ -151,10 +156,12 @@ def _item(
     except BadPlate as reason:
         raise BadImage(str(reason), code="unreadable") from reason
     except Exception as reason:  # decoders raise anything at all on damaged bytes
-        raise BadImage(
-            f"{path} is damaged: {reason}. Copy the plate again.", code="unreadable"
-        ) from reason
+        raise _damaged(path, reason) from reason
     return plane.astype(plane.dtype.newbyteorder("="), copy=False)
+
+
+def _damaged(path: str, reason: Exception) -> BadImage:
+    return BadImage(f"{path} is damaged: {reason}. Copy the plate again.", code="unreadable")
 
 
 def _npy(plane: Grey) -> bytes:

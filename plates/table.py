@@ -218,8 +218,11 @@ def agreed_numbers(
     Raises:
         ProfilingError: Two columns contradict each other, or as `whole_numbers`.
     """
-    column = agreed_column(table, names, path=path, error=error, read=as_whole)
-    return whole_numbers(table, column, path=path, error=error)
+    names = list(names)
+    first = next((c for name in names for c in table.columns if plain(c) == name), None)
+    numbers = whole_numbers(table, first, path=path, error=error)
+    agreed_column(table, names, path=path, error=error, read=as_whole)
+    return numbers
 
 
 def as_whole(text: str) -> int | None:

@@ -133,7 +133,7 @@ def _compute(
     told = tuple(lit)
     home.push()  # workers elsewhere need the functions
     wanted = with_functions(request.out, request.recipe, wells_of(plates.asked))
-    done = _up_to_date(request, plates.sets, wanted, executor.about)
+    done = _up_to_date(request, plates, wanted, executor.about)
     todo = plates.asked.join(
         _wells_frame(done), on=["plate", "well"], how="anti", maintain_order="left"
     )
@@ -147,12 +147,16 @@ def _compute(
 
 
 def _up_to_date(
-    request: Request, sets: pl.DataFrame, wanted: Mapping[Well, Files], about: About
+    request: Request, plates: PlateFields, wanted: Mapping[Well, Files], about: About
 ) -> set[Well]:
-    done = finished(request.out, wanted=wanted, computed_by=about.computed_by)
+    # The recipe's own pixel size is part of what cells are computed by.
+    is_by_plate = about.embedder and not request.recipe.embed.pixel_size_um
+    sizes = plates.pixel_sizes if is_by_plate else {}
+    how = {"computed_by": about.computed_by, "pixel_sizes": sizes}
+    done = finished(request.out, wanted=wanted, **how)
     if not request.save_labels:
         return done
-    return done - _without_labels(request, sets, done)
+    return done - _without_labels(request, plates.sets, done)
 
 
 def _without_labels(request: Request, sets: pl.DataFrame, wells: set[Well]) -> set[Well]:

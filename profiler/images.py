@@ -1,6 +1,6 @@
-"""Single images in, one label TIFF each out: the segmenter without a plate."""
+"""Single images in, one label TIFF each and a table out: the segmenter without a plate."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,10 @@ import numpy as np
 from plates.errors import BadImage, BadModel, BadPlate
 from plates.pixels import read_plane
 from profiler.compute.devices import keep_compiled_programs
+from profiler.compute.object_table import OBJECTS, ObjectTable, describe_objects, read_objects
 from profiler.compute.pictures import write_labels
+from profiler.segment.compartments import CellsConfig, settle
+from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.label_files import SUFFIXES, files_by_name
 from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 from profiler.segment.stains import nuclear_stains, with_nuclei
@@ -22,11 +25,33 @@ ANY_SIZE = SegmentConfig(diameter_px="auto")  # nuclei of each image's own size
 
 
 class ImageDone(NamedTuple):
-    """One image is through: how many nuclei it has, and how many images there are."""
+    """One image is through.
+
+    Attributes:
+        name: Of its file.
+        nuclei: Objects in its label image.
+        images: How many images there are.
+        doubtful: Objects that were left out for their confidence.
+    """
 
     name: str
     nuclei: int
     images: int
+    doubtful: int
+
+
+class Found(NamedTuple):
+    """The objects of one image.
+
+    Attributes:
+        labels: 1 to as many as there are, [height, width] int32.
+        confidence: How likely each is right, [object]; NaN if the network is not calibrated.
+        doubtful: Objects that were left out for their confidence.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    doubtful: int
 
 
 def segment_folder(
@@ -36,13 +61,17 @@ def segment_folder(
     config: SegmentConfig = ANY_SIZE,
     nuclei: Path | None = None,
     replace: bool = False,
-) -> Iterator[ImageDone]:
+) -> Generator[ImageDone, None, None]:
     """Find nuclei, or whole cells, in every image of a folder.
+
+    Beside the label images lies `objects.csv`, see `describe_objects`; it goes on from the one of
+    an earlier run, if there is one, and is written also where a run is stopped.
 
     Args:
         folder: TIFFs and PNGs, one plane each, of any sizes.
-        out: Folder for `<image name>.tif` label images.
-        config: By which model, for objects of what size.
+        out: Folder for `<image name>.tif` label images and the table of their objects.
+        config: By which model, for objects of what size. Those less likely to be right than its
+            `cells.min_confidence` are left out, and the others numbered anew, as in a run.
         nuclei: Folder of nuclear stains of the same names, for a model of whole cells; it does
             without where there is none.
         replace: Whether label images that `out` already holds are made anew.
@@ -50,14 +79,16 @@ def segment_folder(
     Raises:
         BadPlate: The folder holds no images, two that would share a label image, or
             images that their label images would overwrite; a nuclear stain has no image; or `out`
-            is no folder, or holds label images that may have been corrected.
+            is no folder, or holds label images that may have been corrected, or another table.
         BadModel: There are nuclear stains, and the model sees one stain only.
+        BadRecipe: Doubtful objects are to be left out, and the model is not calibrated.
         BadImage: At the end, naming every image that could not be read; the others are done.
     """
     named = files_by_name(folder, wanted=FOLDER)
     images, beside = list(named.values()), nuclear_stains(nuclei, named) if nuclei else None
-    _check_out(out, images)
+    _check_out(out, [*images, *(beside or {}).values()])
     _check_labels(out, images, replace=replace)
+    table = read_objects(out / OBJECTS)
     keep_compiled_programs()
     segmenter = load_segmenter(config)
     if beside is not None and segmenter.card.architecture.get("channels", 1) < 2:
@@ -65,25 +96,56 @@ def segment_folder(
             f"The model {config.model!r} looks at one stain; nuclear stains beside it are for "
             "models of whole cells, such as 'cells'. Leave them out, or name such a model."
         )
-    broken: list[BadImage] = []
-    for path in images:
-        try:
-            field = read_plane(path).pixels
-            if beside is not None:
-                field = with_nuclei(field, beside.get(path.stem))
-            labels = find_labels(segmenter, field, name=str(path))
-        except BadImage as problem:
-            broken.append(problem)
-            continue
-        write_labels(out / f"{path.stem}.tif", labels)
-        yield ImageDone(path.name, int(labels.max(initial=0)), len(images))
+
+    def find(name: str) -> Found:
+        field = read_plane(named[name]).pixels
+        if beside is not None:
+            field = with_nuclei(field, beside.get(name))
+        least = config.cells.min_confidence
+        return find_objects(segmenter, field, least=least, name=str(named[name]))
+
+    yield from _all(named, find, table)
+
+
+def _all(
+    images: Mapping[str, Path], find: Callable[[str], Found], table: ObjectTable
+) -> Iterator[ImageDone]:
+    """Write the labels of all images and the table, which tells of no labels that are made anew."""
+    out, broken = table.path.parent, dict[Path, BadImage]()
+    earlier = {name: table.rows.pop(name) for name in images if name in table.rows}
+    if earlier:
+        table.write()
+    is_due = bool(earlier)
+    try:
+        for name, path in images.items():
+            try:
+                found = find(name)
+            except BadImage as problem:
+                broken[path] = problem
+                continue
+            rows = describe_objects(found.labels, found.confidence, image=name)
+            earlier.pop(name, None)
+            is_due = True
+            write_labels(out / f"{path.stem}.tif", found.labels)
+            table.rows[name] = rows
+            yield ImageDone(path.name, rows.height, len(images), found.doubtful)
+    finally:
+        table.rows.update(earlier)
+        if is_due:
+            table.write()
     if broken:
-        reasons = "\n".join(str(problem) for problem in broken)
-        raise BadImage(
-            f"{len(broken)} of {len(images)} images could not be read, and have no labels in "
-            f"{out}:\n{reasons}",
-            code=broken[0].code,
-        )
+        raise _unread(broken, len(images), out)
+
+
+def _unread(broken: Mapping[Path, BadImage], images: int, out: Path) -> BadImage:
+    reasons = "\n".join(map(str, broken.values()))
+    kept = [path for path in broken if (out / f"{path.stem}.tif").exists()]
+    but = f" but those of an earlier run ({_some(kept)})" if kept else ""
+    return BadImage(
+        f"{len(broken)} of {images} images could not be read, and have no labels in "
+        f"{out}{but}:\n{reasons}",
+        code=next(iter(broken.values())).code,
+    )
 
 
 def check_folder(out: Path) -> None:
@@ -100,14 +162,22 @@ def check_folder(out: Path) -> None:
         )
 
 
-def _check_out(out: Path, images: list[Path]) -> None:
+def _check_out(out: Path, given: list[Path]) -> None:
+    """Keep images and nuclear stains from being overwritten, and apart from labels."""
     check_folder(out)
-    own = {path.resolve() for path in images}
-    lost = [path for path in images if (out / f"{path.stem}.tif").resolve() in own]
+    own = {path.resolve() for path in given}
+    lost = [path for path in given if (out / f"{path.stem}.tif").resolve() in own]
     if lost:
         raise BadPlate(
             f"The label image of {lost[0].name} would overwrite an image in {out}. Choose another "
             "--out; nothing was written."
+        )
+    beside = [path for path in given if path.parent.resolve() == out.resolve()]
+    if beside:
+        raise BadPlate(
+            f"{out} holds the images themselves ({_some(beside)}), and label images of the same "
+            "names beside them would be taken for images. Choose another --out; nothing was "
+            "written."
         )
 
 
@@ -150,6 +220,32 @@ def find_labels(segmenter: Segmenter, field: np.ndarray, *, name: str) -> np.nda
         BadImage: There are more candidates for objects than the network's head looks at.
     """
     found = segmenter.nuclei(jnp.asarray(field, jnp.float32))
+    _check_room(found, name=name)
+    return np.asarray(found.labels)
+
+
+def find_objects(segmenter: Segmenter, field: np.ndarray, *, least: float, name: str) -> Found:
+    """Find the objects of one field, without those that are less likely to be right than asked.
+
+    Args:
+        segmenter: Loaded.
+        field: As for `find_labels`.
+        least: Confidence below which an object is left out; those of unknown confidence stay.
+        name: Of the image, for the error.
+
+    Raises:
+        BadImage: As for `find_labels`.
+    """
+    seen = segmenter.examine(jnp.asarray(field, jnp.float32))
+    _check_room(seen.nuclei, name=name)
+    labels, sure = seen.nuclei.labels, seen.confidence
+    config = CellsConfig(min_confidence=least)
+    kept = settle(labels, labels, config, max_cells=len(sure), confidence=sure)
+    likely = np.asarray(kept.confidence)[: int(kept.count)]
+    return Found(np.asarray(kept.nuclei), likely, int(kept.doubtful))
+
+
+def _check_room(found: Nuclei, *, name: str) -> None:
     if found.dropped:
         raise BadImage(
             f"{name} has more candidates for objects than its size has room for: {found.dropped} "
@@ -157,4 +253,3 @@ def find_labels(segmenter: Segmenter, field: np.ndarray, *, name: str) -> np.nda
             "head, or cut the image into parts.",
             code="too_many_cells",
         )
-    return np.asarray(found.labels)

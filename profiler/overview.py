@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from plates.irregular import check_names, copies, lost_files
 from plates.readers import scan
 from plates.well import smallest_format
 from profiler.recipe import load_recipe
@@ -17,9 +18,14 @@ def planes(folders: Sequence[Path], *, recipe: str | None = None) -> pl.DataFram
     Args:
         folders: Plate folders, or index files.
         recipe: Whose reader and pattern to use; detected by default.
+
+    Raises:
+        BadPlate: A folder cannot be read, or two hold a plate of the same name.
     """
     how = reading(recipe)
-    return pl.concat([scan(folder, **how) for folder in folders])
+    found = {folder: scan(folder, **how) for folder in folders}
+    check_names(found)
+    return pl.concat(found.values())
 
 
 def reading(recipe: str | None) -> dict[str, Any]:
@@ -29,10 +35,9 @@ def reading(recipe: str | None) -> dict[str, Any]:
 
 
 def describe(table: pl.DataFrame) -> str:
-    """Tell what plates, wells, sites and channels a plane table holds."""
-    return "\n".join(
-        _plate(name, rows) for (name,), rows in table.group_by("plate", maintain_order=True)
-    )
+    """Tell what plates, wells, sites and channels a plane table holds, and what it lacks."""
+    plates = [_plate(name, rows) for (name,), rows in table.group_by("plate", maintain_order=True)]
+    return "\n".join([*plates, *copies(table)])
 
 
 def _plate(name: str, rows: pl.DataFrame) -> str:
@@ -46,5 +51,11 @@ def _plate(name: str, rows: pl.DataFrame) -> str:
     extra = f", {depth} z planes" * (depth > 1) + f", {times} time points{choose}" * (times > 1)
     return (
         f"{name}: {len(wells)} wells of a {size.wells}-well plate, {fields} fields, "
-        f"channels {listed}{extra}"
+        f"channels {listed}{extra}{_lost(rows)}"
     )
+
+
+def _lost(rows: pl.DataFrame) -> str:
+    lost = lost_files(rows)
+    are = "files that it lists are" if len(lost) > 1 else "file that it lists is"
+    return f"; {len(lost)} {are} not there, the first: {lost[0]}" if lost else ""

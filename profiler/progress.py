@@ -1,6 +1,6 @@
 """A run, drawn on a terminal: bar, rate, time left, and what a person should know."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -56,15 +56,32 @@ def draw(events: Iterable[Event]) -> None:
                     _tell(bar, (_summary(event),))
 
 
-def draw_images(done: Iterable[tuple[str, int, int]], *, out: Path) -> None:
-    """Consume (image, objects found, images in all), drawing them."""
+def draw_images(done: Iterable[tuple[str, int, int, int]], *, out: Path, table: str) -> None:
+    """Consume (image, objects found, images in all, objects left out), drawing them.
+
+    Args:
+        done: Of each image.
+        out: Where the label images are.
+        table: Name of the table of objects beside them.
+    """
     with _bar("images") as bar:
         task, objects, images = bar.add_task("segmenting", total=None, rate="", visible=False), 0, 0
-        for name, count, total in done:
-            objects, images = objects + count, images + 1
-            rate = f"{_rate(bar, task, 0)}  {name}: {count}"
-            bar.update(task, advance=1, total=total, visible=True, rate=rate)
-        _tell(bar, (f"{images} images, {objects:,} objects. Label images are in {out}.",))
+        doubtful = 0
+        try:
+            for name, count, total, fewer in done:
+                objects, images, doubtful = objects + count, images + 1, doubtful + fewer
+                rate = f"{_rate(bar, task, 0)}  {name}: {count}"
+                bar.update(task, advance=1, total=total, visible=True, rate=rate)
+        finally:  # the labels are there, whatever befell others
+            _tell(bar, _segmented(images, objects, doubtful, where=f"{out}, with {table}"))
+
+
+def _segmented(images: int, objects: int, doubtful: int, *, where: str) -> Iterator[str]:
+    if images:
+        yield f"{images} images, {objects:,} objects. Label images are in {where}."
+    if doubtful:
+        were = "objects were" if doubtful > 1 else "object was"
+        yield f"{doubtful:,} more {were} left out: below --min-confidence."
 
 
 def draw_looks(looks: Iterable[tuple[str, float | None, int, str | None]]) -> None:

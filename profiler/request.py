@@ -14,7 +14,6 @@ from plates.barcodes import FILE as BARCODES
 from plates.barcodes import read_plate_maps
 from plates.errors import (
     BadLayout,
-    BadPlate,
     BadRecipe,
     NoControls,
     UnknownName,
@@ -23,7 +22,7 @@ from plates.errors import (
 )
 from plates.illumination import vendor_addresses
 from plates.imageset import image_sets
-from plates.irregular import irregularities
+from plates.irregular import check_names, copies, irregularities
 from plates.layout import read_layout
 from plates.readers import scan, unused_images
 from plates.well import parse_well
@@ -120,13 +119,14 @@ def find_fields(request: Request) -> PlateFields:
     """
     images = request.recipe.images
     planes = {f: scan(f, reader=images.reader, pattern=images.pattern) for f in request.plates}
-    _check_names(planes)
+    check_names(planes)
     options = {"channels": images.channels, "timepoint": images.timepoint, "z": images.z}
     sets = pl.concat([image_sets(table, **options) for table in planes.values()])
     _check_time(request.recipe.hits.timepoint, sets)
     unused = filter(None, (_unused(folder, table) for folder, table in planes.items()))
     every = pl.concat(planes.values())
-    notes = (*unused, *irregularities(sets, every, channels=images.channels))
+    uneven = irregularities(sets, every, channels=images.channels)
+    notes = (*unused, *uneven, *copies(every))
     lit = [vendor_addresses(t, sets, stains=tuple(images.channels)) for t in planes.values()]
     flat_fields = {key: address for some in lit for key, address in some.items()}
     sizes = _pixel_sizes(every)
@@ -322,18 +322,6 @@ def _unused(folder: Path, planes: pl.DataFrame) -> str | None:
         return None
     first = ", ".join(path.name for path in images[:3])
     return f"{len(images)} images in {folder} are not part of the plate, the first: {first}."
-
-
-def _check_names(planes: Mapping[Path, pl.DataFrame]) -> None:
-    owner: dict[str, Path] = {}
-    for folder, table in planes.items():
-        for plate in table["plate"].unique().sort():
-            if plate in owner:
-                raise BadPlate(
-                    f"{owner[plate]} and {folder} both hold a plate called {plate!r}. Give their "
-                    "folders different names, or run them into different --out folders."
-                )
-            owner[plate] = folder
 
 
 def _check_controls(layout: pl.DataFrame, *, plates: list[str], path: Path) -> list[str]:

@@ -18,9 +18,8 @@ import tifffile
 from typer.testing import CliRunner
 
 from profiler import cli, images
-from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.score import score
-from profiler.segment.segmenter import SegmentConfig, load_segmenter
+from profiler.segment.segmenter import Examined, SegmentConfig, load_segmenter
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import read_footer
 
@@ -100,6 +99,22 @@ def test_scan_says_what_is_there(small_plate):
     assert listed.height == 36
 
 
+def test_scan_says_what_its_index_lists_in_vain_and_which_plate_is_a_copy(small_plate, tmp_path):
+    copy, other = (Path(shutil.copytree(small_plate, tmp_path / name)) for name in "ab")
+    (copy / "LoadData.csv").write_text(
+        "Metadata_Plate,Metadata_Well,FileName_DNA,PathName_DNA\n"
+        + "".join(f"p,A0{i},mini_A0{i}_s1_DNA.tif,{copy}\n" for i in (1, 2, 3))
+    )
+    for i in (1, 3):
+        (copy / f"mini_A0{i}_s1_DNA.tif").unlink()
+    whole, lacking, twice = call("scan", small_plate, copy).stdout.splitlines()
+    assert "not there" not in whole
+    first = f"{copy}/mini_A01_s1_DNA.tif"
+    assert lacking.endswith(f"; 2 files that it lists are not there, the first: {first}")
+    assert "both hold a plate called 'mini'" in str(call("scan", small_plate, other).exception)
+    assert twice.startswith(f"p and mini hold the same images, such as {copy}/mini_A02_s1_DNA.tif")
+
+
 WITHOUT_JAX = """
 import sys
 from profiler.cli import main
@@ -142,7 +157,7 @@ def test_segment_writes_one_label_image_for_each_image(small_plate, tmp_path):
     done = call("segment", images, "--out", tmp_path / "labels")
     assert "1 of 3 images could not be read" in str(done.exception)
     found = sorted(path.name for path in (tmp_path / "labels").iterdir())
-    assert len(found) == 2
+    assert (len(found), found.pop()) == (3, "objects.csv")
     labels = tifffile.imread(tmp_path / "labels" / found[0])
     assert labels.dtype == np.uint16
     assert labels.max() > 3
@@ -391,11 +406,13 @@ def test_a_cluster_that_is_not_there_is_one_message(small_plate, tmp_path):
 
 
 def test_an_image_of_too_many_candidates_has_no_labels_and_says_so(tmp_path, monkeypatch):
-    def full(plane) -> Nuclei:
-        nothing, seven = jnp.zeros(plane.shape, jnp.int32), jnp.int32(7)
-        return Nuclei(nothing, jnp.int32(0), seven)
+    segmenter = load_segmenter(SegmentConfig())
 
-    crowded = replace(load_segmenter(SegmentConfig()), nuclei=full)
+    def full(plane) -> Examined:
+        seen = segmenter.examine(plane)
+        return seen._replace(nuclei=seen.nuclei._replace(dropped=jnp.int32(7)))
+
+    crowded = replace(segmenter, examine=full)
     monkeypatch.setattr(images, "load_segmenter", lambda config: crowded)
     (tmp_path / "images").mkdir()
     tifffile.imwrite(tmp_path / "images" / "a.tif", np.zeros((40, 40), np.uint16))

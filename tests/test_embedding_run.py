@@ -122,6 +122,8 @@ def test_a_pixel_size_comes_from_the_recipe_where_no_microscope_tells(
     recipe = asked.recipe.model_copy(update={"embed": told})
     list(run(replace(asked, recipe=recipe)))
     assert profiler.open(tmp_path / "run").cells.collect()["Embedding_0000"].null_count() == 0
+    (well,) = (tmp_path / "run" / "cells").rglob("*.parquet")
+    assert read_footer(well).parameters["pixel_size_um"] == 0.25
 
 
 def test_other_stains_are_refused_before_anything_is_computed(small_plate, encoder, tmp_path):

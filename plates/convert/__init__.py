@@ -5,7 +5,8 @@ complete. A plane that cannot be read is told in the field's event and recorded 
 new plate: no zeros stand for it.
 """
 
-from collections.abc import Callable, Generator
+import os
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -114,19 +115,33 @@ def convert(
 
     Raises:
         UnknownName: There is no such format or reader.
-        BadPlate: `out` is an address or a file, the source cannot be scanned, a plate of that
-            name is there already or being written, it cannot be written, or, after all others
-            were written, not one plane of a plate can be read.
+        BadPlate: `out` is an address or a file, the source cannot be scanned, a plate is being
+            written by another command or cannot be written, or, after all others were written, one
+            of that name was there already, or not one plane of one can be read.
     """
     form = lookup(FORMATS, kind="format", name=to)
     _check_folder(out)
     planes = scan(source, reader=reader, pattern=pattern)
-    empty = []
+    empty, there = [], []
     for (plate,), rows in planes.group_by("plate", maintain_order=True):
-        if not (yield from _converted(rows, out / f"{plate}{form.suffix}", form=form)):
+        if os.path.lexists(path := out / f"{plate}{form.suffix}"):
+            there.append(str(path))  # of an earlier command, perhaps, that was stopped
+        elif not (yield from _converted(rows, path, form=form)):
             empty.append(str(plate))
+    if there or empty:
+        raise BadPlate(" ".join(_left_out(there, empty)))
+
+
+def _left_out(there: list[str], empty: list[str]) -> Iterator[str]:
+    """Say which plates were not written, and why."""
+    if there:
+        are, them = ("are", "them") if len(there) > 1 else ("is", "it")
+        yield (
+            f"{', '.join(there)} {are} there already. Move {them} away, or choose another folder. "
+            "Plates that were not there are written."
+        )
     if empty:
-        raise BadPlate(
+        yield (
             f"Not one plane of {', '.join(empty)} can be read, so no plate was written of it. Each "
             "plane was told with its reason; copy the images again."
         )

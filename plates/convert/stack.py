@@ -1,16 +1,21 @@
 """A field's planes, read into one array, with what is known of them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Shaped
 
-from plates.errors import BadImage
+from plates.errors import BadImage, BadPlate
 from plates.pixels import read_plane
 from plates.readers.noted import AXIS
+
+MOST_PLANES = 10_000  # of a field, where a hundred times fewer are there
+Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]
 
 
 class Unread(NamedTuple):
@@ -40,19 +45,24 @@ def read_stack(
         pool: Reads several planes at a time.
 
     Returns:
-        The stack, or None if no plane can be read, and the planes that cannot.
+        The stack, or None if no plane can be read, and the planes that cannot: those of another
+        shape or type than most of the field, too.
+
+    Raises:
+        BadPlate: Its numbers of time points and z planes need more memory than there is.
     """
     channels = channels_of(plate)
     rows = list(field.select("timepoint", "channel", "z", "path").iter_rows())
     read = list(pool.map(_read, (row[-1] for row in rows)))
-    first = next((plane for plane in read if isinstance(plane, np.ndarray)), None)
-    if first is None:
+    kinds = Counter((p.shape, p.dtype) for p in read if isinstance(p, np.ndarray))
+    if not kinds:
         return None, tuple(_unread(row[1], plane) for row, plane in zip(rows, read, strict=True))
+    ((usual, _),) = kinds.most_common(1)
     size = (largest(field, "timepoint"), len(channels), largest(field, "z"))
-    stack = Stack(np.zeros((*size, *first.shape), first.dtype), np.zeros(size, bool), field)
+    stack = Stack(_room(size, usual, field=field), np.zeros(size, bool), field)
     unread = []
     for (time, channel, z, path), plane in zip(rows, read, strict=True):
-        plane = _fitting(plane, first, path=path)
+        plane = _fitting(plane, usual, path=path)
         if isinstance(plane, BadImage):
             unread.append(_unread(channel, plane))
             continue
@@ -68,12 +78,30 @@ def _read(path: str) -> np.ndarray | BadImage:
         return problem
 
 
-def _fitting(plane: np.ndarray | BadImage, first: np.ndarray, *, path: str) -> Any:
-    if isinstance(plane, BadImage) or (plane.shape, plane.dtype) == (first.shape, first.dtype):
+def _room(size: tuple[int, ...], kind: Kind, *, field: pl.DataFrame) -> np.ndarray:
+    """The array for all of a field, unless its numbers are dates or the like."""
+    shape, dtype = kind
+    try:
+        if prod(size) > max(MOST_PLANES, 100 * field.height):
+            raise MemoryError
+        return np.zeros((*size, *shape), dtype)
+    except MemoryError as reason:
+        plate, well, site = field.select("plate", "well", "site").row(0)
+        raise BadPlate(
+            f"Plate {plate}, well {well}, site {site} goes up to timepoint {size[0]} and z "
+            f"{size[2]}, so it would be an array of {prod(size):,} planes for {field.height} that "
+            "are there, and there is no room in memory. If the numbers are dates or the like, read "
+            "the names by a pattern that counts."
+        ) from reason
+
+
+def _fitting(plane: np.ndarray | BadImage, usual: Kind, *, path: str) -> Any:
+    if isinstance(plane, BadImage) or (plane.shape, plane.dtype) == usual:
         return plane
+    (height, width), dtype = usual
     return BadImage(
-        f"{path} is {plane.shape[0]} x {plane.shape[1]} {plane.dtype}, but the field's first "
-        f"plane {first.shape[0]} x {first.shape[1]} {first.dtype}.",
+        f"{path} is {plane.shape[0]} x {plane.shape[1]} {plane.dtype}, but most planes of its "
+        f"field are {height} x {width} {dtype}.",
         code="wrong_shape",
     )
 

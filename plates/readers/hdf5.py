@@ -70,6 +70,12 @@ def check_whole(source: Path, *patterns: str) -> None:
         try:
             h5py.File(path, "r").close()
         except OSError as reason:
+            if "unable to lock file" in str(reason):
+                raise BadPlate(
+                    f"{path} is locked: another program is writing it, or its file system cannot "
+                    f"lock files ({reason}). Wait until it is written; if nobody writes it, set "
+                    "HDF5_USE_FILE_LOCKING=FALSE."
+                ) from reason
             raise BadPlate(
                 f"{path} cannot be opened as HDF5, so it is damaged or cut short: {reason}. Copy "
                 "it again (a plate in a store must be copied here first), or move it away."

@@ -69,7 +69,8 @@ def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.Data
         raise BadPlate(f"{address} has '..' in it. Write the address out.")
     root, _, name = address.rpartition("/")
     with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary, *PurePosixPath(root.partition("://")[2]).parts)
+        # Of file:///plate or hdfs:///plate the leading slash would lead out, to the plate itself.
+        home = Path(temporary, root.partition("://")[2].strip("/"))
         try:
             found = find_remote(address)
             if "" in found:  # an index file names others beside it

@@ -19,6 +19,7 @@ import polars as pl
 from plates.address import is_remote, item_of
 from plates.errors import BadPlate
 from plates.readers.folder import inside
+from plates.readers.mirror import is_mirror
 from plates.readers.noted import AXIS, profile_of
 from plates.readers.ome_zarr_kept import kept, missing
 from plates.readers.ome_zarr_said import Said, array_shape, said_in
@@ -63,9 +64,16 @@ def scan(source: Path | str) -> pl.DataFrame:
         One row per plane; `path` names array and place.
 
     Raises:
-        BadPlate: The metadata is damaged, of an unknown version, or leads out of the plate.
+        BadPlate: The metadata is damaged, of an unknown version, or leads out of the plate; or the
+            plates lie in a folder of a store.
     """
-    return table(row for home in _plates(source) for row in _planes(home))
+    plates = _plates(source)
+    if is_mirror():  # whose metadata are empty files
+        raise BadPlate(
+            f"{source} is a folder in a store with OME-Zarr plates in it, which are read one by "
+            f"one. Give the address of one, such as {plates[0]}."
+        )
+    return table(row for home in plates for row in _planes(home))
 
 
 def _plates(source: Path | str) -> list[str]:

@@ -12,10 +12,10 @@ from plates.errors import BadPlate
 from plates.readers.folder import is_there, plate_name, tables_with
 from plates.readers.loaddata import located
 from plates.readers.reader import PlaneRow, Reader, table
-from plates.table import find_column, read_table, wells_of, whole_numbers
+from plates.table import agreed_numbers, find_column, read_table, wells_of
 
 REQUIRED = {"channel", "path"}
-NUMBERS = {
+NUMBERS = {  # in any case; of several that mean the same all must agree
     "site": ("site", "field_id", "field"),
     "z": ("plane_id", "z"),
     "timepoint": ("timepoint", "t"),
@@ -39,7 +39,8 @@ def scan(source: Path) -> pl.DataFrame:
         One row per line; files that are not there are listed too.
 
     Raises:
-        BadPlate: There are several sheets, a cell is empty or no number, or no file is there.
+        BadPlate: There are several sheets, a cell is empty or no number, two columns that mean the
+            same differ, or no file is there.
     """
     sheets = _sheets(source)
     if len(sheets) != 1:
@@ -58,7 +59,10 @@ def _rows(path: Path) -> list[PlaneRow]:
     sheet = read_table(path, error=BadPlate)
     plate = find_column(sheet.columns, PLATE, error=BadPlate)
     wells = wells_of(sheet, path=path, error=BadPlate)
-    numbers = {name: _numbers(sheet, name, path=path) for name in NUMBERS}
+    numbers = {
+        name: agreed_numbers(sheet, columns, path=path, error=BadPlate).to_list()
+        for name, columns in NUMBERS.items()
+    }
     rows = []
     for index, row in enumerate(sheet.iter_rows(named=True)):
         for name in sorted(REQUIRED):
@@ -70,12 +74,6 @@ def _rows(path: Path) -> list[PlaneRow]:
             numbers["timepoint"][index], located(row["path"], index=path),
         ))  # fmt: skip
     return rows
-
-
-def _numbers(sheet: pl.DataFrame, name: str, *, path: Path) -> list[int]:
-    """Numbers of the first of some columns; a sheet that has site and field_id means one thing."""
-    column = next((c for c in NUMBERS[name] if c in sheet.columns), None)
-    return whole_numbers(sheet, column, path=path, error=BadPlate).to_list()
 
 
 SAMPLESHEET = Reader(

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from plates.errors import BadModel, UnknownName
+from profiler.classify.content import follow
 from profiler.classify.labels import KEYS, BadLabelTable, Labels, name_cells, rows_of
 from profiler.classify.parts import Examples
 from profiler.classify.scale import Scale, on_scale, plate_scale
@@ -79,18 +80,22 @@ def gather(
         seed: Decides which other cells are drawn.
 
     Raises:
-        BadLabelTable: There are labels for cells that no run has, or without features.
+        BadLabelTable: There are labels for cells that no run has, that are not found again since
+            they were computed anew, or without features.
         UnknownName: As `chosen_features`.
         BadModel: The runs' embeddings are of several networks, or of stains in several orders.
     """
     cells = screen.cells
+    followed = follow(labels.cells, labels.noted, screen)
+    labels = labels._replace(cells=followed.cells)
     rows_of(labels, cells)
     features = chosen_features(cells, patterns=patterns)
     plates = labels.cells[PLATE].unique().sort().to_list()
     has_vectors = any(name.startswith(EMBEDDING) for name in features)
     made_of = vectors_of(screen, labels) if has_vectors else (None, None)
     scales = {p: plate_scale(cells.filter(pl.col(PLATE) == p), features=features) for p in plates}
-    kept, scales, notes = usable_features(features, scales)
+    kept, scales, lost = usable_features(features, scales)
+    notes = (*followed.told, *lost)
     found = _labelled(cells, labels, features=kept)
     vectors, has_profile, gaps = by_plate(found, scales, features=kept)
     notes += tuple(_gap_notes(vectors, gaps))

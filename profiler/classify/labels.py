@@ -21,6 +21,10 @@ from profiler.store.cell_keys import (
 )
 
 LABEL = "Label"  # what lists of cells to label call it
+CONTENT = "Metadata_CellFile"  # and what they call the content of a cell's well, see `content`
+PLACE = ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y")
+ASIDE = (CONTENT, *PLACE)  # what such lists say of cells themselves: no labels
+WELL = ("Metadata_Plate", "Metadata_Well")
 NOVEL = "(novel)"  # what tables call cells that hardly any known cell is as odd as: no class's name
 MISSING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # what tools write in empty cells
 LEAST_EXAMPLES = 2  # of a class: one to learn from, one to be judged by
@@ -40,12 +44,15 @@ class Labels(NamedTuple):
         codes: Class of each, a place in `classes`.
         classes: Names, sorted.
         unlabelled: Rows of the table without a label, left out here.
+        noted: Keys and `ASIDE` of the rows with a label that say what their well's content was when
+            the cell was looked at; see `content.follow`.
     """
 
     cells: pl.DataFrame
     codes: Int[np.ndarray, " cell"]
     classes: tuple[str, ...]
     unlabelled: int
+    noted: pl.DataFrame
 
 
 KIND = Kind("label table", "labelled cells", BadLabelTable)
@@ -57,7 +64,7 @@ def read_labels(path: Path, *, column: str | None = None) -> Labels:
     Args:
         path: Has the columns `Metadata_Plate`, `Metadata_Well` (in any spelling), `Metadata_Site`,
             `Metadata_ObjectNumber`, and `Metadata_Timepoint` where a run has several.
-        column: Which column holds the label; None for the only one besides the keys.
+        column: Which column holds the label; None for the only one besides the keys and `ASIDE`.
 
     Returns:
         The labels. A cell that is in the table twice with the same label is there once.
@@ -73,31 +80,39 @@ def read_labels(path: Path, *, column: str | None = None) -> Labels:
     _check_kinds(path, table, [name])
     cells = _checked(path, table, keys, _text(name))
     unlabelled = table.height - cells.height
-    cells = cells.unique(maintain_order=True)
+    noted, cells = _noted(cells), cells.drop(ASIDE).unique(maintain_order=True)
     _check_names(path, cells)
     _check_twice(path, cells, keys)
     _check_classes(path, cells)
     classes = tuple(cells[LABEL].unique().sort())
     codes = np.searchsorted(classes, cells[LABEL].to_numpy().astype(str))
-    return Labels(cells.drop(LABEL), codes, classes, unlabelled)
+    return Labels(cells.drop(LABEL), codes, classes, unlabelled, noted)
 
 
-def read_labelled(path: Path) -> pl.DataFrame:
+class Labelled(NamedTuple):
+    """Cells that have a label, whatever it is: their keys, each once; `noted` as for `Labels`."""
+
+    cells: pl.DataFrame
+    noted: pl.DataFrame
+
+
+def read_labelled(path: Path) -> Labelled:
     """Read which cells have a label, whatever it is: a table that somebody is still at work on.
 
     Args:
         path: As for `read_labels`. A cell has a label where the column `Label` is filled in; in a
-            table without it, where any column besides the keys is, or there is none.
+            table without it, where any column besides the keys and `ASIDE` is, or there is none.
 
     Returns:
-        The keys of these cells, each once; perhaps none.
+        These cells; perhaps none.
 
     Raises:
         BadLabelTable: The file cannot be read, lacks a key, or a key is no key.
     """
     table, keys = _with_keys(path)
     label = pl.when(_is_filled(table)).then(pl.lit("yes"))
-    return _checked(path, table, keys, label).drop(LABEL).unique(maintain_order=True)
+    cells = _checked(path, table, keys, label)
+    return Labelled(cells.drop(LABEL, *ASIDE).unique(maintain_order=True), _noted(cells))
 
 
 def rows_of(labels: Labels, cells: pl.DataFrame | pl.LazyFrame) -> Int[np.ndarray, " cell"]:
@@ -187,9 +202,27 @@ def _with_keys(path: Path) -> tuple[pl.DataFrame, list[str]]:
 
 
 def _checked(path: Path, table: pl.DataFrame, keys: list[str], label: pl.Expr) -> pl.DataFrame:
-    """Keys and label of the rows that have one."""
-    labelled = table.select(ROW, *keys, label.alias(LABEL)).filter(pl.col(LABEL) != "")  # nor null
-    return checked_keys(path, labelled, KIND).with_columns(labelled[LABEL])
+    """Keys and label of the rows that have one, and what `ASIDE` says, null where it does not."""
+    said = {
+        name: _text(name) if _is_said(table, name) else pl.lit(None, pl.String) for name in ASIDE
+    }
+    said |= {name: _number(said[name]) for name in PLACE}
+    columns = [label.alias(LABEL), *(value.alias(name) for name, value in said.items())]
+    labelled = table.select(ROW, *keys, *columns).filter(pl.col(LABEL) != "")  # nor null
+    return checked_keys(path, labelled, KIND).hstack(labelled.select(LABEL, *ASIDE))
+
+
+def _noted(cells: pl.DataFrame) -> pl.DataFrame:
+    return cells.filter(pl.col(CONTENT) != "").drop(LABEL)  # nor null
+
+
+def _is_said(table: pl.DataFrame, name: str) -> bool:
+    return name in table.columns and not _is_odd(table, name)
+
+
+def _number(text: pl.Expr) -> pl.Expr:
+    number = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
 
 
 def _text(name: str) -> pl.Expr:
@@ -197,8 +230,8 @@ def _text(name: str) -> pl.Expr:
 
 
 def _is_filled(table: pl.DataFrame) -> pl.Expr:
-    """Whether a row says anything of its cell: by its label, else by any column but the keys."""
-    others = [name for name in table.columns if name not in (*KEYS, ROW)]
+    """Whether a row says anything of its cell: by its label, else by any column of a person's."""
+    others = [name for name in table.columns if name not in (*KEYS, *ASIDE, ROW)]
     if not others:
         return pl.lit(value=True)
     said = [
@@ -209,7 +242,7 @@ def _is_filled(table: pl.DataFrame) -> pl.Expr:
 
 
 def _label_column(path: Path, table: pl.DataFrame, column: str | None) -> str:
-    others = [name for name in table.columns if name not in (*KEYS, ROW)]
+    others = [name for name in table.columns if name not in (*KEYS, *ASIDE, ROW)]
     if column is not None:
         if column not in others:
             raise UnknownName(

@@ -11,11 +11,15 @@ import numpy as np
 import polars as pl
 
 from plates.errors import BadPlate, BadRecipe, lookup
+from profiler.classify.content import Followed, contents_of, follow
 from profiler.classify.gather import by_plate, chosen_features, drawn, usable_features
 from profiler.classify.labels import (
+    CONTENT,
     KEYS,
     LABEL,
+    PLACE,
     TIMEPOINT,
+    Labelled,
     check_times,
     places_of,
     read_labelled,
@@ -82,7 +86,9 @@ class Suggested(NamedTuple):
     """What was written.
 
     Attributes:
-        cells: Keys of the cells, the most wanted first, and an empty `Label`.
+        cells: Keys of the cells, the most wanted first; where their nuclei lie in the field, in
+            pixels, where the recipe measures that; the content of their well, by which it is known
+            whether they have been computed anew since; and an empty `Label`.
         notes: How they were chosen, in sentences.
     """
 
@@ -115,7 +121,8 @@ def suggest(
 
     Raises:
         BadLabelTable: `wanted.labels` names no time points, and the run has several; or cells of
-            one of its plates that it does not have.
+            one of its plates that it does not have, or does not find again since they were
+            computed anew.
         BadRecipe: A strategy that needs a classifier, and none; or novelty that it does not know.
         BadModel: The classifier does not fit the cells.
         BadPlate: There is no cell to choose from.
@@ -127,18 +134,20 @@ def suggest(
     screen.runs[0].fetch(THUMBNAILS)
     pictures = pictures_of(screen.runs[0].folder, screen.fields.collect())
     times = screen.fields.select(pl.col(TIMEPOINT).n_unique()).collect().item()
-    done = read_labelled(wanted.labels) if wanted.labels else None
-    if done is not None:
-        check_times(done.columns, times=times)
-        _check_there(done, screen)
+    labelled = None
+    if wanted.labels:
+        known_cells = read_labelled(wanted.labels)
+        check_times(known_cells.cells.columns, times=times)
+        labelled = _there(known_cells, screen)
+    done = labelled.cells if labelled else None
     _check_unlabelled(out / LIST)
     sample = _sample(screen, known, pictures, done=done, wanted=wanted)
     said = say(judge_of(known, coverage=0.9), sample.vectors) if known else None
     rows = choose(strategy, _pool(sample, said), count=wanted.cells, seed=wanted.seed)
     chosen = sample.cells[rows]
     named = [key for key in KEYS if key != TIMEPOINT or times > 1]
-    notes = tuple(_tell(sample, chosen, strategy, pictures))
-    table = chosen.select(named).with_columns(pl.lit(None, pl.String).alias(LABEL))
+    notes = (*_tell(sample, chosen, strategy, pictures), *(labelled.told if labelled else ()))
+    table = _listed(chosen, named, screen)
     why = _why(said, known, rows)
     _write(out, table, chosen, pictures, why=why, known=known, about=notes[0])
     return Suggested(table, notes)
@@ -247,17 +256,33 @@ def _why(said: Said | None, known: Model | None, rows: np.ndarray) -> list[str]:
     return told
 
 
-def _check_there(done: pl.DataFrame, screen: Screen) -> None:
-    """Refuse labels of cells that a plate of the run lacks; a table may have other plates, too."""
-    plates = set(done[PLATE]).intersection(screen.runs[0].facts.plates)
-    if plates:
-        is_own = pl.col(PLATE).is_in(sorted(plates))
-        places_of(done.filter(is_own), screen.cells.filter(is_own))
+def _listed(chosen: pl.DataFrame, keys: Sequence[str], screen: Screen) -> pl.DataFrame:
+    """What a person fills in: the cells, where to find them, and what will tell them again."""
+    contents = contents_of(screen, chosen.select(PLATE, WELL).unique().rows())
+    own = [contents[well] for well in chosen.select(PLATE, WELL).rows()]
+    places = [pl.col(name).cast(pl.Float64).round(1) for name in PLACE if name in chosen.columns]
+    return chosen.select(
+        *keys, *places, pl.Series(CONTENT, own, pl.String), pl.lit(None, pl.String).alias(LABEL)
+    )
+
+
+def _there(done: Labelled, screen: Screen) -> Followed:
+    """Labelled cells of the run's plates; a table may have others, which pass by.
+
+    Raises:
+        BadLabelTable: The run does not have one, or it is not found again.
+    """
+    is_own = pl.col(PLATE).is_in(sorted(screen.runs[0].facts.plates))
+    cells, noted = (each.filter(is_own) for each in done)
+    found = follow(cells, noted, screen)
+    if found.cells.height:
+        places_of(found.cells, screen.cells.filter(is_own))
+    return found
 
 
 def _check_unlabelled(path: Path) -> None:
     """Refuse to write over what a person has said."""
-    if path.is_file() and read_labelled(path).height:
+    if path.is_file() and read_labelled(path).cells.height:
         raise BadRecipe(
             f"{path} has labels already, and a new list would replace them. Choose another --out, "
             "or move that file away; nothing was changed."
@@ -289,11 +314,9 @@ def _write(
     about: str,
 ) -> None:
     found = crops(chosen, pictures)
-    keys = table.drop(LABEL)
-    entries = [
-        Entry(_name(row), _line(row), as_url(crop), said)
-        for row, crop, said in zip(keys.iter_rows(), found, why, strict=True)
-    ]
+    keys = table.select(key for key in KEYS if key in table.columns)
+    rows = zip(keys.iter_rows(), table.drop(LABEL).iter_rows(), found, why, strict=True)
+    entries = [Entry(_name(key), _line(row), as_url(crop), said) for key, row, crop, said in rows]
     classes = known.card.classes if known else []
     text = page(entries, classes=classes, header=_line(table.columns), about=about)
     with replacing(out / PAGE) as draft:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from profiler.cli.talk import held, talk
+from profiler.cli.talk import held, say, talk
 from profiler.cli.words import Out
 
 
@@ -41,11 +41,13 @@ def explain(
     column: Annotated[str | None, typer.Option(help="Of --labels, which holds the label.")] = None,
 ) -> None:
     """Show by which pixels, stains and features a network tells a compound's or a class's cells."""
+    from profiler.classify.content import follow
     from profiler.classify.evidence import class_evidence
     from profiler.classify.labels import read_labels
     from profiler.classify.model import read_model
     from profiler.explain import Read, Told, Wanted, Written
     from profiler.explain import explain as events
+    from profiler.store.screen import open as open_screen
 
     if (class_name is None) != (classifier is None):
         raise typer.BadParameter("A class is one of a classifier: give --class and --classifier.")
@@ -54,6 +56,10 @@ def explain(
     known_cells = read_labels(labels, column=column) if labels else None
     asked = (compound, cells_from, concentration, timepoint, model, pixel_size, cells)
     with held(run) as home:
+        if known_cells:
+            followed = follow(known_cells.cells, known_cells.noted, open_screen(home.folder))
+            known_cells = known_cells._replace(cells=followed.cells)
+            say(followed.told)
         given = None
         if class_name is not None and classifier is not None:
             known = read_model(classifier)

@@ -121,13 +121,14 @@ def work(
         projection=images.projection,
         span=clock,
     )
-    program = program.sized(request.recipe.embed.pixel_size_um or task.pixel_size_um)
+    pixel_size_um = request.recipe.embed.pixel_size_um or task.pixel_size_um
+    program = program.sized(pixel_size_um)
     if request.recipe.illumination.method != "none":
         program, loaded = _lit(task, request, program, loaded, pixel_format)
     fitting = Fitting(program, most=size, span=clock)
     schema = cell_schema(program.columns)
     gatherer = WellGatherer(wells_of(task.todo), schema, program.image_columns)
-    finisher = _Finisher(request, program, pictures, gatherer, clock)
+    finisher = _Finisher(request, program, pictures, gatherer, clock, pixel_size_um)
     with (
         closing(_computed(loaded, fitting, clock)) as computed,
         closing(behind(computed, finisher.finish)) as written,
@@ -192,6 +193,7 @@ class _Finisher:
     pictures: Pictures
     gatherer: WellGatherer
     clock: Clock
+    pixel_size_um: float | None
 
     def finish(self, done: _Computed | BatchHalved | Incident) -> list[Event]:
         """Write the wells that a batch completes."""
@@ -204,8 +206,13 @@ class _Finisher:
             whole = list(self.gatherer.add(rows, done.batch.inputs))
         for well in whole:
             with self.clock("write"):
-                made = {"computed_by": self.program.computed_by, "embedder": self.program.embedder}
-                write_well(self.request.out, well, **made)
+                write_well(
+                    self.request.out,
+                    well,
+                    computed_by=self.program.computed_by,
+                    embedder=self.program.embedder,
+                    pixel_size_um=self.pixel_size_um if self.program.embedder else None,
+                )
             events.append(WellSaved(well.plate, well.well))
         return events
 

@@ -1,5 +1,6 @@
 """One picture per cell, cut on the device from the field that was just segmented."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import floor, inf
@@ -14,6 +15,9 @@ from plates.errors import BadRecipe
 from profiler.shapes import Image, Labels
 
 ROUNDING = 1e-6  # pixels, far above what a product of two floats is off by
+MOST_ZOOM = 32.0  # a field of 4x looks so at 100x; beyond, a pixel size is in another unit
+MOST = 2**31 - 1  # that an int32 counts to
+FINE = 8  # bits of a coordinate that are summed apart where sums would be larger
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ def zoom_for(
         model: Name of the encoder whose crops they are, for messages.
 
     Raises:
-        BadRecipe: The field's pixel size is no size, or needed and unknown; or crops are larger
-            than the field.
+        BadRecipe: The field's pixel size is no size, needed and unknown, or out of all proportion;
+            or crops are larger than the field.
 
     >>> zoom_for((1080, 1080), config=CropConfig(64, pixel_size_um=0.65), pixel_size_um=0.325)
     0.5
@@ -122,6 +126,12 @@ def zoom_for(
     zoom = 1.0
     if config.pixel_size_um is not None and pixel_size_um is not None:
         zoom = pixel_size_um / config.pixel_size_um
+    if zoom > MOST_ZOOM:
+        raise BadRecipe(
+            f"{whose} have {config.pixel_size_um:g} um per pixel, and the field's pixels would be "
+            f"{zoom:.4g} times as large, {pixel_size_um:g} um. Give their size in micrometres "
+            "([embed] pixel_size_um), not in nanometres."
+        )
     height, width = _zoomed(shape, zoom)
     if config.side > min(height, width):
         seen = "" if zoom == 1.0 else f", {height} x {width} at the crops' pixel size"
@@ -144,12 +154,26 @@ def _zoomed(shape: tuple[int, ...], zoom: float) -> tuple[int, int]:
 
 def _centres(labels: Labels, max_cells: int) -> tuple[Array, Array]:
     """Centroids in pixels, [cell, 2], and whether the label occurs; integer sums are exact."""
-    rows, columns = (jnp.broadcast_to(i, labels.shape) for i in _grid(labels.shape))
+    places = [jnp.broadcast_to(i, labels.shape).ravel() for i in _grid(labels.shape)]
     owner = labels.ravel()
     total = partial(segment_sum, segment_ids=owner, num_segments=max_cells + 1)
     area = total(jnp.ones_like(owner))[1:]
-    sums = jnp.stack([total(rows.ravel())[1:], total(columns.ravel())[1:]], axis=-1)
-    return sums / jnp.maximum(area, 1)[:, None], area > 0
+    counted = jnp.maximum(area, 1)[:, None]
+
+    def means(parts: Sequence[Array]) -> Array:
+        return jnp.stack([total(part)[1:] for part in parts], axis=-1) / counted
+
+    def in_two() -> Array:
+        coarse, fine = ([place >> FINE for place in places], [place % 2**FINE for place in places])
+        return means(coarse) * 2**FINE + means(fine)
+
+    centres = means(places)
+    most = MOST // max(labels.shape)  # pixels whose coordinates an int32 surely sums
+    if labels.size > most:
+        is_large = area > most
+        parted = jax.lax.cond(is_large.any(), in_two, lambda: centres)
+        centres = jnp.where(is_large[:, None], parted, centres)
+    return centres, area > 0
 
 
 def _grid(shape: tuple[int, ...]) -> tuple[Array, Array]:

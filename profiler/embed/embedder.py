@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from plates.errors import BadLabels, BadModel, BadRecipe
 from profiler.embed.crops import CropConfig, cut_crops, zoom_for
-from profiler.embed.network.build import Model, as_unit
+from profiler.embed.network.build import Model, as_unit, check_levels
 from profiler.embed.weights import Card, check_stains, load_model
 from profiler.shapes import Image, Images, LabelImages, Labels
 
@@ -48,10 +48,11 @@ class Embedder:
         embed: Images [batch, height, width, channel], their label images [batch, height, width]
             and, where crops are of a stated one, `pixel_size_um` of the fields, to an `Embedding`
             with a batch axis, all on the device. Integer images are divided by their type's
-            maximum; images of floats must be 0 to 1, which is not looked at. Compiled for each
-            shape of fields. Raises `BadLabels` where labels do not fit the images, `BadModel` where
-            there are other channels than stains, `BadRecipe` where crops are larger than the
-            fields, or the pixel size is needed and not given.
+            maximum; images of floats must be 0 to 1 (of those on a device the first batch of a
+            shape is looked at). Compiled for each shape of fields. Raises `BadLabels` where labels
+            do not fit the images, `BadModel` where there are other channels than stains,
+            `BadRecipe` where crops are larger than the fields, the pixel size is needed and not
+            given, or pixels are of a wide type or grey levels as floats.
         crops: What it is shown. Where it sees the cell alone (`is_masked`), labels are better those
             of whole cells.
     """
@@ -90,11 +91,18 @@ def load_embedder(name: str, *, stains: Sequence[str], max_cells: int) -> Embedd
         # One field after the other: a batch of fields is many batches of cells already.
         return jax.lax.map(lambda field: one(*field), (images, labels))
 
+    seen: set[tuple] = set()
+
     def embed(
         images: AnyArray, labels: AnyArray, *, pixel_size_um: float | None = None
     ) -> Embedding:
         _check_fields(images, labels, stains=stains, name=card.name)
         shape = labels.shape[1], labels.shape[2]
+        kind = shape, images.dtype
+        # What is on a device is looked at once: looking waits for it.
+        if isinstance(images, np.ndarray) or kind not in seen:
+            check_levels(images)
+            seen.add(kind)
         asked = {"config": config.crops, "pixel_size_um": pixel_size_um, "model": card.name}
         units, cells = as_unit(jnp.asarray(images)), jnp.asarray(labels, jnp.int32)
         return fields(state, units, cells, zoom=zoom_for(shape, **asked))

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from plates.errors import BadModel, BadRecipe
-from profiler.embed.network.build import Model, as_unit
+from profiler.embed.network.build import Model, as_unit, check_levels
 from profiler.embed.network.config import ModelConfig
 
 BATCH = 128  # crops; one program for any number of cells, so that none depends on its company
@@ -51,7 +51,8 @@ def make_look(
         name: Of the model, for messages.
 
     Returns:
-        A function of crops [cell, side, side, channel], integers of any type or floats from 0 to 1.
+        A function of crops [cell, side, side, channel], integers of 8 or 16 bits or floats from 0
+        to 1.
 
     Raises:
         BadRecipe: `views` is not 1 to 8.
@@ -101,19 +102,22 @@ def check_views(views: int) -> None:
 
 
 def check_crops(crops: np.ndarray, config: ModelConfig, name: str) -> None:
-    """Refuse crops of another size or of other stains.
+    """Refuse crops of another size or of other stains, and pixels that are no intensities.
 
     Raises:
         BadModel: Says what the model takes.
+        BadRecipe: As `check_levels`.
     """
     side, stains = config.crops.side, config.stains
     is_square = crops.ndim == 4 and crops.shape[1:3] == (side, side)
-    if not is_square or (stains and crops.shape[-1] != len(stains)):
+    channels = 1 if config.sees_one else len(stains)
+    if not is_square or (channels and crops.shape[-1] != channels):
         raise BadModel(
             f"Found crops of shape {crops.shape}; the model {name!r} takes [cell, {side}, {side}, "
-            f"{len(stains) or 'channel'}]{': ' + ', '.join(stains) if stains else ''}. Cut the "
+            f"{channels or 'channel'}]{': ' + ', '.join(stains) if stains else ''}. Cut the "
             "crops at its size and with its stains."
         )
+    check_levels(crops)
 
 
 def _view(crops: jax.Array, number: int) -> jax.Array:

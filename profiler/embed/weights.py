@@ -90,7 +90,7 @@ def check_stains(config: ModelConfig, stains: Sequence[str], *, name: str) -> No
     """Refuse channels that a model was not trained on, or in another order.
 
     Args:
-        config: Of the model; one without stains takes any.
+        config: Of the model; one without stains takes any, but a classifier of one at a time one.
         stains: Channels of the images, in their order.
         name: Of the model, for the message.
 
@@ -102,6 +102,12 @@ def check_stains(config: ModelConfig, stains: Sequence[str], *, name: str) -> No
         raise BadModel(
             f"The channels for the model {name!r} are {', '.join(found) or 'none'}; expected one "
             "or more, each once."
+        )
+    if len(found) > 1 and config.sees_one:
+        raise BadModel(
+            f"The channels for the model {name!r} are {', '.join(found)}; it tells classes apart "
+            "by the vector of one stain. Name the one it was trained on: [embed] channels = "
+            f"{json.dumps(found[:1])}, say."
         )
     if not config.stains or found == config.stains:
         return

@@ -147,14 +147,14 @@ class Crew:
         ray.wait([*asked], num_returns=max(1, len(asked)), timeout=ANSWER_S)
         lost = []
         for answer, worker in asked.items():
-            if error := _failure(answer):
+            if (error := _failure(answer)) and not isinstance(error, RayTaskError):
                 self.free = [other for other in self.free if other is not worker]
                 self._replace(worker)
                 lost.append(Lost(error))
         return lost
 
     def unborn(self) -> list[Lost]:
-        """Find who of the starting is gone, at the end of a run, when nobody waits for them.
+        """Find who of the starting is gone or refused, at the end of a run that nobody waited for.
 
         That needs time where a machine does not answer and Ray has not found out yet.
         """
@@ -163,8 +163,13 @@ class Crew:
         ray.wait(new, num_returns=max(1, len(new)), timeout=patience)
         lost = []
         for answer in [*self.starting]:
-            if (error := _failure(answer)) and not isinstance(error, TimeoutError):
-                lost.append(self._stillborn(self.starting.pop(answer), answer, error))
+            match _failure(answer):
+                case None | TimeoutError():
+                    continue
+                case RayTaskError() as error:
+                    lost.append(self._left_out(self.starting.pop(answer), _refused(error)))
+                case error:
+                    lost.append(self._stillborn(self.starting.pop(answer), answer, error))
         return lost
 
     def _joined(self, answer: ray.ObjectRef) -> About | Lost:
@@ -209,9 +214,13 @@ class Crew:
 
     def _turned_away(self, worker: Any, error: ProfilingError) -> Lost:
         """Leave a place empty whose machine cannot work, as long as others may."""
-        ray.kill(worker)
         if not isinstance(error, NoCluster) or not (self.busy or self.free or self.starting):
+            ray.kill(worker)
             raise error
+        return self._left_out(worker, error)
+
+    def _left_out(self, worker: Any, error: ProfilingError) -> Lost:
+        ray.kill(worker)
         is_known = str(error) in self.refused
         self.refused.add(str(error))
         return Lost(error, is_known, code="machine_refused")
@@ -230,13 +239,11 @@ class Crew:
 
 
 def _failure(answer: ray.ObjectRef) -> Exception | None:
-    """Why an answer is not there, if it is not; a worker that answers with an error is."""
+    """Why an answer is not there, or the error that it is; None for another answer."""
     try:
         ray.get(answer, timeout=0)
     except GetTimeoutError:
         return TimeoutError(f"It had nothing to do, and did not answer within {ANSWER_S:.0f} s.")
-    except RayTaskError:
-        return None
     except RayError as error:
         return error
     return None

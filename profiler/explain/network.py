@@ -68,7 +68,8 @@ def load_network(
     is_runs_own = card.sha256 == embedder
     asked = recipe.embed.channels if model is None or is_runs_own else ()
     seen = asked or own or stains
-    check_stains(config, seen if seen == config.stains else stains, name=card.name)
+    is_known = not config.stains or seen == config.stains
+    check_stains(config, seen if is_known else stains, name=card.name)
     unknown = [plate for plate, size in pixel_sizes.items() if size is None]
     if config.crops.pixel_size_um is not None and unknown:
         raise BadRecipe(

@@ -38,7 +38,8 @@ def of_direction(direction: Direction) -> list[str]:
     if direction.auroc is None:
         return [
             *told,
-            "Whether that holds on other wells is not known: one side has a single well.",
+            "Whether that holds on other wells is not known: there are too few on a plate, of "
+            "either side, to find it on some and judge it on others.",
         ]
     told.append(
         "Along a direction found without its own well, a treated cell lies further than a control "

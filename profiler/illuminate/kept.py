@@ -35,6 +35,7 @@ class Kept(NamedTuple):
         fields: How many fields could be read, 0 where none were needed.
         functions: Stain -> what is known of its function, with the digests of its files.
         problem: Why there are none, or nothing.
+        notes: What a person should know of them, whenever they are used.
     """
 
     made_by: str
@@ -42,6 +43,7 @@ class Kept(NamedTuple):
     fields: int
     functions: Mapping[str, Mapping[str, Any]]
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def manifest_path(out: Path, plate: str) -> Path:
@@ -110,7 +112,7 @@ def read(out: Path, plate: str) -> Kept | None:
     try:
         raw = json.loads(manifest_path(out, plate).read_text("utf-8"))
         stamps = tuple(FileStamp(*stamp) for stamp in raw["inputs"])
-        return Kept(**{**raw, "inputs": stamps})
+        return Kept(**{**raw, "inputs": stamps, "notes": tuple(raw.get("notes", ()))})
     except (OSError, ValueError, TypeError, KeyError):
         return None  # absent, cut short or edited: the functions are fitted again
 

@@ -11,7 +11,15 @@ import numpy as np
 import polars as pl
 
 from plates.errors import BadPlate
-from plates.illumination import Illumination, even, find_flats, read_dark, read_flat, read_vendor
+from plates.illumination import (
+    Illumination,
+    even,
+    find_flats,
+    levels,
+    read_dark,
+    read_flat,
+    read_vendor,
+)
 from plates.imageset import path_column
 from plates.loader import PixelFormat, expected_format
 from profiler.illuminate import kept
@@ -20,6 +28,8 @@ from profiler.illuminate.kept import Kept
 
 FIT_VERSION = 1  # raised when the same fields give other functions than before
 FITTED = ("mean", "basic")
+NONE = PixelFormat(1, 1, np.dtype(np.uint16))  # of a plate that cannot be read, as workers have it
+ABOUT_ONE = (0.2, 5.0)  # means of a flat field; one in grey levels is far from it
 
 
 @dataclass(frozen=True)
@@ -79,15 +89,20 @@ def _of_plate(out: Path, plate: str, sets: pl.DataFrame, wanted: Wanted) -> Iter
         return
     sample = choose(sets, fields=wanted.sample, seed=wanted.seed)
     made_by = _hash(FIT_VERSION, wanted.fit.__dict__, wanted.stains, wanted.projection)
-    if kept.is_current(out, plate, made_by=made_by, paths=_paths(sample, wanted.stains)):
-        return
-    done = _fitted(out, plate, sample, wanted, made_by=made_by)
-    yield done.problem or f"{plate}: illumination fitted to {done.fields} fields ({wanted.method})."
+    paths = _paths(sample, wanted.stains)
+    if kept.is_current(out, plate, made_by=made_by, paths=paths):
+        done = kept.read(out, plate)
+    else:
+        done = _fitted(out, plate, sample, wanted, made_by=made_by)
+        if not done.problem:
+            yield f"{plate}: illumination fitted to {done.fields} fields ({wanted.method})."
+    if done:
+        yield from filter(None, (done.problem, *done.notes))
 
 
 def _fitted(out: Path, plate: str, sample: pl.DataFrame, wanted: Wanted, *, made_by: str) -> Kept:
     """Fit the functions of a plate; too few fields are said, not raised: others may be good."""
-    pixel_format = _format(sample, wanted.stains)
+    pixel_format = _format(sample, wanted.stains) or NONE
     options = {"stains": wanted.stains, "projection": wanted.projection}
     read = read_sample(sample, pixel_format=pixel_format, **options)
     about = Kept(made_by, read.inputs, read.fields, {})
@@ -99,11 +114,44 @@ def _fitted(out: Path, plate: str, sample: pl.DataFrame, wanted: Wanted, *, made
         )
         return kept.write(out, plate, {}, about=about._replace(problem=problem))
     lights = fit(read, settings=wanted.fit, pixel_format=pixel_format)
-    return kept.write(out, plate, dict(zip(wanted.stains, lights, strict=True)), about=about)
+    functions = dict(zip(wanted.stains, lights, strict=True))
+    if problem := _no_light(plate, functions, wanted):
+        return kept.write(out, plate, {}, about=about._replace(problem=problem))
+    means = read.mean.mean(axis=(0, 1)) * levels(pixel_format.dtype)
+    notes = tuple(_nothing_left(plate, dict(zip(wanted.stains, means, strict=True)), wanted))
+    return kept.write(out, plate, functions, about=about._replace(notes=notes))
+
+
+def _no_light(plate: str, functions: Mapping[str, Illumination], wanted: Wanted) -> str:
+    """Why fitted functions cannot be divided by, if they cannot."""
+    least = {stain: float(light.flat.min()) for stain, light in functions.items()}
+    stain = min(least, key=lambda name: least[name])
+    if least[stain] > 0:
+        return ""
+    return (
+        f"Plate {plate}: the light fitted to {stain} falls to {least[stain]:.2g} of its mean "
+        "somewhere, and images are divided by it. Is [illumination] dark_level, now "
+        f"{wanted.fit.dark_level:g}, above what the darkest corners show? Lower it, or set method "
+        "to none."
+    )
+
+
+def _nothing_left(plate: str, means: Mapping[str, float], wanted: Wanted) -> Iterator[str]:
+    """Say so where the camera's level in the dark is more than a stain shows on average."""
+    for stain, mean in means.items():
+        if 0 < wanted.fit.dark_level >= mean:
+            yield (
+                f"{plate}: {stain} has {mean:.4g} grey levels on average, and [illumination] "
+                f"dark_level takes {wanted.fit.dark_level:g} off: hardly anything is left of it. "
+                "Was it in the dark? Else lower dark_level."
+            )
 
 
 def _given(out: Path, plate: str, sets: pl.DataFrame, wanted: Wanted) -> Iterator[str]:
     pixel_format = _format(sets, wanted.stains)
+    if pixel_format is None:
+        yield from _unread(out, plate)
+        return
     if wanted.method == "vendor":
         functions, lacking = _from_vendor(plate, wanted, pixel_format)
     else:
@@ -112,6 +160,12 @@ def _given(out: Path, plate: str, sets: pl.DataFrame, wanted: Wanted) -> Iterato
     made_by = _hash(FIT_VERSION, "given", digest)
     if not kept.is_current(out, plate, made_by=made_by):
         kept.write(out, plate, functions, about=Kept(made_by, (), 0, {}))
+    for stain, mean in ((s, float(light.flat.mean())) for s, light in functions.items()):
+        if not ABOUT_ONE[0] < mean < ABOUT_ONE[1]:
+            yield (
+                f"{plate}: the illumination function of {stain} is {mean:.3g} on average, and "
+                "images are divided by it: expected about 1. Was it saved without rescaling?"
+            )
     if lacking:
         yield (
             f"{plate}: the microscope gives no flat-field profile of {', '.join(lacking)}, which "
@@ -154,12 +208,21 @@ def _from_vendor(
     return functions, [stain for stain, address in said.items() if not address]
 
 
-def _format(sets: pl.DataFrame, stains: Sequence[str]) -> PixelFormat:
-    """What the plate's images are like; where none can be read, what the worker takes too."""
+def _format(sets: pl.DataFrame, stains: Sequence[str]) -> PixelFormat | None:
+    """What the plate's images are like, if any can be read."""
     try:
         return expected_format(sets, channels=stains)
     except BadPlate:
-        return PixelFormat(1, 1, np.dtype(np.uint16))
+        return None
+
+
+def _unread(out: Path, plate: str) -> Iterator[str]:
+    """Go on without functions where each field is to say why it cannot be read."""
+    made_by = _hash(FIT_VERSION, "unread")
+    problem = f"Plate {plate}: not one image can be read, so no illumination function is used."
+    if not kept.is_current(out, plate, made_by=made_by):
+        kept.write(out, plate, {}, about=Kept(made_by, (), 0, {}, problem))
+    yield problem
 
 
 def _paths(sets: pl.DataFrame, stains: Sequence[str]) -> list[str]:

@@ -40,7 +40,8 @@ class Direction(NamedTuple):
         origins: Mean control vector of each plate.
         length: How far the treated mean lies from the controls', in `spread`.
         auroc: How often a treated cell lies further along than a control, where the
-            direction was found on other wells: .5 is chance. None with a single well on a side.
+            direction was found on other wells: .5 is chance. None where the wells cannot be halved
+            so that each half has treated ones and controls on the same plate.
     """
 
     unit: Float[np.ndarray, " feature"]
@@ -62,10 +63,7 @@ def find_direction(vectors: Vectors, sides: Sides) -> Direction:
             means are the same.
     """
     _check(sides)
-    origins = {
-        str(plate): _mean_of_wells(vectors, sides, ~sides.is_treated & (sides.plate == plate))
-        for plate in np.unique(sides.plate[~sides.is_treated])
-    }
+    origins = _origins(vectors, sides)
     centred = vectors - _origin(origins, sides.plate)
     way = _mean_of_wells(centred, sides, sides.is_treated)
     length = float(np.linalg.norm(way))
@@ -76,7 +74,7 @@ def find_direction(vectors: Vectors, sides: Sides) -> Direction:
             "there is no direction between them. Are they the same images, or is the network of "
             "one output?"
         )
-    return Direction(way / length, spread, origins, length / spread, _held_out(centred, sides))
+    return Direction(way / length, spread, origins, length / spread, _held_out(vectors, sides))
 
 
 def along(direction: Direction, vectors: Vectors, *, plate: np.ndarray) -> PerCell:
@@ -94,21 +92,40 @@ def separation(place: PerCell, is_treated: Mask) -> float:
     return float(mannwhitneyu(treated, controls).statistic / (len(treated) * len(controls)))
 
 
-def _held_out(centred: Vectors, sides: Sides) -> float | None:
+def _held_out(vectors: Vectors, sides: Sides) -> float | None:
     """AUROC along directions found without the wells that are judged, mean of two halves."""
-    half = np.zeros(len(centred), int)
+    half = np.zeros(len(vectors), int)
     for is_side in (sides.is_treated, ~sides.is_treated):
-        names, number = np.unique(sides.well[is_side], return_inverse=True)
-        if len(names) < 2:
-            return None
-        half[is_side] = number % 2
+        half[is_side] = np.unique(sides.well[is_side], return_inverse=True)[1] % 2
+    halves = [_some(vectors, sides, half == number) for number in (0, 1)]
+    if not all(own.is_treated.any() for _, own in halves):
+        return None
     found = []
-    for number in (0, 1):
-        seen, judged = half != number, half == number
-        way = _mean_of_wells(centred, sides, sides.is_treated & seen)
-        way = way - _mean_of_wells(centred, sides, ~sides.is_treated & seen)
-        found.append(separation(centred[judged] @ way, sides.is_treated[judged]))
+    for (seen, taught), (judged, asked) in (halves, halves[::-1]):
+        way = _mean_of_wells(seen, taught, taught.is_treated)
+        found.append(separation(judged @ way, asked.is_treated))
     return float(np.mean(found))
+
+
+def _some(
+    vectors: Vectors, sides: Sides, chosen: Mask
+) -> tuple[Float[np.ndarray, "some feature"], Sides]:
+    """Cells of some wells, from the controls among these wells; those of plates that have any.
+
+    An origin of all controls would hold those of the other half: treated cells that are no
+    different would then lie on the far side of them, and less often further along than by chance.
+    """
+    held = chosen & np.isin(sides.plate, sides.plate[chosen & ~sides.is_treated])
+    own = Sides(*(part[held] for part in sides))
+    return vectors[held] - _origin(_origins(vectors[held], own), own.plate), own
+
+
+def _origins(vectors: Vectors, sides: Sides) -> dict[str, Float[np.ndarray, " feature"]]:
+    """Mean control vector of each plate, every well counting the same."""
+    return {
+        str(plate): _mean_of_wells(vectors, sides, ~sides.is_treated & (sides.plate == plate))
+        for plate in np.unique(sides.plate[~sides.is_treated])
+    }
 
 
 def _mean_of_wells(vectors: Vectors, sides: Sides, chosen: Mask) -> Float[np.ndarray, " feature"]:
@@ -123,6 +140,8 @@ def _origin(origins: Mapping[str, np.ndarray], plate: np.ndarray) -> Vectors:
             f"Plates without control cells: {', '.join(lacking[:5])}. A plate's controls are the "
             "origin of its cells; leave these plates out, or name their controls in the plate map."
         )
+    if not len(plate):
+        return np.zeros((0, 1))
     return np.stack([origins[str(name)] for name in plate])
 
 

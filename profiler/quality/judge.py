@@ -205,10 +205,13 @@ def _saturation(plate: Plate) -> Finding:
 
 
 def _is_limit(most: np.ndarray) -> np.ndarray:
-    """Whether a field's largest value is where cameras end, or the plate's, met several times."""
+    """Whether a field's largest value is where cameras end, or the plate's, met several times.
+
+    Of a stain that is black on the whole plate the largest value is 0, which is no limit.
+    """
     ends = np.isclose(most[:, None], LIMITS, rtol=1e-6, atol=0).any(axis=1)
     top = np.nanmax(most, initial=0)
-    return ends | ((most == top) & ((most == top).sum() > 1))
+    return ends | ((most == top) & (top > 0) & ((most == top).sum() > 1))
 
 
 def _focus(plate: Plate) -> Finding:

@@ -8,12 +8,14 @@ from profiler.quality.judge import FAILED, OK, VERDICT
 from profiler.quality.mark import LOW_COUNT
 
 MOST_NAMES = 8
+MOST = "Image_QC_Max_"
 SURE, DOUBTFUL = "Metadata_Object_Confidence", "Metadata_Object_Doubtful"
 
 
 def tell_quality(quality: pl.DataFrame, *, exclude: bool) -> Iterator[str]:
     """Say how far cells can be trusted, which fields are not believed, and what becomes of them."""
     yield from _tell_confidence(quality)
+    yield from _tell_black(quality)
     bad = quality.filter(~pl.col(VERDICT).is_in([OK, FAILED]))
     if not bad.height:
         return
@@ -23,6 +25,18 @@ def tell_quality(quality: pl.DataFrame, *, exclude: bool) -> Iterator[str]:
     fate = "do not count" if exclude else "count all the same, as [profile] exclude_bad_fields says"
     flagged = f"{bad.height:,} of {quality.height:,} fields are flagged ({listed})"
     yield f"{flagged}; their {cells:,} cells {fate}."
+
+
+def _tell_black(quality: pl.DataFrame) -> Iterator[str]:
+    """Name the stains that are 0 throughout a plate: no verdict on a field tells of them."""
+    for name in (column for column in quality.columns if column.startswith(MOST)):
+        for (plate,), fields in quality.group_by("Metadata_Plate", maintain_order=True):
+            seen = fields[name].drop_nulls()
+            if len(seen) and seen.max() == 0:
+                yield (
+                    f"{plate}: {name.removeprefix(MOST)} is black in all {len(seen):,} fields that "
+                    "could be read: every pixel is 0. Was it imaged?"
+                )
 
 
 def _tell_confidence(quality: pl.DataFrame) -> Iterator[str]:

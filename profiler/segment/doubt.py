@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from profiler.segment.score import SPECK_PX, drop_specks, overlaps
+from profiler.segment.score import SPECK_PX, best_overlaps, drop_specks
 
 GAMMAS = (0.7, 1.4)  # as far apart as stains and exposures make plates
 
@@ -49,9 +49,9 @@ def doubt(find: Find, plane: np.ndarray) -> Doubt:
     agreement, lacking = [], []
     for change, back in VIEWS:
         other = back(find(np.ascontiguousarray(change(plane))))
-        iou = overlaps(labels, drop_specks(other, below=SPECK_PX))
-        agreement.append(iou.max(1, initial=0.0))
-        lacking.append((iou.max(0, initial=0.0) < 0.5).sum())
+        own, theirs = best_overlaps(labels, drop_specks(other, below=SPECK_PX))
+        agreement.append(own)
+        lacking.append((theirs < 0.5).sum())
     ids = np.unique(labels[labels > 0])
     return Doubt(labels, ids, 1.0 - np.mean(agreement, axis=0), float(np.mean(lacking)))
 

@@ -22,27 +22,39 @@ NUMBER = (
 def files_by_name(folder: Path, *, wanted: str) -> dict[str, Path]:
     """Find the images of a folder by their names without endings, in the order of names.
 
+    Hidden files are left out: macOS puts one, `._name.tif`, beside each file on a foreign drive.
+
     Args:
         folder: Where they lie.
         wanted: What is expected there, as a sentence, for the error.
+
+    Returns:
+        Paths by name; bytes of a name that are no UTF-8 are written out in it.
 
     Raises:
         BadPlate: There is no such folder, no image in it, or two of one name.
     """
     if not folder.is_dir():
-        raise BadPlate(f"There is no folder {folder}. {wanted}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        found = f"{folder} is a file" if folder.exists() else f"There is no folder {folder}"
+        raise BadPlate(f"{found}. {wanted}")
+    paths = sorted(path for path in folder.iterdir() if _is_image(path))
     if not paths:
         raise BadPlate(f"{folder} holds no images; expected files ending in {', '.join(SUFFIXES)}.")
     files: dict[str, Path] = {}
     for path in paths:
-        if path.stem in files:
+        name = path.stem.encode("utf-8", "backslashreplace").decode()
+        if name in files:
             raise BadPlate(
-                f"{folder} holds several images called {path.stem!r} with different endings, and "
+                f"{folder} holds several images called {name!r} with different endings, and "
                 "label images are told apart by name alone. Rename one."
             )
-        files[path.stem] = path
+        files[name] = path
     return files
+
+
+def _is_image(path: Path) -> bool:
+    is_hidden = path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and not is_hidden and not path.is_dir()
 
 
 def left_out(folder: Path) -> list[str]:
@@ -104,6 +116,27 @@ def why_no_labels(raw: np.ndarray, *, ignore: int | None = None) -> str | None:
     if ids.size and (ids[0] < 0 or ids[-1] > np.iinfo(np.int32).max):
         return f"its labels run from {ids[0]} to {ids[-1]}; expected 1 to 2147483647."
     return _why_a_mask(raw == ids[0], int(ids[0])) if ids.size == 1 else None
+
+
+def in_places(labels: np.ndarray) -> int:
+    """Count labels that lie in several separate places, stray pixels aside.
+
+    Args:
+        labels: 0 and up, [height, width]. Places are apart by background.
+    """
+    is_object = labels > 0
+    pieces = np.empty(labels.shape, np.int32)
+    ndimage.label(is_object, np.ones((3, 3)), output=pieces)
+    most = int(pieces.max(initial=0)) + 1
+    pairs, area = np.unique(
+        labels[is_object].astype(np.int64) * most + pieces[is_object], return_counts=True
+    )
+    if not pairs.size:
+        return 0
+    _, owner = np.unique(pairs // most, return_inverse=True)
+    largest = np.zeros(owner[-1] + 1)
+    np.maximum.at(largest, owner, area)
+    return int((np.bincount(owner[area >= SPECK * largest[owner]]) > 1).sum())
 
 
 def _is_whole(raw: np.ndarray) -> bool:

@@ -282,7 +282,8 @@ def _trained(card: Card) -> float:
     if card.diameter_px is None:
         raise BadModel(
             f"The model {card.name!r} was trained on nuclei of mixed sizes (its card has no "
-            "diameter_px), so fields cannot be brought to its own. Leave diameter_px out."
+            "diameter_px), so fields cannot be brought to its own. Leave diameter_px out of the "
+            "recipe; on the command line, --diameter as-is."
         )
     return card.diameter_px
 

@@ -28,6 +28,16 @@ def nuclear_stains(folder: Path, images: Mapping[str, Path]) -> dict[str, Path]:
     return found
 
 
+def without_nuclei(folder: Path, images: Path) -> list[str]:
+    """Names of the images of a folder that have no nuclear stain in another, for `nuclear_stains`.
+
+    Raises:
+        BadPlate: A folder is missing or empty, or holds two images of one name.
+    """
+    found, named = (files_by_name(each, wanted=WANTED) for each in (folder, images))
+    return [name for name in named if name not in found]
+
+
 def with_nuclei(plane: np.ndarray, nuclei: Path | None) -> np.ndarray:
     """Put the nuclear stain behind the cell stain, zeros where there is none.
 

@@ -70,27 +70,29 @@ def with_stains(field: Stains, channels: int) -> Image:
 def _predict_tiles(network: Predict, image: Image, config: NetworkConfig, *, core: int) -> Any:
     height, width = image.shape[:2]
     halo = _up(reach(config), config.stride)
-    rows, columns = -(-height // core), -(-width // core)
-    below, right = rows * core + halo - height, columns * core + halo - width
+    # A strip is not tiled by squares, most of which would be empty.
+    high, wide = (min(core, _up(length, config.stride)) for length in (height, width))
+    rows, columns = -(-height // high), -(-width // wide)
+    below, right = rows * high + halo - height, columns * wide + halo - width
     canvas = jnp.pad(image, ((halo, below), (halo, right), (0, 0)), mode="edge")
-    side = core + 2 * halo
+    sides = (high + 2 * halo, wide + 2 * halo)
 
     def inside(x):
-        edge = halo * x.shape[1] // side
-        return x[0, edge:-edge, edge:-edge]
+        top, left = halo * x.shape[1] // sides[0], halo * x.shape[2] // sides[1]
+        return x[0, top:-top, left:-left]
 
     def one(corner):
-        tile = lax.dynamic_slice(canvas, (*corner, 0), (side, side, canvas.shape[-1]))
+        tile = lax.dynamic_slice(canvas, (*corner, 0), (*sides, canvas.shape[-1]))
         return jax.tree.map(inside, network(tile[None]))
 
-    corners = jnp.array([(y * core, x * core) for y in range(rows) for x in range(columns)])
+    corners = jnp.array([(y * high, x * wide) for y in range(rows) for x in range(columns)])
     out = lax.map(one, corners)
 
     def stitch(tiles):
-        length, maps = tiles.shape[1], tiles.shape[3:]
-        grid = tiles.reshape(rows, columns, length, length, *maps).swapaxes(1, 2)
-        whole = grid.reshape(rows * length, columns * length, *maps)
-        return _cut(whole, core // length, (height, width))
+        down, across, *maps = tiles.shape[1:]
+        grid = tiles.reshape(rows, columns, down, across, *maps).swapaxes(1, 2)
+        whole = grid.reshape(rows * down, columns * across, *maps)
+        return _cut(whole, high // down, (height, width))
 
     return jax.tree.map(stitch, out)
 

@@ -9,19 +9,13 @@ from typing import NamedTuple
 import polars as pl
 
 from profiler.store.run import FACTS
-from profiler.store.schema import TABLES
+from profiler.store.schema import INCIDENTS, TABLES
 from profiler.store.tables import scan_table, write_table
 
 LEVEL = "incidents"
 FILE = TABLES[LEVEL].file
 REQUEST_FAILED = "request_failed"  # a store did not answer, and was asked again
-COLUMNS = {
-    "time": pl.String,  # ISO 8601, UTC; of a killed command, when the next one found out
-    "code": pl.String,
-    "message": pl.String,
-    "wells": pl.Int32,  # begun anew, where that is known
-    "fields": pl.Int32,  # computed in vain, likewise
-}
+COLUMNS = pl.DataFrame(INCIDENTS.empty_table()).schema
 
 
 class Incident(NamedTuple):

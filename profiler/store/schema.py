@@ -59,6 +59,48 @@ FIELDS = pa.schema(
 )
 
 
+INCIDENTS = pa.schema(
+    [
+        _column("time", pa.string(), "When (ISO 8601, UTC); of a kill, when it was found out"),
+        _column("code", pa.string(), "What kind: `killed`, `disk_full`, `worker_lost`, ..."),
+        _column("message", pa.string(), "What is known of it, in sentences"),
+        _column("wells", pa.int32(), "Wells begun anew, null if nobody knows", nullable=True),
+        _column("fields", pa.int32(), "Fields computed in vain, likewise", nullable=True),
+    ]
+)
+
+VERDICTS = (
+    _column(
+        "Metadata_QC_Verdict",
+        pa.string(),
+        "`ok`; `failed` for a field without results; or the first that was found of `empty`, "
+        "`saturation`, `focus`, `staining`, `bubble`, `debris`",
+    ),
+    _column(
+        "Metadata_QC_Reason",
+        pa.string(),
+        "All that was found, with values and thresholds; null if ok",
+        nullable=True,
+    ),
+)
+QUALITY = pa.schema(
+    [*FIELD_KEYS, *(c for c in FIELDS if c.name.startswith("Metadata_Object_")), *VERDICTS]
+)
+EXPOSURE = {  # of `Image_QC_{number}_{stain}`: as `profiler.illuminate.exposure` says at length
+    "FineDetail": "Logarithm of the detail of 2 x 2 block means over that of 4 x 4 ones",
+    "CoarseDetail": "The same of 4 x 4 over 8 x 8 block means: lower is more blurred",
+    "PowerSlope": "Of log power over log spatial frequency: lower is more blurred",
+    "PercentMaximal": "Pixels at the field's largest value, in percent, before correction",
+    "Max": "Largest value, before correction; 1 is the end of the file's range",
+    "Background": "10th percentile of 4 x 4 block means",
+    "Signal": "99th percentile of those less the background",
+    "Contrast": "What stands out within tiles, in units of the noise; about 1 without cells",
+    "BrightTile": "Brightest of 8 x 8 tiles less the median one",
+    "DarkTile": "Darkest of the tiles less the background, as a share of the median one",
+    "Peak": "Brightest 4 x 4 block mean less the background",
+}
+
+
 class Table(NamedTuple):
     """A table of the run folder: where it lies, what a row is, and which command makes it.
 
@@ -179,7 +221,8 @@ FOOTER = {
         "How it was made, as JSON. For cells: `computed_by` (hash of all that the cells depend "
         "on), `inputs` (site, time point, and path, bytes, mtime and digest of each file read), "
         "`fields` (the well's rows of the field table), `has_images` (whether there is a file "
-        "of images beside it) and `embedder` (sha256 of the encoder's weights, null without one). "
+        "of images beside it), `embedder` (sha256 of the encoder's weights, null without one) and "
+        "`pixel_size_um` (by which its crops were cut). "
         "For cell_classes: `model` (sha256 of the classifier), `coverage` of the sets, `cells` and "
         "`plate` (hashes of the footers of the well's and of the plate's cell files)"
     ),
@@ -210,13 +253,15 @@ def describe() -> str:
     """Document the run folder as Markdown, the text of `docs/schema.md`.
 
     Returns:
-        One section each for the files, the columns of cells and fields, and the footer.
+        One section each for the files, the columns of cells, fields, incidents and quality, and
+        the footer.
     """
     files = [
         (name, f"`{t.file}`", t.row, f"`{t.command.format(out='OUT')}`")
         for name, t in TABLES.items()
     ]
     footer = [(f"`{key}`", meaning) for key, meaning in FOOTER.items()]
+    exposure = [(f"`{number}`", meaning) for number, meaning in EXPOSURE.items()]
     sections = (
         f"# The run folder, format {VERSION}\n",
         _markdown(("table", "file", "a row is", "made by"), files),
@@ -237,6 +282,15 @@ def describe() -> str:
         "site and time point.",
         "\n## Fields\n",
         _columns(FIELDS),
+        "\n## Incidents\n",
+        _columns(INCIDENTS),
+        "\n## Quality\n",
+        _columns(QUALITY),
+        "\nThen, of each stain, the numbers that verdicts rest on, as `Image_QC_{number}_{stain}`:",
+        "float32, null for a failed field and one below 64 pixels a side. Images are scaled to 0",
+        "to 1 of the file's range and, but where it says so, corrected for their light. The",
+        "footer has `thresholds`: what was learned of each plate.\n",
+        _markdown(("number", "meaning"), exposure),
         "\n## Tables of wells and treatments\n",
         "They have `Metadata_Timepoint`, too, where the run has several time points: a row is then",
         "of one of them. Hits, phenotypes and what follows are of the one that `[hits] timepoint`",

@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import polars as pl
@@ -20,6 +22,7 @@ from profiler.store.schema import CELL_KEYS, FIELD_KEYS, FIELDS, cell_schema, im
 from profiler.store.tables import read_footer, read_footers, scan_checked, write_table
 
 IN_WELL = ("Metadata_Site", "Metadata_Timepoint")  # what tells the fields of a well apart
+SAME_SIZE = 1e-3  # relative: crops that differ by less are the same to a fraction of a pixel
 _THREADS = 8  # resuming waits for the disk or the network, not for the processor
 
 Files: TypeAlias = Mapping[FieldKey, tuple[str, ...]]  # in the order they are read
@@ -48,7 +51,12 @@ class WellTables:
 
 
 def write_well(
-    out: Path, tables: WellTables, *, computed_by: str, embedder: str | None = None
+    out: Path,
+    tables: WellTables,
+    *,
+    computed_by: str,
+    embedder: str | None = None,
+    pixel_size_um: float | None = None,
 ) -> Path:
     """Write a finished well, whole or not at all: with its cell file it is there.
 
@@ -57,6 +65,7 @@ def write_well(
         tables: The well. Without cells it is finished all the same.
         computed_by: Hash of all that the cells depend on besides the files.
         embedder: Hash of the network that their vectors are of.
+        pixel_size_um: Of the images, as crops for that network were cut.
 
     Returns:
         The cell file, sorted by site, time point and object number.
@@ -76,6 +85,7 @@ def write_well(
         "fields": _field_rows(tables.fields),
         "has_images": has_images,
         "embedder": embedder,
+        "pixel_size_um": pixel_size_um,
     }
     is_ready = isinstance(tables.cells, pa.Table)
     cells = tables.cells if is_ready else _cells(tables.cells)
@@ -83,21 +93,31 @@ def write_well(
     return path
 
 
-def finished(out: Path, *, wanted: Mapping[Well, Files], computed_by: str) -> set[Well]:
+def finished(
+    out: Path,
+    *,
+    wanted: Mapping[Well, Files],
+    computed_by: str,
+    pixel_sizes: Mapping[str, float] = MappingProxyType({}),
+) -> set[Well]:
     """Find the wells that need no computing.
 
     Args:
         out: The run folder.
         wanted: The files of each field of each (plate, well) that is there now.
         computed_by: Hash of all that the cells depend on besides the files.
+        pixel_sizes: Plate -> micrometres per pixel, for cells that have vectors.
 
     Returns:
         The wells of `wanted` whose file is whole, was computed the same way, and from the same
-        bytes. A file of unchanged path, size and mtime is taken as unchanged; others are hashed.
+        bytes; with vectors, by the same pixel size, where both are known. A file of unchanged path,
+        size and mtime is taken as unchanged; others are hashed.
     """
 
     def is_current(well: Well) -> bool:
-        return _is_current(out, well, files=wanted[well], computed_by=computed_by)
+        size = pixel_sizes.get(well[0])
+        how = {"computed_by": computed_by, "pixel_size_um": size}
+        return _is_current(out, well, files=wanted[well], **how)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         current = pool.map(is_current, wanted)
@@ -217,13 +237,18 @@ def _with_nulls(table: pl.DataFrame, columns: Iterable[pa.Field]) -> pl.DataFram
     return table.with_columns(pl.lit(None).alias(name) for name in lacking)
 
 
-def _is_current(out: Path, well: Well, *, files: Files, computed_by: str) -> bool:
+def _is_current(
+    out: Path, well: Well, *, files: Files, computed_by: str, pixel_size_um: float | None
+) -> bool:
     try:
         footer = read_footer(well_path(out, *well))
     except BadRun:  # absent, cut short or foreign: computed and written again
         return False
     made = footer.parameters
     if footer.level != "cells" or made["computed_by"] != computed_by:
+        return False
+    then = made.get("pixel_size_um")  # which older files do not say
+    if then and pixel_size_um and not isclose(then, pixel_size_um, rel_tol=SAME_SIZE):
         return False
     is_whole = not made["has_images"] or well_path(out, *well, table="images").is_file()
     return is_whole and inputs.are_unchanged(made["inputs"], files)

@@ -139,11 +139,40 @@ def test_any_table_with_the_keys_says_which_cells_are_labelled(write):
     def numbers(header: str, *said: str) -> list[int]:
         rows = [f"P1,A01,1,{i},{each}".rstrip(",") for i, each in enumerate(said, start=1)]
         path = write("\n".join([HEADER.strip().rpartition(",")[0] + header, *rows]))
-        return read_labelled(path)["Metadata_ObjectNumber"].to_list()
+        return read_labelled(path).cells["Metadata_ObjectNumber"].to_list()
 
     assert numbers("", "", "") == [1, 2]  # the keys alone: a list of labelled cells
     assert numbers(",Phenotype,Rater", "a,me", " ,me", "b,", ",") == [1, 2, 3]
     assert numbers(",Rater,Label", "me,a", "me, ", "me,b", ",") == [1, 3]
+
+
+def test_what_lists_of_cells_say_of_them_is_no_label(write):
+    """Where the nucleus is, and what the well's content was, stand in the lists to be labelled."""
+    own = "Nuclei_Location_Center_X,Nuclei_Location_Center_Y,Metadata_CellFile"
+    header = HEADER.replace("Phenotype", f"{own},Phenotype")
+    keys = [line.rpartition(",")[::2] for line in ROWS.splitlines()]
+    said = zip(keys, ("c1", " c1 ", "", "c2"), strict=True)
+    rows = "".join(f"{key},10.5,7.0,{each},{label}\n" for (key, label), each in said)
+    path = write(header + rows + "P1,B02,2,9,10.5,7.0,c3,\n")
+    labels = read_labels(path)
+    assert labels.cells.equals(read_labels(write(HEADER + ROWS, "plain.csv")).cells)
+    assert labels.unlabelled == 1
+    noted = [
+        ("P1", "A01", 1, 1, "c1", 10.5, 7.0),
+        ("P1", "A01", 1, 2, "c1", 10.5, 7.0),
+        ("P1", "B02", 2, 3, "c2", 10.5, 7.0),
+    ]
+    assert labels.noted.rows() == read_labelled(path).noted.rows() == noted
+    assert not read_labels(tmp := path.with_name("plain.csv")).noted.height, tmp
+    with pytest.raises(UnknownName, match="no label column 'Metadata_CellFile'"):
+        read_labels(path, column="Metadata_CellFile")
+    twice = write(header + rows + "P1,A01,1,1,10.5,7.0,c9,round\n", "twice.csv")
+    assert len(read_labels(twice).codes) == 4  # one cell, of which two tables said the same
+    assert read_labels(twice).noted.height == 4
+    unsaid = write(
+        header.replace(",Phenotype", "") + rows.replace(",round", "").replace(",flat", "")
+    )
+    assert read_labelled(unsaid).cells.height == 4  # the keys alone: a list of labelled cells
 
 
 def test_time_points_are_matched(write, run_cells):

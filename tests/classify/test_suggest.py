@@ -26,8 +26,12 @@ def truth_of(found, planted):
 def test_without_a_classifier_cells_differ(one_plate, tmp_path):
     found = suggest(one_plate.out, tmp_path / "s", wanted=Wanted(cells=20))
     table = pl.read_csv(tmp_path / "s" / "cells.csv")
-    assert table.columns == [*KEYS, "Label"]
+    assert table.columns == [*KEYS, *PLACES, "Metadata_CellFile", "Label"]
     assert table["Label"].null_count() == 20 == table.select(KEYS).n_unique()
+    run = open_screen(one_plate.out).cells.select(*KEYS, *PLACES).collect()
+    there = table.join(run, on=list(KEYS), how="left", maintain_order="left")
+    for place in PLACES:
+        np.testing.assert_allclose(table[place], there[f"{place}_right"], atol=0.051)
     cells = truth_of(found.cells, one_plate)
     assert not cells["Metadata_QC_TouchesBorder"].any()
     kinds = cells["Label_right"].n_unique()
@@ -94,12 +98,15 @@ def test_the_page_has_a_picture_and_a_key_for_each_cell(one_plate, trained, tmp_
     found = suggest(one_plate.out, tmp_path, model=trained, wanted=Wanted(cells=9))
     page = (tmp_path / "cells.html").read_text()
     keys = re.findall(r'data-key="([^"]+)"', page)
-    assert keys == [",".join(map(str, row)) for row in found.cells.select(KEYS).iter_rows()]
+    rows = found.cells.drop("Label").write_csv(include_header=False).splitlines()
+    assert keys == rows  # what the button saves is the list, filled in
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
     assert len(pictures) == 9
     assert Image.open(io.BytesIO(b64decode(pictures[0]))).size == (SIDE, SIDE)
     assert '<option value="moved">' in page
-    assert '"Metadata_Plate,Metadata_Well,Metadata_Site,Metadata_ObjectNumber,Label"' in page
+    header = f'"{",".join([*KEYS, *PLACES])},Metadata_CellFile,Label"'
+    assert header in page
+    assert f"{found.cells[0, 0]} {found.cells[0, 1]} site 1 cell {found.cells[0, 3]}<" in page
     with Image.open(tmp_path / "cells.png") as sheet:
         assert sheet.size[0] > 5 * SIDE
 

@@ -12,7 +12,7 @@ from profiler.classify.train import Trained, TrainRequest, train_classifier
 from profiler.store.run import read_facts
 from profiler.store.screen import open as open_screen
 
-from .conftest import KEYS, TIMEPOINT, plant
+from .conftest import KEYS, PLACES, TIMEPOINT, plant
 
 EVERY = [*KEYS[:3], TIMEPOINT, KEYS[3]]  # the keys of a cell
 
@@ -112,7 +112,7 @@ def test_labels_with_time_points_are_of_those_cells(movie, tmp_path):
 
 def test_a_suggestion_names_time_points_and_leaves_out_the_labelled_one_alone(movie, tmp_path):
     first = suggest(movie.out, tmp_path / "s", wanted=Wanted(cells=20))
-    assert first.cells.columns == [*EVERY, "Label"]
+    assert first.cells.columns == [*EVERY, *PLACES, "Metadata_CellFile", "Label"]
     assert first.cells[TIMEPOINT].n_unique() == 2
     every = movie.truth.filter(~pl.col("Metadata_QC_TouchesBorder"))
     done = every.filter(pl.col(TIMEPOINT) == 1).select(*EVERY, Label=pl.lit("odd"))

@@ -104,6 +104,20 @@ def test_absent_labels_are_empty():
     assert not crops.is_padded[3]
 
 
+def test_a_large_object_far_from_the_corner_is_centred_on_itself():
+    """Its coordinates add up to more than an int32 holds; those of the cell beside it do not."""
+    labels = np.zeros((3000, 3000), np.int32)
+    labels[1800:, 1700:] = 1
+    labels[2100:2150, 300:361] = 2
+    image = np.zeros((3000, 3000, 1), np.float32)
+    image[2399, 2349] = image[2124, 330] = 1.0
+    crops = cut(image, labels, side=8, max_cells=2)
+    for pixels in crops.pixels:
+        assert np.argwhere(pixels[..., 0] == 1.0).tolist() in ([[3, 3]], [[3, 4]])
+    assert crops.inside.all()
+    assert not crops.is_padded.any()
+
+
 def test_an_empty_field_has_no_crops():
     crops = cut(labels=np.zeros_like(LABELS))
     assert not crops.present.any()
@@ -182,6 +196,12 @@ def test_the_pixel_size_sets_the_zoom():
         ),
         ((200, 200), CropConfig(64), np.inf, "a pixel size of inf um; expected a finite number"),
         ((200, 200), CropConfig(64), 0.0, "a pixel size of 0 um"),
+        (
+            (200, 200),
+            CropConfig(64, 0.65),
+            325.0,  # in nanometres; the field would become 100,000 pixels wide
+            "pixels would be 500 times as large, 325 um. Give their size in micrometres",
+        ),
     ],
 )
 def test_crops_that_cannot_be_cut_say_why(shape, config, size, message):

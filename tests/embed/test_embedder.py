@@ -100,6 +100,26 @@ def test_images_and_labels_that_do_not_fit_are_refused(images, labels, message, 
         embedder.embed(images, labels)
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.full(IMAGES.shape, 200, np.int64), "pixels of type int64; expected uint8, uint16"),
+        (np.full(IMAGES.shape, 200, np.uint32), "type uint32; .* these would all be black"),
+        (IMAGES * 4095, r"pixels of mean 2\d{3} \(float32\); expected floats from 0 to 1"),
+        (jnp.asarray(IMAGES * 255), r"pixels of mean 12\d\.\d \(float32\)"),
+    ],
+)
+def test_pixels_that_are_no_intensities_are_refused(images, message, saved):
+    embedder = load_embedder(str(saved[0]), **OPTIONS)
+    with pytest.raises(BadRecipe, match=message):
+        embedder.embed(images, np.stack([LABELS, LABELS]))
+
+
+def test_light_that_was_corrected_may_go_beyond_white(embedder):
+    found = embedder.embed(jnp.asarray(IMAGES * 1.9), np.stack([LABELS, LABELS]))
+    assert np.isfinite(found.vectors[:, :16]).all()
+
+
 def test_tables_without_rows_are_refused(saved):
     with pytest.raises(BadRecipe, match="max_cells = 0; expected 1 or more"):
         load_embedder(str(saved[0]), stains=("DNA", "ER"), max_cells=0)

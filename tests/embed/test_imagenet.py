@@ -184,6 +184,10 @@ def test_an_encoder_is_never_overwritten(tmp_path):
         convert(tmp_path / "mine.safetensors")
     with pytest.raises(BadRun, match=r"expected a name in \.safetensors"):
         convert(tmp_path / "mine")
+    (tmp_path / "plate.json").write_text("{}")  # its card would lie there
+    with pytest.raises(BadRun, match=r"plate\.json exists\. Give another name"):
+        convert(tmp_path / "plate.safetensors")
+    assert (tmp_path / "plate.json").read_text() == "{}"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Models on disk: a round trip, and every way a file or its channels can be wrong."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -148,3 +148,14 @@ def test_the_recipes_remedy_for_other_stains_is_told_as_it_is_written(config):
 
 def test_a_model_without_stains_takes_any(config):
     check_stains(config.__class__(config.encoder, config.crops), ("a", "b"), name="any")
+
+
+def test_a_classifier_of_any_one_stain_is_refused_on_several(config):
+    alone = replace(config, stains=())
+    check_stains(alone, ("ER",), name="mine")
+    message = r"'mine' are DNA, ER; it tells classes apart by .* \[embed\] channels = \[\"DNA\"\]"
+    with pytest.raises(BadModel, match=message):
+        check_stains(alone, ("DNA", "ER"), name="mine")
+    check_stains(replace(alone, classes=()), ("DNA", "ER"), name="mine")
+    together = replace(alone, encoder=replace(alone.encoder, stains="mean"))
+    check_stains(together, ("DNA", "ER"), name="mine")

@@ -108,13 +108,24 @@ def test_one_that_does_not_answer_in_time_is_gone(made_up):
 @pytest.mark.parametrize(("is_silent", "patience"), [(True, crews.ANSWER_S), (False, 0)])
 def test_of_those_that_start_only_the_dead_are_gone(made_up, monkeypatch, is_silent, patience):
     monkeypatch.setattr(crews, "does_not_answer", lambda nodes: is_silent)
-    dead, slow, faulty = Answer(DEAD), Answer(GetTimeoutError()), Answer(BUG)
-    ours = crew(starting={dead: "dead", slow: "slow", faulty: "faulty"})
+    dead, slow, ready = Answer(DEAD), Answer(GetTimeoutError()), Answer(("here", ABOUT))
+    ours = crew(starting={dead: "dead", slow: "slow", ready: "ready"})
     assert ours.unborn() == [Lost(DEAD)]
     assert made_up.patience == patience
     assert made_up.killed == ["dead"]
-    assert list(ours.starting.values()) == ["slow", "faulty", "hired"]
+    assert list(ours.starting.values()) == ["slow", "ready", "hired"]
     assert ours.unborn() == []
+
+
+def test_who_was_refused_when_all_was_done_is_told_once_and_not_replaced(made_up):
+    cannot = NoCluster("The machine two of the cluster has jax 0.1 and not 0.2.")
+    refused = RayTaskError("start", "Traceback\nNoCluster: x", cannot)
+    starting = {Answer(refused): "one", Answer(refused): "two", Answer(BUG): "faulty"}
+    told, again, faulty = (ours := crew(starting=starting)).unborn()
+    assert told == Lost(cannot, code="machine_refused")
+    assert again == Lost(cannot, is_known=True, code="machine_refused")
+    assert "could not start: KeyError: 'x'" in str(faulty.error)
+    assert (ours.starting, made_up.killed) == ({}, ["one", "two", "faulty"])
 
 
 def test_one_that_was_to_replace_a_lost_one_is_not_told_too(made_up):

@@ -118,9 +118,55 @@ def test_a_field_that_cannot_be_read_is_left_out_until_it_can(tmp_path, sets):
 def test_too_few_fields_are_said_and_remembered(tmp_path, sets):
     (problem,) = told(tmp_path, sets.head(5))
     assert "5 of 5 sampled fields can be read, and an illumination function needs 8" in problem
-    assert told(tmp_path, sets.head(5)) == []
+    assert told(tmp_path, sets.head(5)) == [problem]
     with pytest.raises(BadPlate, match="needs 8"):
         loaded(tmp_path)
+
+
+def test_a_dark_level_above_what_a_stain_shows_is_told_each_time(tmp_path, sets):
+    high = replace(WANTED, fit=replace(MEAN, dark_level=5000.0))
+    fitted, *notes = told(tmp_path, sets, high)
+    assert "fitted to 10 fields" in fitted
+    seen = [tifffile.imread(p[0]).mean() for p in choose(sets, fields=10, seed=0)["path_DNA"]]
+    assert notes[0].startswith(f"P1: DNA has {np.mean(seen):.4g} grey levels on average")
+    assert "dark_level takes 5000 off: hardly anything is left" in notes[0]
+    assert "P1: GFP has" in notes[1]
+    assert told(tmp_path, sets, high) == notes
+
+
+@pytest.mark.parametrize("method", ["mean", "basic"])
+def test_light_that_falls_below_zero_is_told_by_its_cause(tmp_path, sets, method):
+    (problem,) = told(
+        tmp_path, sets, replace(WANTED, fit=replace(MEAN, dark_level=900.0, method=method))
+    )
+    assert "falls to -" in problem
+    assert "dark_level, now 900, above what the darkest corners show? Lower it" in problem
+    with pytest.raises(BadPlate, match="Is .illumination. dark_level"):
+        loaded(tmp_path)
+
+
+def test_a_plate_that_cannot_be_read_stops_no_other(tmp_path, sets):
+    (tmp_path / "damaged.tif").write_bytes(b"II*")
+    lost = [[str(tmp_path / "damaged.tif")]] * sets.height
+    other = sets.with_columns(
+        pl.lit("P0").alias("plate"), *(pl.Series(f"path_{s}", lost) for s in WANTED.stains)
+    )
+    for stain in WANTED.stains:
+        np.save(tmp_path / f"{stain}.npy", light())
+    given = replace(WANTED, method=str(tmp_path))
+    both = pl.concat([other, sets])
+    problem = "Plate P0: not one image can be read, so no illumination function is used."
+    assert told(tmp_path / "run", both, given) == [problem]
+    np.testing.assert_allclose(loaded(tmp_path / "run").flat[..., 0], light(), rtol=1e-6)
+    with pytest.raises(BadPlate, match="Plate P0: not one image can be read"):
+        kept.load(tmp_path / "run", "P0", stains=WANTED.stains, pixel_format=FORMAT)
+
+
+def test_a_function_in_grey_levels_is_told(tmp_path, sets):
+    for stain, scale in zip(WANTED.stains, (1, 0.01), strict=True):
+        np.save(tmp_path / f"{stain}.npy", light() * scale)
+    (note,) = told(tmp_path / "run", sets, replace(WANTED, method=str(tmp_path)))
+    assert note.startswith("P1: the illumination function of GFP is 0.01 on average")
 
 
 def test_functions_of_a_folder_are_copied_into_the_run(tmp_path, sets):

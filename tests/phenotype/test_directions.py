@@ -65,6 +65,40 @@ def test_of_no_difference_other_wells_say_chance():
     assert 0.3 < found.auroc < 0.7
 
 
+@pytest.mark.parametrize(("treated", "controls"), [(1, 2), (1, 8), (2, 4)])
+def test_chance_is_half_however_few_controls_plates_have(treated, controls):
+    """Wells differ in every axis, as real ones do, and treated ones in nothing else."""
+
+    def judged(seed, shift):
+        rng = np.random.default_rng(seed)
+        kinds = np.array([True] * treated + [False] * controls)
+        is_treated, plate = np.repeat(np.tile(kinds, 2), 10), np.repeat(["A", "B"], 10 * len(kinds))
+        wells = [f"{name} {w}" for name in "AB" for w in range(len(kinds))]
+        own = 0.5 * rng.normal(size=(len(wells), 20)) + shift * np.tile(kinds, 2)[:, None] / 20**0.5
+        vectors = np.repeat(own, 10, axis=0) + rng.normal(size=(len(plate), 20))
+        return find_direction(vectors, Sides(is_treated, np.repeat(wells, 10), plate)).auroc
+
+    found = [judged(seed, 0.0) for seed in range(150)]
+    assert abs(np.mean(found) - 0.5) < 4 * np.std(found) / 150**0.5
+    assert abs(np.mean(found) - 0.5) < 0.05
+    assert np.mean([judged(seed, 3.0) for seed in range(20)]) > 0.75
+
+
+def test_halves_without_controls_of_their_plates_say_nothing():
+    vectors, sides = two_sides(shift=3, plates=2)
+    named = {"P0 0": "A t", "P1 0": "B t", "P0 4": "A y", "P0 5": "A z", "P1 4": "B y"}
+
+    def judged(named):
+        keep = np.isin(sides.well, list(named))
+        own = Sides(*(part[keep] for part in sides))
+        return find_direction(
+            vectors[keep], own._replace(well=np.array([named[each] for each in own.well]))
+        ).auroc
+
+    assert judged(named) is None  # in the half of B's treated well are controls of A alone
+    assert judged(named | {"P1 5": "B z"}) > 0.9
+
+
 def test_separation_is_scikit_learns_auroc():
     rng = np.random.default_rng(0)
     place, is_treated = rng.integers(0, 6, 50).astype(float), rng.random(50) < 0.4

@@ -138,7 +138,7 @@ def test_unreadable_planes_are_told_and_absent(trees, tmp_path, to):
     assert [(u.channel, u.code) for u in first.unread] == [
         ("ch1", "empty_file"), ("ch2", "missing_file")]  # fmt: skip
     assert [(u.channel, u.code) for u in second.unread] == [("ch2", "wrong_shape")]
-    assert "is 3 x 3 uint16, but the field's first plane 4 x 6" in second.unread[0].message
+    assert "is 3 x 3 uint16, but most planes of its field are 4 x 6" in second.unread[0].message
     after = scan(tmp_path / "out")
     lost = scan(home).join(after, on=PLANE, how="anti").select("site", "channel", "z").rows()
     assert lost == [(1, "ch1", 1), (1, "ch2", 2), (2, "ch2", 2)]
@@ -193,6 +193,46 @@ def test_a_plate_that_is_there_is_kept(trees, tmp_path):
     with pytest.raises(BadPlate, match=r"demo\.h5 is there already\. Move it away, or choose"):
         list(convert(home, tmp_path, to="hdf5"))
     assert (tmp_path / "demo.h5").read_text() == "mine"
+
+
+def test_the_plates_that_lack_after_a_stop_are_written_by_the_same_command(trees, tmp_path):
+    for name in ("P1", "P2", "P3"):
+        trees["imagexpress"](tmp_path / "in" / name)
+    first, *rest = convert(tmp_path / "in", tmp_path / "out", to="hdf5")
+    before = first.plate.stat()
+    (tmp_path / "out" / "P3.h5").unlink()
+    going = convert(tmp_path / "in", tmp_path / "out", to="hdf5")
+    events = []
+    with pytest.raises(
+        BadPlate, match=r"P1\.h5, .*P2\.h5 are there already\. Move them .* written"
+    ):
+        events.extend(going)
+    assert [event.plate.name for event in [*rest, *events]].count("P3.h5") == 2 * len(events)
+    assert first.plate.stat() == before
+    assert scan(tmp_path / "out")["plate"].unique().sort().to_list() == ["P1", "P2", "P3"]
+
+
+def test_most_planes_say_what_size_a_field_is(tmp_path):
+    for channel, shape in (("A", (4, 4)), ("B", (4, 6)), ("C", (4, 6))):
+        path = tmp_path / "P" / f"demo_B03_s1_{channel}.tif"
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(path, np.ones(shape, np.uint16), metadata=None)
+    (event,) = convert(tmp_path / "P", tmp_path, to="hdf5")
+    assert event.planes == 2
+    (lost,) = event.unread
+    assert lost.channel == "A"
+    assert "is 4 x 4 uint16, but most planes of its field are 4 x 6 uint16" in lost.message
+
+
+def test_a_date_for_a_time_point_is_told_not_a_lack_of_memory(tmp_path):
+    home = tmp_path / "P"
+    home.mkdir()
+    tifffile.imwrite(home / "B03_240101_A.tif", np.ones((4, 6), np.uint16), metadata=None)
+    pattern = r"(?P<well>B03)_(?P<timepoint>\d+)_(?P<channel>A).tif"
+    said = "well B03, site 1 goes up to timepoint 240101 and z 1, .* of 240,101 planes for 1 that"
+    with pytest.raises(BadPlate, match=said):
+        list(convert(home, tmp_path, to="hdf5", pattern=pattern))
+    assert [path.name for path in tmp_path.iterdir()] == ["P"]
 
 
 @pytest.mark.parametrize("to", FORMATS)

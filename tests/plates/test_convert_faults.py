@@ -193,7 +193,7 @@ def test_a_file_for_a_folder(plate):
         list(convert(plate, there, to="hdf5"))
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/plates", "file://plates", "memory://plates"])
+@pytest.mark.parametrize("address", ["s3://bucket/plates", "file:///plates", "memory://plates"])
 def test_an_address_for_a_folder(plate, tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadPlate, match=rf"^{address} is an address, and plates are written into"):

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import struct
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -10,6 +12,7 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
+from plates import decode as decoding
 from plates.address import page_of
 from plates.errors import BadImage, UnknownName
 from plates.pixels import FileStamp, is_unchanged, project, read_file, read_plane
@@ -74,6 +77,24 @@ def test_tiff_round_trip(tiff, plane, byteorder, options):
 @pytest.mark.parametrize("plane", [BYTES, WORDS], ids=["uint8", "uint16"])
 def test_png_round_trip(png, plane):
     assert_reads(png(Image.fromarray(plane)), plane)
+
+
+def test_a_png_is_read_up_to_the_size_of_a_field_and_above_it_said_to_be_large(png, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)  # Pillow's own: it would warn and refuse
+    path = png(Image.fromarray(BYTES))
+    assert_reads(path, BYTES)
+    monkeypatch.setattr(decoding, "MOST_PNG", BYTES.size - 1)
+    said = "is a PNG of 30 x 40 pixels, and no more than 1,199 are unpacked.* save it as TIFF"
+    refused(path, code="too_large", message=said)
+
+
+def test_a_png_that_claims_more_than_it_holds_is_refused_before_it_is_unpacked(png):
+    path = png(Image.fromarray(BYTES))
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 60_000, 60_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    refused(path, code="too_large", message="a PNG of 60,000 x 60,000 pixels")
 
 
 def test_name_does_not_decide_the_format(png, tmp_path):

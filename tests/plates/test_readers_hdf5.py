@@ -1,5 +1,9 @@
 """HDF5 plates of our own and CellH5: what is in them, and links that lead elsewhere."""
 
+import subprocess
+import sys
+from contextlib import suppress
+
 import h5py
 import numpy as np
 import pytest
@@ -159,3 +163,47 @@ def test_more_planes_than_there_can_be(trees, tmp_path, kind):
         store.create_dataset(name, shape=shape, dtype="u1", chunks=(1,) * len(shape))
     with pytest.raises(BadPlate, match=r"one field has 100,000,000 planes; more than 1,000,000"):
         scan(home)
+
+
+@pytest.mark.parametrize("name", ["R&D", "plate #2", "A&index=3", "ü 50%"])
+def test_cellh5_whatever_its_plate_is_called(tmp_path, name):
+    with h5py.File(tmp_path / "p.ch5", "w") as store:
+        home = f"/sample/0/plate/{name}/experiment/B3/position/1/image/channel"
+        store[home] = np.arange(48, dtype=np.uint16).reshape(2, 1, 1, 4, 6)
+    planes = scan(tmp_path)
+    assert planes["plate"].to_list() == [name] * 2
+    np.testing.assert_array_equal(
+        read_plane(planes["path"][1]).pixels, np.arange(24, 48).reshape(4, 6)
+    )
+
+
+def test_damage_anywhere_in_a_file_is_a_coded_field(trees, tmp_path):
+    """H5py reads past the end of some, and says so by a ValueError."""
+    path = trees["cellh5"](tmp_path / "x") / "p.ch5"
+    planes, good = scan(path)["path"], path.read_bytes()
+    for start in range(0, min(len(good), 1600), 8):
+        path.write_bytes(good[:start] + b"\xa5" * 8 + good[start + 8 :])
+        with suppress(BadImage):  # any other error would end a run
+            read_plane(planes[0])
+
+
+WRITE = """
+import sys, h5py
+file = h5py.File(sys.argv[1], "w")
+file.attrs["format"] = "plate-profiler"
+file.flush()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
+    words = [sys.executable, "-c", WRITE, str(tmp_path / "p.h5")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(
+            BadPlate, match=r"p\.h5 is locked: another program is writing it.* Wait"
+        ):
+            scan(tmp_path)
+        writer.communicate(timeout=60)

@@ -38,12 +38,20 @@ def test_samplesheet_with_few_columns(tmp_path):
     assert planes.select("plate", "well", "site", "z").rows() == [(tmp_path.name, "B03", 1, 1)]
 
 
+def test_samplesheet_columns_in_any_case(tmp_path):
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "s.csv").write_text("path,channel,well,Site,Timepoint,Z\na.tif,DNA,A2,7,3,2\n")
+    planes = scan(tmp_path)
+    assert planes.select("well", "site", "timepoint", "z").rows() == [("A02", 7, 3, 2)]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         (",a.tif,s,b,P,A01,1,1,1,1,1", "row 1 below the header has no channel"),
         ("DNA,,s,b,P,A01,1,1,1,1,1", "row 1 below the header has no path"),
-        ("DNA,a.tif,s,b,P,A01,x,1,1,1,1", "site is 'x', expected a whole number"),
+        ("DNA,a.tif,s,b,P,A01,x,1,x,1,1", "site is 'x', expected a whole number"),
+        ("DNA,a.tif,s,b,P,A01,1,1,2,1,1", "site is '1', but field_id, .* is '2'. Keep the column"),
         ("DNA,a.tif,s,b,P,Z99,1,1,1,1,1", "'Z99' is not a well"),
         ("DNA,b.tif,s,b,P,A01,1,1,1,1,1", r"None of the 1 files that .* names is there"),
         ("DNA,ftp://x/a.tif,s,b,P,A01,1,1,1,1,1", "ftp://x/a.tif, which cannot be read"),

@@ -1,5 +1,7 @@
 """Plates in a store: every index format through its mirror, stores that fail, and none at all."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,38 @@ def test_profiles_in_a_store(trees, tmp_path, store):
     (first, _) = scan(address)["flat_field"].unique().sort()
     assert first == f"{address}/Images/Index.xml#channel=1"
     assert (read_flat_field(first, shape=(2, 3)).foreground == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["harmony", "pattern"])
+def test_an_address_of_this_disk_leaves_the_plate_as_it_is(trees, tmp_path, kind):
+    """The mirror of `file:///plate` was once written over the plate."""
+    home = trees[kind](tmp_path / "plate")
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    for address in (f"file://{home}", Path(f"file://{home}")):
+        planes = scan(address)
+        assert {path: path.read_bytes() for path in before} == before
+        assert planes["path"].to_list() == [f"file://{path}" for path in scan(home)["path"]]
+        for far in planes["path"]:
+            here = read_plane(far.removeprefix("file://"))
+            np.testing.assert_array_equal(read_plane(far).pixels, here.pixels)
+
+
+def test_an_address_with_a_slash_too_many_is_mirrored_in_no_other_place(trees, tmp_path, store):
+    home = trees["pattern"](tmp_path / "plate")
+    lying = tmp_path / "bucket"
+    memory = fsspec.filesystem("memory")
+    memory.put(str(home), f"/{lying}", recursive=True)
+    try:
+        assert len(scan(f"memory:///{lying}")) == len(scan(home))
+    finally:
+        memory.rm(f"/{lying}", recursive=True)
+    assert not lying.exists()
+
+
+def test_zarr_plates_of_a_folder_in_a_store_are_asked_for_one_by_one(trees, tmp_path, store):
+    address = store(trees["ome-zarr"](tmp_path / "in" / "p.zarr").parent, "many")
+    with pytest.raises(BadPlate, match=r"many is a folder in a store .* one, such as memory://bu"):
+        scan(address)
 
 
 def test_an_index_in_a_store(trees, tmp_path, store):

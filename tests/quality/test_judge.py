@@ -11,6 +11,7 @@ from scipy import stats
 from profiler.quality import judge
 from profiler.quality.judge import CHECKS as NAMES
 from profiler.quality.learn import reach
+from profiler.quality.tell import tell_quality
 
 from .conftest import CHECKS, change, tables
 
@@ -138,6 +139,20 @@ def test_few_levels_are_no_saturation():
     both = change(numbers, 7, Image_QC_PercentMaximal_DNA=3.0, Image_QC_Max_DNA=0.5)
     both = change(both, 9, Image_QC_PercentMaximal_DNA=3.0, Image_QC_Max_DNA=0.5)
     assert [i for i, name in enumerate(verdicts(both, fields)) if name == "saturation"] == [7, 9]
+
+
+def test_a_stain_that_is_black_throughout_is_told_and_is_not_saturated():
+    numbers, fields = tables()
+    black = numbers.with_columns(
+        pl.lit(0, pl.Float32).alias("Image_QC_Max_GFP"),
+        pl.lit(100, pl.Float32).alias("Image_QC_PercentMaximal_GFP"),
+    )
+    found = judge(black, fields=fields, checks=CHECKS).table
+    assert "saturation" not in found["Metadata_QC_Verdict"].to_list()
+    sentence = "P1: GFP is black in all 60 fields that could be read: every pixel is 0."
+    assert any(note.startswith(sentence) for note in tell_quality(found, exclude=True))
+    one = judge(change(black, 7, Image_QC_Max_GFP=0.1), fields=fields, checks=CHECKS).table
+    assert not any("black" in note for note in tell_quality(one, exclude=True))
 
 
 def test_a_third_of_the_plate_may_be_bad():

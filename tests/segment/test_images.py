@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from typer.testing import CliRunner
 
 from plates.errors import BadPlate
@@ -72,3 +73,35 @@ def test_a_file_in_place_of_the_folder_is_told(folder, held, under):
     out = held / "b.tif" / under
     with pytest.raises(BadPlate, match=r"b\.tif is a file, not a folder. Choose another --out"):
         list(segment_folder(folder, out))
+
+
+def test_nuclear_stains_are_not_overwritten_whatever_is_asked(folder, tmp_path):
+    (tmp_path / "dna").mkdir()
+    tifffile.imwrite(tmp_path / "dna" / "a.tif", BY_HAND)
+    before = (tmp_path / "dna" / "a.tif").read_bytes()
+    run = segment_folder(folder, tmp_path / "dna", nuclei=tmp_path / "dna", replace=True)
+    with pytest.raises(BadPlate, match=r"label image of a\.tif would overwrite an image in .*dna"):
+        list(run)
+    assert (tmp_path / "dna" / "a.tif").read_bytes() == before
+
+
+def test_labels_do_not_go_among_images_that_they_would_be_taken_for(tmp_path):
+    Image.fromarray(BY_HAND).save(tmp_path / "a.png")
+    with pytest.raises(BadPlate, match=r"holds the images themselves \(a\.png\).*another --out"):
+        list(segment_folder(tmp_path, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_hidden_files_are_no_images(folder, tmp_path):
+    (folder / "._a.tif").write_bytes(b"\0\5\x16\7 of macOS")
+    assert {done.name for done in segment_folder(folder, tmp_path / "out")} == {"a.tif", "b.tif"}
+
+
+def test_images_without_a_nuclear_stain_are_told(folder, tmp_path):
+    (tmp_path / "dna").mkdir()
+    tifffile.imwrite(tmp_path / "dna" / "b.tif", BY_HAND)
+    words = ["segment", str(folder), "--out", str(tmp_path / "out"), "--model", "cells"]
+    done = CliRunner().invoke(app, [*words, "--nuclei", str(tmp_path / "dna")])
+    assert done.exit_code == 0
+    told = f"1 image has no nuclear stain in {tmp_path / 'dna'}: found by the cell stain alone (a)."
+    assert told in done.stderr

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from plates.errors import BadImage
-from profiler.segment.label_files import left_out, read_labels
+from plates.errors import BadImage, BadPlate
+from profiler.segment.label_files import files_by_name, left_out, read_labels
 
 RNG = np.random.default_rng(0)
 LABELS = np.kron(RNG.integers(0, 400, (30, 30)), np.ones((10, 10))).astype(np.uint16)
@@ -82,3 +82,11 @@ def test_files_of_other_endings_are_told_but_for_hidden_ones(tmp_path):
     (tmp_path / "folder").mkdir()
     assert left_out(tmp_path) == ["a.txt", "b.jpg"]
     assert left_out(tmp_path / "nowhere") == []
+
+
+def test_a_file_in_place_of_a_folder_is_called_one(tmp_path):
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(BadPlate, match=r"a\.tif is a file\. Give a folder"):
+        files_by_name(tmp_path / "a.tif", wanted="Give a folder.")
+    with pytest.raises(BadPlate, match=r"There is no folder .*b\.tif\. Give a folder"):
+        files_by_name(tmp_path / "b.tif", wanted="Give a folder.")

@@ -1,6 +1,7 @@
 """Scores: by hand, against an assignment, at the edges."""
 
 import inspect
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from profiler.recipe import Segment
 from profiler.segment.score import (
     SPECK_PX,
     THRESHOLDS,
+    best_overlaps,
     drop_specks,
     match,
     overlaps,
@@ -64,6 +66,29 @@ def test_empty_truth_and_empty_result_agree_perfectly():
     empty = np.zeros((5, 5), int)
     assert score([(empty, empty)]).f1[0] == 1.0
     assert score([(TRUTH, empty[:1, :1].repeat(20, 0).repeat(20, 1))]).f1[0] == 0.0
+
+
+@pytest.mark.parametrize("most", [0, 1, 40])
+def test_the_best_overlaps_are_those_of_the_table_of_all_pairs(most):
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        truth, found = rng.integers(0, most + 1, (2, 12, 9)) * rng.integers(1, 1000)
+        truth[:2] = -1  # no object
+        table = overlaps(truth, found)
+        for axis, best in zip((1, 0), best_overlaps(truth, found), strict=True):
+            np.testing.assert_array_equal(best, table.max(axis, initial=0.0))
+
+
+def test_thousands_of_objects_need_no_table_of_all_pairs():
+    many = np.kron(np.arange(6400).reshape(80, 80), np.ones((3, 3), int))
+    known = np.ones(many.shape, bool)
+    known[::6] = False
+    tracemalloc.start()
+    seen = where_known(many, known, truth=np.where(known, many, 0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(seen, np.where(known, many, 0))
+    assert peak < 1e8  # the table would take 3e8 bytes
 
 
 def test_thresholds_below_a_half_are_refused():

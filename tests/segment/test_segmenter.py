@@ -6,10 +6,13 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
+import tifffile
 from flax import nnx
 
 from plates.errors import BadModel, BadRecipe
+from profiler.images import segment_folder
 from profiler.segment import segmenter
 from profiler.segment.catalogue import MODELS
 from profiler.segment.compartments import CellsConfig
@@ -124,10 +127,31 @@ def test_an_uncalibrated_network_has_no_confidence_and_can_leave_nothing_out(tmp
     found = load_segmenter(SegmentConfig(model=model)).examine(jnp.asarray(field()))
     assert np.isnan(found.confidence).all()
     cells = CellsConfig(min_confidence=0.5)
-    with pytest.raises(
-        BadRecipe, match=r"min_confidence is 0\.5; .*mine\.safetensors' is not calib"
-    ):
-        load_segmenter(SegmentConfig(model=model, cells=cells))
+    config = SegmentConfig(model=model, cells=cells)
+    message = r"min_confidence is 0\.5; .*mine\.safetensors' is not calib"
+    with pytest.raises(BadRecipe, match=message):
+        load_segmenter(config)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", field())
+    with pytest.raises(BadRecipe, match=message):
+        list(segment_folder(tmp_path / "in", tmp_path / "out", config=config))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_and_a_run_leave_out_the_same_and_are_equally_sure(tmp_path):
+    image = np.round(10_000 * field()).astype(np.uint16)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", image)
+    whole = load(backend="cpu").segment(jnp.asarray(image / 65535, jnp.float32)[None, ..., None])
+    least = float(np.sort(whole.confidence[0, : int(whole.count[0])])[:2].mean())
+    config = SegmentConfig(cells=CellsConfig(method="ring", min_confidence=least), max_cells=16)
+    run = load_segmenter(config).segment(jnp.asarray(image / 65535, jnp.float32)[None, ..., None])
+    (done,) = segment_folder(tmp_path / "in", tmp_path / "out", config=config)
+    count = int(run.count[0])
+    assert (done.nuclei, done.doubtful) == (count, 1) == (int(whole.count[0]) - 1, 1)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "a.tif"), run.nuclei[0])
+    listed = pl.read_csv(tmp_path / "out" / "objects.csv")["confidence"]
+    np.testing.assert_allclose(listed, run.confidence[0, :count], rtol=1e-6)
 
 
 def test_a_damaged_calibration_names_the_model(tmp_path):

@@ -36,6 +36,24 @@ def test_tiles_equal_the_whole_field_beyond_the_reach_of_its_border(network):
         np.testing.assert_allclose(one[inside], other[inside], atol=1e-4)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_strip_is_tiled_by_pieces_of_its_own_width(network, turned):
+    field = plane(240, 18)
+    field = field.T if turned else field
+    seen = []
+
+    def watched(image):
+        seen.append(image.shape[1:3])
+        return network(image)
+
+    tiled = predict(watched, field, SMALL, whole=64)
+    halo, own = -(-reach(SMALL) // SMALL.stride) * SMALL.stride, (64, 20)
+    assert set(seen) == {tuple(side + 2 * halo for side in (own[::-1] if turned else own))}
+    framed = jnp.pad(field, halo, mode="edge")
+    for one, other in zip(predict(network, framed, SMALL, whole=1000), tiled, strict=True):
+        np.testing.assert_allclose(one[halo:-halo, halo:-halo], other, atol=1e-4)
+
+
 def test_the_reach_is_how_far_a_pixel_is_felt(network):
     field = plane(128, 128)
     poked = field.at[64, 64].add(100.0)

@@ -206,6 +206,17 @@ def test_other_computation_is_not_finished(out, files):
     assert not is_finished(out, files, computed_by="c2")
 
 
+def test_vectors_cut_by_another_pixel_size_are_not_finished(out, make_well, files):
+    def is_kept(now: float | None) -> bool:
+        sizes = {} if now is None else {WELL[0]: now}
+        return finished(out, wanted={WELL: files}, computed_by="c1", pixel_sizes=sizes) == {WELL}
+
+    write_well(out, make_well(files=files), computed_by="c1", embedder="e", pixel_size_um=0.65)
+    assert [is_kept(size) for size in (0.65, 0.6501, None, 0.325)] == [True, True, True, False]
+    write_well(out, make_well(files=files), computed_by="c1")
+    assert is_kept(0.325)  # without vectors, or by an older program
+
+
 def test_touched_file_is_unchanged(out, files):
     os.utime(files[FieldKey(*WELL, 1)][0], ns=(1, 1))
     assert is_finished(out, files)

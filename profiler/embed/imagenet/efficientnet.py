@@ -67,8 +67,9 @@ def convert(out: Path, *, side: int = 64) -> Card:
     """
     if out.suffix != ".safetensors":
         raise BadRun(f"The encoder would be written to {out}; expected a name in .safetensors.")
-    if out.exists():
-        raise BadRun(f"{out} exists. Give another name or remove it; nothing was changed.")
+    for path in (out, out.with_suffix(".json")):
+        if path.exists():
+            raise BadRun(f"{path} exists. Give another name or remove it; nothing was changed.")
     model, config = efficientnet_lite0(published(), side=side)
     return save_model(out, model, config, about=ABOUT)
 

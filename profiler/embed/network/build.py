@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from plates.errors import BadRecipe, lookup
 from profiler.embed.network.config import EncoderConfig, ModelConfig
@@ -16,6 +17,9 @@ from profiler.embed.network.intensity import SCALES
 from profiler.embed.network.norms import NORMS
 from profiler.embed.network.resnet import ResNet
 from profiler.embed.network.vit import PATCH_PX, ViT
+
+WIDEST = 2  # bytes of an integer pixel
+BRIGHTEST = 2.0  # mean of floats from 0 to 1, however unevenly the light was corrected
 
 
 class Backbone(NamedTuple):
@@ -178,3 +182,31 @@ def as_unit(crops: Array) -> Float[Array, "*shape"]:
     if jnp.issubdtype(crops.dtype, jnp.integer):
         return crops.astype(jnp.float32) / jnp.iinfo(crops.dtype).max
     return crops.astype(jnp.float32)
+
+
+def check_levels(pixels: Shaped[Array | np.ndarray, "..."]) -> None:
+    """Refuse pixels that `as_unit` would make black, or brighter than white.
+
+    Args:
+        pixels: Of crops or fields, as they were handed over.
+
+    Raises:
+        BadRecipe: Integers of 32 bits or more, or floats that cannot be 0 to 1, by their mean:
+            single pixels may well be brighter once the light is corrected.
+    """
+    how = (
+        "Divide grey levels by the largest that the camera gives, or hand over the integers of 8 "
+        "or 16 bits that files have."
+    )
+    if jnp.issubdtype(pixels.dtype, jnp.integer) and pixels.dtype.itemsize > WIDEST:
+        raise BadRecipe(
+            f"Found pixels of type {pixels.dtype}; expected uint8, uint16 or floats from 0 to 1. "
+            f"Integers are divided by their type's maximum, so these would all be black. {how}"
+        )
+    if jnp.issubdtype(pixels.dtype, jnp.floating) and pixels.size:
+        mean = float(pixels.mean(dtype=jnp.float32))
+        if mean > BRIGHTEST:
+            raise BadRecipe(
+                f"Found pixels of mean {mean:.4g} ({pixels.dtype}); expected floats from 0 to 1, "
+                f"as networks learned from. {how}"
+            )

@@ -54,3 +54,9 @@ class ModelConfig:
         """Length of a cell's vector."""
         together = self.encoder.stains == "mean"
         return self.encoder.widths[-1] * (1 if together else max(1, len(self.stains)))
+
+    @property
+    def sees_one(self) -> bool:
+        """Whether it takes any stain, but one at a time: its classes hang on one stain's vector."""
+        is_bag = self.encoder.stains == "concatenate"
+        return bool(self.classes) and is_bag and not self.stains

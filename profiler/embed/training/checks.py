@@ -3,6 +3,7 @@
 import numpy as np
 
 from plates.errors import BadLabels, BadRecipe
+from profiler.embed.network.build import check_levels
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.examples import Examples, check_labels, check_weights
@@ -116,17 +117,50 @@ def usable(
 
     Raises:
         BadLabels: The labels or their weights are nothing to learn from.
-        BadRecipe: There are weights, and no labels are learnt.
+        BadRecipe: There are weights, and no labels are learnt, or crops are mixed.
     """
     if examples.weights is not None and not objective.uses_labels:
         raise BadRecipe(_no_labels(asked, "weights of labels"))
     if not objective.needs_labels:
+        if objective.uses_labels:
+            _check_unlike(examples, asked)
         return examples
+    if examples.weights is not None and asked.mixup:
+        raise BadRecipe(
+            "Weights say how far the label of each cell is trusted, and mixup has a crop learn "
+            "another's label as well, whatever that weighs. Ask for one of the two."
+        )
     check_labels(examples.labels, config.classes)
     known = examples.at(np.flatnonzero(examples.labels >= 0))
     if known.weights is not None:
         check_weights(known.weights, cells=len(known.crops))
+        _check_trusted(known.labels, known.weights, config)
     return known
+
+
+def _check_unlike(examples: Examples, asked: ObjectiveConfig) -> None:
+    """Refuse crops of which none is to be unlike another: all would become the same."""
+    names = np.array([str(name).partition(":")[0] * (":" in str(name)) for name in examples.groups])
+    for source in map(str, np.unique(names)) if asked.apart_by_source else [None]:
+        own = examples.labels if source is None else examples.labels[names == source]
+        if len(own) > 1 and own[0] >= 0 and (own == own[0]).all():
+            of = f" of the source {source!r}" if source else ""
+            raise BadLabels(
+                f"All {len(own)} crops{of} have the label {own[0]}: {asked.name!r} would learn to "
+                "make them the same, having none to tell them from. Label cells that are something "
+                "else, or take -1 for their label, by which each is like itself alone."
+            )
+
+
+def _check_trusted(labels: np.ndarray, weights: np.ndarray, config: ModelConfig) -> None:
+    counts = np.bincount(labels, minlength=len(config.classes))
+    totals = np.bincount(labels, weights=weights, minlength=len(config.classes))
+    lost = [config.classes[code] for code in np.flatnonzero((counts > 0) & (totals == 0))]
+    if lost:
+        raise BadLabels(
+            f"{len(lost)} classes have labels that all weigh 0, so they would never be learnt: "
+            f"{', '.join(lost)}. Trust some of their labels, or leave these classes out."
+        )
 
 
 def _no_labels(asked: ObjectiveConfig, what: str) -> str:
@@ -148,6 +182,8 @@ def _check_numbers(labels: np.ndarray) -> None:
 
 def _check_pixels(crops: np.ndarray) -> None:
     """Integers are divided by their type's maximum, floats are taken as they are."""
+    if not np.issubdtype(crops.dtype, np.floating):
+        check_levels(crops)
     most = 1.0 if np.issubdtype(crops.dtype, np.floating) else np.inf
     low, high = crops.min(), crops.max()
     if low >= 0 and high <= most:  # NaN is neither

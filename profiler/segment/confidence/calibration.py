@@ -46,14 +46,17 @@ def read_calibration(card: Mapping[str, Any] | None, *, model: str) -> Calibrati
         found = Calibration(
             **{
                 **card,
-                "evidence": tuple(card["evidence"]),
+                "evidence": tuple(str(name) for name in card["evidence"]),
                 "weights": tuple(float(weight) for weight in card["weights"]),
+                "intercept": float(card["intercept"]),
             }
         )
-        is_whole = len(found.weights) == len(found.evidence) and np.isfinite(found.intercept)
     except (KeyError, TypeError, ValueError) as error:
         raise _unusable(model, f"it is damaged ({error})") from None
-    if found.evidence != Evidence._fields or not is_whole:
+    numbers = [*found.weights, found.intercept]
+    if not np.isfinite(numbers).all():  # no confidence would be known then, without a word
+        raise _unusable(model, f"its weights and intercept are {numbers}, not all of them finite")
+    if found.evidence != Evidence._fields or len(found.weights) != len(found.evidence):
         listed = f"{', '.join(found.evidence)}; {len(found.weights)} weights"
         raise _unusable(model, f"it is of other evidence ({listed})")
     return found

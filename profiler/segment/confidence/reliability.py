@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from profiler.segment.score import overlaps
+from profiler.segment.score import best_overlaps
 
 BINS = 10
 
@@ -19,7 +19,7 @@ def is_right(truth: np.ndarray, found: np.ndarray) -> Bool[np.ndarray, " object"
     Returns:
         One for each id of `found`, ascending.
     """
-    return overlaps(truth, found).max(0, initial=0.0) > 0.5
+    return best_overlaps(truth, found)[1] > 0.5
 
 
 def reliability(

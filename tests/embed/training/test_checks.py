@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -12,6 +13,7 @@ from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.checks import ASKED, PACE, VARIED, check_examples, check_settings
 from profiler.embed.training.learn import Lesson, learn
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
+from profiler.embed.training.objectives.supcon import supcon
 from profiler.embed.training.ranges import COUNT
 from profiler.embed.training.step import Schedule
 
@@ -105,6 +107,10 @@ ODD = {
         lambda own: own._replace(crops=_with_nan(own.crops)),
         "NaN in 1 of 40 crops, such as crop 3; expected finite floats from 0 to 1",
     ),
+    "integers as programs count": (
+        lambda own: own._replace(crops=own.crops.astype(np.int64)),
+        "pixels of type int64; expected uint8, uint16 or floats from 0 to 1",
+    ),
     "negative integers": (
         lambda own: own._replace(crops=own.crops.astype(np.int16) - 300),
         r"\(int16\), out of range",
@@ -162,3 +168,44 @@ def test_names_that_no_model_is_read_by_and_seeds(shapes, config, tmp_path):
         next(learn(model, config, lesson, out=tmp_path / "o.txt"))
     with pytest.raises(BadRecipe, match="seed = -1; expected 0 or more"):
         next(learn(model, config, replace(lesson, seed=-1), out=tmp_path / "o.safetensors"))
+
+
+def test_labels_that_are_not_trusted_are_not_mixed_into_others(shapes, config, tmp_path):
+    """A crop of weight 0 would teach its label through the crop that it is mixed with."""
+    own = shapes(40)
+    lesson = Lesson(own._replace(weights=np.ones(40)), ObjectiveConfig(mixup=0.5))
+    with pytest.raises(BadRecipe, match="how far the label of each cell is trusted, and mixup"):
+        next(learn(build(config, rngs=nnx.Rngs(0)), config, lesson, out=tmp_path / "x.safetensors"))
+
+
+def test_crops_that_are_all_alike_teach_nothing(shapes, config, tmp_path):
+    """The loss is least where all vectors are one: nothing pushes crops of one label apart."""
+    views = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 4)), jnp.float32)
+    same, one = jnp.ones_like(views), jnp.zeros(6, jnp.int32)
+    asked = ObjectiveConfig("supcon", outputs=8)
+    assert (
+        supcon(*same, one, one, config=asked).sum() < supcon(*views, one, one, config=asked).sum()
+    )
+
+    def begun(labels, groups, **settings):
+        own = shapes(40)._replace(labels=np.array(labels, np.int32), groups=np.array(groups))
+        lesson = Lesson(own, replace(asked, **settings))
+        out = tmp_path / "x.safetensors"
+        return next(learn(build(config, rngs=nnx.Rngs(0)), config, lesson, out=out))
+
+    movies, apart = ["a:1"] * 20 + ["b:1"] * 20, {"apart_by_source": True}
+    with pytest.raises(BadLabels, match="All 40 crops have the label 2: 'supcon' would learn to m"):
+        begun([2] * 40, movies)
+    with pytest.raises(BadLabels, match="All 20 crops of the source 'b' have the label 1"):
+        begun([0, 1] * 10 + [1] * 20, movies, **apart)
+    begun([0, 1] * 10 + [1] * 20, movies)  # those of the other source are rivals
+    begun([0, 1] * 10 + [1] * 19 + [-1], movies, **apart)
+    begun([-1] * 40, movies)
+
+
+def test_a_class_whose_labels_all_weigh_nothing(shapes, config, tmp_path):
+    own = shapes(40)
+    weights = np.where(own.labels == 1, 0.0, 1.0)
+    lesson = Lesson(own._replace(weights=weights))
+    with pytest.raises(BadLabels, match="1 classes have labels that all weigh 0, .*: ring. Trust"):
+        next(learn(build(config, rngs=nnx.Rngs(0)), config, lesson, out=tmp_path / "x.safetensors"))

@@ -97,7 +97,12 @@ GOOD = Calibration(Evidence._fields, (1.0,) * N, 0.5, 100, 20, None)
     [
         (asdict(replace(GOOD, weights=(1.0,))), "other evidence .* 1 weights"),
         (asdict(replace(GOOD, evidence=("inside", "colour"))), r"other evidence \(inside, colour;"),
-        (asdict(replace(GOOD, intercept=float("nan"))), "other evidence"),
+        (asdict(replace(GOOD, intercept=float("nan"))), r"\[1\.0, .*nan\], not all .* finite"),
+        (asdict(replace(GOOD, weights=(float("nan"), *GOOD.weights[1:]))), "not all .* finite"),
+        (asdict(replace(GOOD, weights=(float("inf"), *GOOD.weights[1:]))), "not all .* finite"),
+        (asdict(GOOD) | {"intercept": [1, 2]}, "damaged .*list"),
+        (asdict(GOOD) | {"intercept": None}, "damaged .*NoneType"),
+        (asdict(GOOD) | {"evidence": [["inside"], *GOOD.evidence[1:]]}, "other evidence"),
         ({"weights": [1.0]}, "damaged .*evidence"),
         (asdict(GOOD) | {"weights": ["heavy"] * N}, "damaged .*heavy"),
         (asdict(GOOD) | {"mood": 1}, "damaged .*mood"),

@@ -140,3 +140,61 @@ def test_ids_of_any_size_are_labels(folders):
     for folder in folders:
         tifffile.imwrite(folder / "a.tif", huge)
     assert scored(*folders)["F1@.50"] == 1.0
+
+
+def notes(folders, **asked) -> str:
+    return " ".join(evaluate(*folders, **asked).notes)
+
+
+def test_how_many_specks_were_dropped_is_told(folders):
+    specked = LABELS.copy()
+    specked[38, 38], specked[36, 2:5] = 9, 11
+    tifffile.imwrite(folders[1] / "a.tif", specked)
+    assert "both sides: 2 of 6 true, 0 of 4 found." in notes(folders)
+    assert "both sides." in notes(folders, speck_px=0)
+
+
+@pytest.mark.parametrize("found", [LABELS, np.zeros_like(LABELS)])
+def test_nothing_but_specks_is_no_perfect_score(folders, found):
+    for name in ("a", "b"):
+        tifffile.imwrite(folders[0] / f"{name}.tif", found)
+    with pytest.raises(
+        BadLabels, match=r"All 4 objects in .*truth are under 121 px.*Give --specks"
+    ):
+        evaluate(*folders, speck_px=121)
+    assert evaluate(*folders, speck_px=120).scores["pooled"][1] == float(found.any())
+
+
+def test_labels_of_more_objects_than_a_byte_counts_are_told_of(folders):
+    """Saved as 8-bit, object 257 has the number of object 1."""
+    many = np.kron(np.arange(324).reshape(18, 18), np.pad(np.ones((8, 8), int), 1))
+    tifffile.imwrite(folders[0] / "a.tif", many.astype(np.uint16))
+    tifffile.imwrite(folders[1] / "a.tif", many.astype(np.uint8))
+    assert "67 true labels lie in several separate places" in notes(folders)
+    assert "found labels lie" not in notes(folders)
+
+
+def test_masks_of_classes_are_told_of_and_stray_pixels_are_not(folders):
+    classes = np.zeros((40, 40), np.uint16)
+    for place in range(6):
+        classes[6 * place + 1 : 6 * place + 7, 5:12] = 1 + place % 2
+        classes[6 * place + 1, :] = 0
+    stray = LABELS.copy()
+    stray[15, 2:11] = 1  # nine pixels beside a hundred
+    tifffile.imwrite(folders[0] / "a.tif", classes)
+    tifffile.imwrite(folders[1] / "a.tif", stray)
+    assert "2 found labels lie in several separate places" in notes(folders)
+    assert "true labels" not in notes(folders)
+
+
+def test_hidden_files_and_folders_are_no_label_images(folders):
+    for folder in folders:
+        (folder / "._a.tif").write_bytes(b"\0\5\x16\7 of macOS")
+        (folder / "old.tif").mkdir()
+    assert evaluate(*folders).images["image"].to_list() == ["a", "b"]
+
+
+def test_names_that_are_no_utf_8_are_written_out(folders):
+    for folder in folders:
+        (folder / "b.tif").rename(folder / b"\xe9.tif".decode("utf-8", "surrogateescape"))
+    assert evaluate(*folders).images["image"].to_list() == ["a", "\\udce9"]
