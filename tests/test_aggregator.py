@@ -176,6 +176,24 @@ def test_controls_that_judge_are_not_learnt_from(run):
     assert not (split.taught & split.judged).any()
     is_control = (few["Metadata_Role"] == "negative").to_numpy()
     assert (split.taught & is_control).sum() == (split.judged & is_control).sum() == 4
+    for plate in PLATES[:2]:
+        of_plate = is_control & (few["Metadata_Plate"] == plate).to_numpy()
+        assert (split.judged & of_plate).sum() == 2
+
+
+def test_which_controls_judge_is_chance_and_the_same_at_all_times(run):
+    wells = open_screen(run).wells.collect().filter(pl.col("Metadata_Plate").is_in(PLATES[:2]))
+    times = pl.concat([wells.with_columns(Metadata_Timepoint=pl.lit(t)) for t in (1, 2, 3)])
+    is_control = pl.col("Metadata_Role") == "negative"
+    held = set()
+    for seed in range(12):
+        split = split_wells(times, share=0.2, seed=seed)
+        own = times.with_columns(pl.Series("held", split.judged)).filter(is_control)
+        by_well = own.group_by("Metadata_Plate", "Metadata_Well").agg(pl.col("held").sum())
+        assert set(by_well["held"]) == {0, 3}
+        on_one = by_well.filter((pl.col("held") > 0) & (pl.col("Metadata_Plate") == "P1"))
+        held.add(tuple(sorted(on_one["Metadata_Well"])))
+    assert len(held) > 3  # of six pairs of four wells; every second one is not the rule
 
 
 def test_a_name_that_no_recipe_could_give_is_refused(run, tmp_path):

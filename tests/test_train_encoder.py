@@ -1,6 +1,7 @@
 """`train encoder` on a run of drawn cells: what it learns, what goes on, what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,18 @@ from profiler.embed.crops import CropConfig
 from profiler.embed.embedder import load_embedder
 from profiler.embed.network.build import build
 from profiler.embed.network.config import EncoderConfig, ModelConfig
-from profiler.embed.training.events import Learnt, Started
+from profiler.embed.training.events import Learnt, Started, Trained
 from profiler.embed.training.learn import checkpoint_path
 from profiler.embed.training.step import Schedule
 from profiler.embed.weights import load_model, save_model
 from profiler.encoder import EncoderRequest, Judged, Read, Teaching, train_encoder
+from profiler.encoder.choose import Chosen
+from profiler.encoder.command import _teaching, _told
 from profiler.encoder.judge import F1
 from profiler.encoder.take import MOST, take_crops
 from profiler.recipe import load_recipe
 from profiler.store.screen import open as open_screen
+from profiler.store.tables import read_footer, scan_table, write_table
 
 RUNNER = CliRunner()
 QUICK = Path(__file__).parent / "quick.toml"
@@ -108,9 +112,12 @@ def test_the_encoder_is_for_any_stains_and_its_card_says_how_it_came_about(taugh
 def test_an_interrupted_training_ends_with_the_same_weights(taught, tmp_path):
     request, _ = taught
     own = EncoderRequest(**{**vars(request), "out": tmp_path / request.out.name})
+    own.out.write_bytes(b"earlier")
+    own = EncoderRequest(**{**vars(own), "replace": True})
     for event in train_encoder(own):
         if isinstance(event, Learnt) and event.step > 30:
             break
+    assert own.out.read_bytes() == b"earlier"
     assert checkpoint_path(own.out).exists()
     again = list(train_encoder(own))
     (started,) = only(again, Started)
@@ -136,6 +143,8 @@ def test_crops_are_those_that_a_run_embeds(small_run):
     rows = taken.cells.filter(of_well)["Metadata_ObjectNumber"].to_numpy() - 1
     assert seen.is_whole[rows].all()
     assert 0 < len(rows) == seen.is_whole.sum()
+    lost = some.height - taken.cells.height
+    assert taken.lost[0].startswith(f"{lost} of {some.height} cells lie so near a border that")
     crops = taken.crops[of_well.to_numpy()]
     np.testing.assert_allclose(crops / MOST, seen.pixels[rows], atol=0.51 / MOST)
 
@@ -182,11 +191,62 @@ def test_what_contradicts_itself_is_said_before_anything_is_read(
         ask(start="cels")
     with pytest.raises(BadLabels, match="expected --cells of 1 or more"):
         ask(cells=0)
+    with pytest.raises(BadRecipe, match="Found --apart 1; expected a share above 0 and below 1"):
+        ask(apart=1.0)
+    with pytest.raises(BadRecipe, match="learning_rate"):
+        ask(schedule=Schedule(learning_rate=0.0))
     there = tmp_path / "there.safetensors"
     there.write_bytes(b"")
     with pytest.raises(BadModel, match="is there already. Choose another --out, or use --replace"):
         ask(out=there)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there.safetensors"]
+
+
+def test_a_label_of_one_cell_is_said_before_anything_is_read():
+    cells = pl.DataFrame({"Label": [*list("aabb"), "odd", None, "odd"], "Use": ["taught"] * 7})
+    cells[6, "Use"] = "judged"
+    chosen = Chosen(cells, None, (), ())
+    with pytest.raises(BadLabels, match="1 classes have one labelled cell each: odd. Label"):
+        _teaching(chosen, "cross_entropy", STAINS)
+    assert _teaching(chosen, "supcon", STAINS).labels == {"a": 2, "b": 2, "odd": 1}
+
+
+def test_only_cells_that_are_not_kept_apart_are_learnt_from(
+    small_run, labelled, start, tmp_path, monkeypatch
+):
+    class Heard(Exception):
+        pass
+
+    seen = []
+
+    def listen(model, config, lesson, *, out):
+        seen.append(lesson.examples)
+        raise Heard
+        yield
+
+    chosen = []
+
+    def take(cells, readers):
+        chosen.append(cells)
+        return (yield from take_crops(cells, readers))
+
+    monkeypatch.setattr("profiler.encoder.command.learn", listen)
+    monkeypatch.setattr("profiler.encoder.command.take_crops", take)
+    asked = {"labels": read_labels(labelled), "start": start, "cells": 2, "apart": 0.4}
+    with pytest.raises(Heard):
+        list(train_encoder(EncoderRequest((small_run,), tmp_path / "a.safetensors", **asked)))
+    own = chosen[0].filter(pl.col("Use") == "taught")
+    assert 0 < own.height < chosen[0].height
+    read = field_reader(Source(small_run, load_recipe(QUICK), STAINS, CropConfig(32)))
+    steps = take_crops(own, {"mini": read})
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        taken = end.value
+    np.testing.assert_array_equal(seen[0].crops, taken.crops)
+    names = [None if code < 0 else ("moved", "still")[code] for code in seen[0].labels]
+    assert names == taken.cells["Label"].to_list()
 
 
 def test_networks_that_do_not_fit_the_runs_are_said(small_run, tmp_path):
@@ -224,6 +284,83 @@ def test_images_that_are_gone_are_named_and_nothing_is_written(
     finally:
         away.rename(image)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def other_run(small_run, tmp_path) -> Path:
+    """The small run as if of another plate."""
+    out = Path(shutil.copytree(small_run, tmp_path / "other"))
+    facts = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(facts | {"plates": ["other"], "pixel_sizes": {}}))
+    for name in ("cells", "labels"):
+        (out / name / "mini").rename(out / name / "other")
+    (out / "index.parquet").unlink(missing_ok=True)
+    levels = {path: "cells" for path in (out / "cells").rglob("*.parquet")}
+    for path, level in (levels | {out / f"{t}.parquet": t for t in ("wells", "quality")}).items():
+        told = read_footer(path)
+        table = scan_table(path).collect().with_columns(Metadata_Plate=pl.lit("other"))
+        write_table(path, table, level=level, parameters=told.parameters)
+    return out
+
+
+def test_cells_of_several_runs_are_read_from_their_own(small_run, other_run, start, tmp_path):
+    schedule = Schedule(steps=1, batch=4, warmup=1)
+    settings = {"start": start, "cells": 1, "schedule": schedule, "by": ("Metadata_Plate",)}
+    out = tmp_path / "mine.safetensors"
+    events = list(train_encoder(EncoderRequest((small_run, other_run), out, **settings)))
+    (said,) = only(events, Teaching)
+    assert said.labels == {"mini": 12, "other": 12}
+    (started,) = only(events, Started)
+    assert started.groups == 2
+    fields = [event.field.plate for event in only(events, Read)]
+    assert sorted(fields) == ["mini"] * 12 + ["other"] * 12
+    assert load_model(out)[2].about["runs"] == sorted([small_run.name, "other"])
+
+
+def test_what_an_encoder_saw_before_and_small_numbers_are_told(taught, small_run, tmp_path):
+    request, _ = taught
+    own = EncoderRequest((small_run,), tmp_path / "b.safetensors", start=str(request.out), cells=1)
+    (said,) = only([next(train_encoder(own))], Teaching)
+    doubts = "\n".join(said.notes)
+    assert f"{said.cells} cells to learn from are fewer than a batch of 128" in doubts
+    assert f"{request.out} has learnt from {small_run.name} before, perhaps what is kept" in doubts
+    quiet = EncoderRequest(
+        (small_run,), own.out, start="cells", cells=9, schedule=Schedule(steps=1, batch=8)
+    )
+    (said,) = only([next(train_encoder(quiet))], Teaching)
+    assert [note for note in said.notes if "score" not in note] == []
+
+
+def test_a_score_that_is_undefined_is_null_in_the_card():
+    found = _told(Judged({"before": {"x": float("nan"), "y": 0.5}}, ("a",), ("Why.",)))
+    assert json.loads(json.dumps(found, allow_nan=False)) == {
+        "scores": {"before": {"x": None, "y": 0.5}},
+        "kept_apart": ["a"],
+        "notes": ["Why."],
+    }
+
+
+@pytest.mark.parametrize("kind", ["learning", "judging"])
+def test_an_interruption_says_what_is_left_and_what_goes_on(kind, tmp_path, monkeypatch):
+    out = tmp_path / "mine.safetensors"
+
+    def stopped(request):
+        if kind == "learning":
+            checkpoint_path(out).write_bytes(b"")
+        else:
+            yield Trained(out, 60)
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("profiler.encoder.train_encoder", stopped)
+    command = ["train", "encoder", str(tmp_path), "--out", str(out), "--replace"]
+    done = RUNNER.invoke(app, command)
+    told = {
+        "learning": "training.safetensors. The same command goes on from there.",
+        "judging": f"Interrupted. {out} is taught and written, not judged.",
+    }
+    assert told[kind] in done.stderr
+    assert done.exit_code >= 128
 
 
 def test_the_command_prints_scores_as_csv_and_the_line_for_the_recipe(

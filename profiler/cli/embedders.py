@@ -61,6 +61,7 @@ def encoder(
     Without --by and --labels it learns from the images alone.
     """
     from profiler.classify.labels import read_labels
+    from profiler.embed.training.events import Trained
     from profiler.embed.training.learn import checkpoint_path
     from profiler.embed.training.step import Schedule
     from profiler.encoder import EncoderRequest, train_encoder
@@ -70,13 +71,16 @@ def encoder(
     schedule = Schedule(steps=steps, batch=batch, learning_rate=rate, bfloat16=half, save_every=100)
     known = read_labels(labels, column=column) if labels else None
     asked = (known, tuple(by or ()), start, objective, cells, apart, schedule, seed, replace)
-    request = EncoderRequest(tuple(runs), out, *asked)
+    request, is_taught = EncoderRequest(tuple(runs), out, *asked), False
     with stop_signals(at_once=True) as sign:
         try:
             for event in heeding(train_encoder(request), sign):
+                is_taught |= isinstance(event, Trained)
                 _draw(event, out, steps=steps)
         except KeyboardInterrupt:
-            talk(interrupted(checkpoint_path(out), replace=replace))
+            # With --replace, too: the earlier encoder is still there.
+            left = interrupted(checkpoint_path(out), replace=False)
+            talk(f"Interrupted. {out} is taught and written, not judged." if is_taught else left)
             raise typer.Exit(sign.exit_code) from None
 
 
@@ -93,7 +97,7 @@ def _draw(event: object, out: Path, *, steps: int) -> None:
                 f"apart; stains {', '.join(event.stains)}{f'; labels: {counts}' * bool(counts)}."
             )
             say(event.notes)
-        case Read():
+        case Read() if event.number % max(1, event.fields // 20) == 0:
             field = f"{event.field.plate} {event.field.well} site {event.field.site}"
             talk(f"Read {event.number} of {event.fields} fields: {field}")
         case Started() if event.step:
@@ -102,6 +106,7 @@ def _draw(event: object, out: Path, *, steps: int) -> None:
             talk(f"step {event.step} of {steps}: loss {event.loss:.3f}")
         case Judged():
             talk(f'Written: {out}. Use it with [embed] model = "{out}" in a recipe.')
+            say(event.notes)
             if not event.scores:
                 return
             talk(f"Judged by what was kept apart: {', '.join(event.apart)}.")

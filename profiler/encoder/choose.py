@@ -1,6 +1,6 @@
 """Which cells an encoder learns from, by what label, and which are kept apart to judge it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from profiler.classify.content import follow
 from profiler.classify.labels import LABEL, Labels, check_times
 from profiler.classify.trust.folds import group_folds
 from profiler.explain.cells import check_there, keyed, whole
-from profiler.hits.precision.apart import COMPOUND, LEAST_COMPOUNDS, is_well, split_wells
+from profiler.hits.precision.apart import COMPOUND, LEAST_COMPOUNDS, Split, is_well, split_wells
 from profiler.profile.controls import is_role
 from profiler.quality import marked
 from profiler.store.cell_keys import KEYS, TIMEPOINT
@@ -31,7 +31,8 @@ class Chosen(NamedTuple):
     """Cells to be cut out.
 
     Attributes:
-        cells: `CELL`, `LABEL` (null without one) and `USE`, one row each, by field.
+        cells: `CELL`, `LABEL` (null without one) and `USE`, one row each, by field; those that are
+            learnt from come first.
         wells: Of the cells that judge, by compounds; None where labels of cells do, or nothing.
         compounds: That are kept apart.
         notes: What a person should know, in sentences.
@@ -75,16 +76,21 @@ def choose_by_wells(screen: Screen, by: Sequence[str], draw: Draw) -> Chosen:
         lookup({known: known for known in wells.columns}, kind="column of the wells", name=name)
     if ROLE in wells.columns:
         wells = wells.filter(~is_role("empty").fill_null(value=False))
-    use, compounds, notes = _split(wells, draw)
-    label = pl.concat_str([pl.col(name).cast(pl.String) for name in by], separator=AND)
-    wells = wells.with_columns(
-        (label if by else pl.lit(None, pl.String)).alias(LABEL), pl.Series(USE, use, pl.String)
-    )
     keys = [name for name in (PLATE, WELL, TIMEPOINT) if name in wells.columns]
-    there = _usable(screen).join(wells.select(*keys, LABEL, USE), on=keys, how="inner")
-    cells = _drawn(there.filter(pl.col(USE).is_not_null()), draw)
+    there = _usable(screen)
+    # A well without cells is no replicate of any.
+    wells = wells.join(there.select(keys).unique(), on=keys, how="semi").sort(keys)
+    # Of one use at all its time points: they show the same cells.
+    once = wells.unique([PLATE, WELL], keep="first", maintain_order=True)
+    use, compounds, notes = _split(once, draw)
+    uses = once.select(PLATE, WELL, pl.Series(USE, use, pl.String))
+    label = pl.concat_str([pl.col(name).cast(pl.String) for name in by], separator=AND)
+    wells = wells.join(uses, on=[PLATE, WELL], maintain_order="left")
+    wells = wells.with_columns((label if by else pl.lit(None, pl.String)).alias(LABEL))
+    there = there.join(wells.select(*keys, LABEL, USE), on=keys, how="inner")
+    cells = _taught_first(_drawn(there.filter(pl.col(USE).is_not_null()), draw))
     if by:
-        _check_labels(cells, what=f"wells by {', '.join(by)}")
+        check_taught(cells, what=f"wells by {', '.join(by)}")
     judging = wells.filter(pl.col(USE) == JUDGED).drop(LABEL, USE) if compounds else None
     return Chosen(cells, judging, compounds, notes)
 
@@ -118,9 +124,9 @@ def choose_labelled(screen: Screen, labels: Labels, draw: Draw) -> Chosen:
     group, apart, told = _groups_apart(known, draw)
     use = pl.when(group.is_in(list(apart))).then(pl.lit(JUDGED)).otherwise(pl.lit(TAUGHT))
     beside = _drawn(every.filter(pl.col(LABEL).is_null()), draw)
-    cells = pl.concat([known, beside]).with_columns(use.alias(USE)).sort(CELL)
+    cells = _taught_first(pl.concat([known, beside]).with_columns(use.alias(USE)))
     cells = cells.filter((pl.col(USE) == TAUGHT) | pl.col(LABEL).is_not_null())
-    _check_labels(cells, what="cells")
+    check_taught(cells, what="cells")
     return Chosen(cells, None, (), (*notes, *told))
 
 
@@ -144,7 +150,20 @@ def _split(
         return every, (), (why,)
     uses = {(True, False): TAUGHT, (False, True): JUDGED}
     pairs = zip(split.taught.tolist(), split.judged.tolist(), strict=True)
-    return [uses.get(pair) for pair in pairs], split.compounds, ()
+    return [uses.get(pair) for pair in pairs], split.compounds, tuple(_tell(split))
+
+
+def _tell(split: Split) -> Iterator[str]:
+    if split.plates:
+        yield (
+            f"Nothing is learnt from {', '.join(split.plates)}, copies of other plates: the "
+            "compounds kept apart are judged there."
+        )
+    if len(split.compounds) == 1:
+        yield (
+            f"Only {split.compounds[0]} is kept apart, so there is no score among compounds: that "
+            "takes two. Keep a larger share apart (--apart)."
+        )
 
 
 def _groups_apart(
@@ -154,12 +173,28 @@ def _groups_apart(
     by_plate, by_well = pl.col(PLATE), pl.concat_str(PLATE, WELL, separator=" ")
     group = by_plate if known[PLATE].n_unique() > 1 else by_well
     names = known.select(group.alias("group"))["group"]
-    parts = min(max(2, round(1 / draw.apart)), names.n_unique())
+    parts = min(max(2, round(1 / min(draw.apart, 1 - draw.apart))), names.n_unique())
     if parts < 2:
         return group, (), ("There is no score: all labelled cells are of one well.",)
     codes = known[LABEL].rank("dense").to_numpy().astype(np.int64) - 1
-    _, apart = next(group_folds(codes, names.to_numpy(), parts=parts, seed=draw.seed))
-    return group, tuple(names[apart.tolist()].unique().sort().to_list()), ()
+    folds = group_folds(codes, names.to_numpy(), parts=parts, seed=draw.seed)
+    ways = [way if draw.apart <= 0.5 else way[::-1] for way in folds]
+    # A label whose cells all lie apart would not be learnt.
+    taught, apart = max(ways, key=lambda way: [len(np.unique(codes[rows])) for rows in way])
+    if len(np.unique(codes[taught])) < LEAST_LABELLED:
+        why = "one label alone would be left to learn from"
+        return group, (), (f"There is no score: whatever is kept apart, {why}.",)
+    lost = sorted(set(known[LABEL]) - set(known[LABEL][taught.tolist()]))
+    told = (
+        f"All cells labelled {', '.join(map(repr, lost))} are kept apart, so that it is not "
+        "learnt. Label some on other plates or wells.",
+    )
+    return group, tuple(names[apart.tolist()].unique().sort().to_list()), told * bool(lost)
+
+
+def _taught_first(cells: pl.DataFrame) -> pl.DataFrame:
+    """By field; a field is of one use."""
+    return cells.sort(pl.col(USE) != TAUGHT, *CELL)
 
 
 def _usable(screen: Screen) -> pl.DataFrame:
@@ -186,14 +221,23 @@ def _drawn(cells: pl.DataFrame, draw: Draw) -> pl.DataFrame:
     return order.select(cells.columns).sort(CELL)
 
 
-def _check_labels(cells: pl.DataFrame, *, what: str) -> None:
+def check_taught(cells: pl.DataFrame, *, what: str) -> None:
+    """Refuse cells of which those that are learnt from have fewer than two labels.
+
+    Args:
+        cells: With `LABEL` and `USE`.
+        what: They are, for the message.
+
+    Raises:
+        BadLabels: They have.
+    """
     taught = cells.filter((pl.col(USE) == TAUGHT) & pl.col(LABEL).is_not_null())[LABEL]
     if taught.n_unique() < LEAST_LABELLED:
         only = f" ({taught[0]!r})" if len(taught) else ""
         raise BadLabels(
             f"The {what} that are learnt from have {taught.n_unique()} labels{only}; expected two "
-            "or more, or nothing is told apart. Label others, name another column, or learn "
-            "without labels."
+            "or more, or nothing is told apart. Label others, name another column, keep less "
+            "apart, or learn without labels."
         )
 
 

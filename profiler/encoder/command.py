@@ -1,6 +1,6 @@
 """`profiler train encoder`: from the cells of runs to an encoder that knows them, in order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -16,8 +16,10 @@ from profiler.compute.reread import Reader, Source, field_reader
 from profiler.embed.network.build import SIZES, Model, build, with_classes
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.predict import make_look
+from profiler.embed.training.augment import AugmentConfig
+from profiler.embed.training.checks import check_settings
 from profiler.embed.training.events import TrainEvent
-from profiler.embed.training.examples import Examples
+from profiler.embed.training.examples import Examples, check_labels
 from profiler.embed.training.learn import Lesson, learn
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
 from profiler.embed.training.step import Schedule
@@ -28,6 +30,7 @@ from profiler.encoder.choose import (
     USE,
     Chosen,
     Draw,
+    check_taught,
     choose_by_wells,
     choose_labelled,
     counts_of,
@@ -136,6 +139,7 @@ def train_encoder(request: EncoderRequest) -> Iterator[Event]:
     keep_compiled_programs()
     screen = open_screen(list(request.runs))
     start = _start(request)
+    names = [run.name for run in screen.runs]
     recipes = {run.name: _recipe(run) for run in screen.runs}
     stains = _stains(recipes, start.config, request.start)
     readers = _readers(screen.runs, recipes, start, stains)
@@ -145,16 +149,18 @@ def train_encoder(request: EncoderRequest) -> Iterator[Event]:
         if request.labels is None
         else choose_labelled(screen, request.labels, draw)
     )
+    chosen = chosen._replace(notes=(*chosen.notes, *_doubts(request, start, chosen, names)))
     yield _teaching(chosen, name, stains)
     taken = yield from take_crops(chosen.cells, readers)
     before = _look(start, taken)
-    yield from _learn(request, start, taken, name=name, stains=stains)
+    about = start.about | {"runs": sorted(names), "stains_seen": list(stains)}
+    yield from _learn(request, start._replace(about=about), taken, name=name, stains=stains)
     after, config, card = load_model(request.out)
-    done = _Start(after, config, {})
-    judged = judge(chosen, taken, before=before, after=_look(done, taken))
     after.head, config = None, replace(config, classes=(), stains=start.config.stains)
-    told = {"scores": judged.scores, "kept_apart": list(judged.apart), "notes": judged.notes}
-    save_model(request.out, after, config, about=dict(card.about) | told)
+    # Judging takes a while, and what is there if it is interrupted serves any stains, too.
+    save_model(request.out, after, config, about=card.about)
+    judged = judge(chosen, taken, before=before, after=_look(_Start(after, config, {}), taken))
+    save_model(request.out, after, config, about=dict(card.about) | _told(judged))
     yield judged
 
 
@@ -181,6 +187,10 @@ def _check(request: EncoderRequest) -> str:
             f"The objective {name!r} learns from labels: give --by Metadata_Compound, or --labels "
             "with a table of cells; or learn by 'simclr'."
         )
+    # `learn` does so as well, but only once all fields are read.
+    check_settings(ObjectiveConfig(name), request.schedule, AugmentConfig(), objective=objective)
+    if not 0 < request.apart < 1:
+        raise BadRecipe(f"Found --apart {request.apart:g}; expected a share above 0 and below 1.")
     if request.labels is None and request.cells < 1:
         raise BadLabels("No cell would be taken of any well: expected --cells of 1 or more.")
     return name
@@ -250,9 +260,41 @@ def _teaching(chosen: Chosen, name: str, stains: tuple[str, ...]) -> Teaching:
             f"{taught} cells are left to learn from, of those that lie whole within a field that "
             "is believed. Take more of each well (--cells), or more wells."
         )
+    if OBJECTIVES[name].needs_labels:
+        own = chosen.cells.filter(pl.col(USE) == TAUGHT)
+        check_labels(*_coded(own))
     labels = dict(counts_of(chosen.cells)) if OBJECTIVES[name].uses_labels else {}
     apart = chosen.cells.height - taught
     return Teaching(name, stains, taught, labels, apart, chosen.notes)
+
+
+def _doubts(
+    request: EncoderRequest, start: _Start, chosen: Chosen, names: Sequence[str]
+) -> Iterator[str]:
+    """Say what makes the teaching, or its scores, less than they seem."""
+    taught, batch = int((chosen.cells[USE] == TAUGHT).sum()), request.schedule.batch
+    if taught < batch and not chosen.cells[LABEL].count():
+        yield (
+            f"{taught} cells to learn from are fewer than a batch of {batch}, so that a cell comes "
+            "several times in each, where all are to be told apart. Take more cells (--cells), or "
+            "smaller batches (--batch)."
+        )
+    began = start.about["started_from"]
+    runs = [] if isinstance(began, str) else began["about"].get("runs")
+    if isinstance(runs, list) and (again := sorted(set(names) & set(map(str, runs)))):
+        yield (
+            f"{request.start} has learnt from {', '.join(again)} before, perhaps what is kept "
+            "apart now: that would flatter the scores, before and after."
+        )
+
+
+def _told(judged: Judged) -> dict[str, Any]:
+    """What the card keeps; JSON has no NaN."""
+    scores = {
+        way: {name: None if x != x else x for name, x in found.items()}
+        for way, found in judged.scores.items()
+    }
+    return {"scores": scores, "kept_apart": list(judged.apart), "notes": list(judged.notes)}
 
 
 def _look(start: _Start, taken: Taken) -> np.ndarray:
@@ -262,21 +304,20 @@ def _look(start: _Start, taken: Taken) -> np.ndarray:
 def _learn(
     request: EncoderRequest, start: _Start, taken: Taken, *, name: str, stains: tuple[str, ...]
 ) -> Iterator[TrainEvent]:
-    is_taught = (taken.cells[USE] == TAUGHT).to_numpy()
-    own = taken.cells.filter(is_taught)
+    own = taken.cells.filter(pl.col(USE) == TAUGHT)
     if own.height < 2:
         raise BadLabels(
             f"{own.height} of the cells that were read can be learnt from: crops of "
             f"{start.config.crops.side} pixels reach beyond the field. Take an encoder of smaller "
             "crops."
         )
-    classes = tuple(own[LABEL].drop_nulls().unique().sort())
-    codes = own[LABEL].replace_strict(
-        {name: i for i, name in enumerate(classes)}, default=-1, return_dtype=pl.Int32
-    )
+    if request.labels is not None or request.by:
+        check_taught(own, what="cells whose crops lie within the field and")
+    codes, classes = _coded(own)
     # A colon would make the plate's name one of several microscopes.
     groups = own[PLATE].str.replace_all(":", "_", literal=True).to_numpy().astype(str)
-    examples = Examples(taken.crops[is_taught], codes.to_numpy().astype(np.int32), groups)
+    # Those that are learnt from come first: a view, where a choice of rows would copy gigabytes.
+    examples = Examples(taken.crops[: own.height], codes, groups)
     # Projections are of all stains' vectors together; the backbone still serves any of them.
     model, config = start.model, replace(start.config, stains=stains)
     if OBJECTIVES[name].needs_labels:
@@ -284,10 +325,15 @@ def _learn(
         model, config = with_classes(model, config, classes=classes, rngs=rngs)
     asked = ObjectiveConfig(name, balance=BALANCE if classes else 0.0)
     asked = replace(asked, temperature=TEMPERATURE.get(name, asked.temperature))
-    about = start.about | {
-        "runs": sorted({path.name for path in request.runs}),
-        "by": list(request.by) or ("cells" if request.labels is not None else None),
-        "stains_seen": list(stains),
-    }
+    by = list(request.by) or ("cells" if request.labels is not None else None)
+    about = start.about | {"by": by}
     lesson = Lesson(examples, asked, request.schedule, seed=request.seed, about=about)
     yield from learn(model, config, lesson, out=request.out)
+
+
+def _coded(cells: pl.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The place of each cell's label among the names, -1 without one; and the names."""
+    classes = tuple(cells[LABEL].drop_nulls().unique().sort())
+    places = {name: i for i, name in enumerate(classes)}
+    codes = cells[LABEL].replace_strict(places, default=-1, return_dtype=pl.Int32)
+    return codes.to_numpy().astype(np.int32), classes

@@ -86,16 +86,17 @@ def judge(chosen: Chosen, taken: Taken, *, before: np.ndarray, after: np.ndarray
         before: Vectors of the one that it began as, a row for each cell.
         after: Its own.
     """
-    judges = taken.cells.filter(pl.col(USE) == JUDGED)
+    judges, notes = taken.cells.filter(pl.col(USE) == JUDGED), (*chosen.notes, *taken.lost)
     if not judges.height:
-        return Judged({}, (), chosen.notes)
+        none = "There is no score: none of the cells kept apart has its crop within the field."
+        return Judged({}, (), (*notes, none) if (chosen.cells[USE] == JUDGED).any() else notes)
     ways = {"before": before, "after": after}
     if chosen.wells is not None:
         wells = chosen.wells
         scores = {name: by_wells(taken.cells, way, wells) for name, way in ways.items()}
-        return Judged(scores, chosen.compounds, chosen.notes)
+        return Judged(scores, chosen.compounds, notes)
     plates = judges[PLATE].unique().sort().to_list()
     is_by_plate = not set(plates) & set(taken.cells.filter(pl.col(USE) == TAUGHT)[PLATE])
     wells = judges.select(pl.concat_str(PLATE, WELL, separator=" ")).to_series().unique().sort()
     scores = {name: by_labels(taken.cells, way) for name, way in ways.items()}
-    return Judged(scores, tuple(plates if is_by_plate else wells.to_list()), chosen.notes)
+    return Judged(scores, tuple(plates if is_by_plate else wells.to_list()), notes)

@@ -33,10 +33,12 @@ class Taken(NamedTuple):
     Attributes:
         cells: The rows that were asked for, less those whose crop reaches beyond the field.
         crops: [cell, side, side, channel] uint16: what the network sees from 0 to 1, in 65,535ths.
+        lost: What a person should know of cells that are not among them, in sentences.
     """
 
     cells: pl.DataFrame
     crops: np.ndarray
+    lost: tuple[str, ...] = ()
 
 
 def take_crops(cells: pl.DataFrame, readers: Mapping[str, Reader]) -> Generator[Read, None, Taken]:
@@ -54,7 +56,7 @@ def take_crops(cells: pl.DataFrame, readers: Mapping[str, Reader]) -> Generator[
         BadRun: A field has other cells now than the run's table.
     """
     groups = cells.partition_by(FIELD, maintain_order=True, as_dict=True)
-    kept, crops = [], []
+    kept, crops, count = [], np.empty(0, np.uint16), 0
     for number, (key, own) in enumerate(groups.items(), start=1):
         field = FieldKey(*key)
         seen = readers[field.plate](field)
@@ -63,6 +65,13 @@ def take_crops(cells: pl.DataFrame, readers: Mapping[str, Reader]) -> Generator[
         kept.append(own.filter(is_whole))
         # Illumination corrected may lift a pixel above what its type holds.
         unit = np.clip(seen.pixels[rows[is_whole]], 0.0, 1.0)
-        crops.append(np.round(unit * MOST).astype(np.uint16))
+        if not count:  # gigabytes, which a list to be joined at the end would take twice
+            crops = np.empty((cells.height, *unit.shape[1:]), np.uint16)
+        crops[count : count + len(unit)] = np.round(unit * MOST)
+        count += len(unit)
         yield Read(field, number, len(groups))
-    return Taken(pl.concat(kept), np.concatenate(crops))
+    lost = (
+        f"{cells.height - count} of {cells.height} cells lie so near a border that their crops "
+        "reach beyond the field, and are left out.",
+    )
+    return Taken(pl.concat(kept), crops[:count], lost * (count < cells.height))

@@ -103,3 +103,14 @@ def test_nothing_kept_apart_gives_no_score():
         Chosen(table, None, (), ("Why.",)), taken, before=np.zeros((2, 1)), after=np.ones((2, 1))
     )
     assert (found.scores, found.apart, found.notes) == ({}, (), ("Why.",))
+
+
+def test_where_no_crop_kept_apart_is_whole_that_is_said():
+    table = cells(list("aab"), [TAUGHT, TAUGHT, JUDGED])
+    taken = Taken(table.head(2), np.zeros((2, 8, 8, 1), np.uint16), ("1 of 3 cells lie so near.",))
+    found = judge(
+        Chosen(table, None, (), ()), taken, before=np.zeros((2, 1)), after=np.ones((2, 1))
+    )
+    assert found.scores == {}
+    assert found.notes[0] == "1 of 3 cells lie so near."
+    assert found.notes[1].startswith("There is no score: none of the cells kept apart has its crop")

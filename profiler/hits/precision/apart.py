@@ -69,8 +69,7 @@ def split_wells(wells: pl.DataFrame, *, share: float, seed: int) -> Split:
     if plates:
         return Split(~is_apart & ~on_apart, (is_apart | is_control) & on_apart, compounds, plates)
     # Controls are a label, too: those that were learnt from would flatter what is learnt.
-    held = np.zeros_like(is_control)
-    held[np.flatnonzero(is_control)[::2]] = True
+    held = is_control & _half(wells, is_control, random)
     return Split(~is_apart & ~held, is_apart | held, compounds, plates)
 
 
@@ -108,6 +107,17 @@ def _plates_apart(treated: pl.DataFrame, random: np.random.Generator) -> tuple[s
         if len(plates) >= LEAST_COPIES
     ]
     return tuple(sorted(plate for some in chosen for plate in some))
+
+
+def _half(wells: pl.DataFrame, is_control: PerWell, random: np.random.Generator) -> PerWell:
+    """Half of each plate's controls, by chance: every second one may be a column of its own."""
+    held: list[tuple[str, str]] = []
+    controls = wells.filter(pl.Series(is_control)).select(PLATE, WELL).unique().sort(PLATE, WELL)
+    for (plate,), own in controls.group_by(PLATE, maintain_order=True):
+        chosen = random.permutation(own.height)[: (own.height + 1) // 2]
+        held += [(str(plate), str(own[WELL][int(row)])) for row in chosen]
+    kept = set(held)  # at all their time points, which show the same cells
+    return np.array([row in kept for row in wells.select(PLATE, WELL).iter_rows()], bool)
 
 
 def precisions_of(
