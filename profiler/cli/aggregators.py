@@ -1,16 +1,16 @@
 """Training of what stands for a well's cells."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from profiler.cli.talk import say, talk
+from profiler.cli.words import Runs, Weights
 
 
 def aggregator(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Weights to write, .safetensors.")],
+    runs: Runs,
+    out: Weights,
     features: Annotated[
         list[str] | None,
         typer.Option(help="Columns of cells to take, as 'Embedding_*'; may be repeated."),

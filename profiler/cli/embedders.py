@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from profiler.cli.talk import interrupted, say, talk
+from profiler.cli.words import Half, Rate, Replace, Runs, Weights
 from profiler.interrupt import heeding, stop_signals
 
 SEEDS = 2**32  # numpy takes no more
@@ -25,8 +26,8 @@ def imagenet(
 
 
 def encoder(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Encoder to write, .safetensors.")],
+    runs: Runs,
+    out: Weights,
     by: Annotated[
         list[str] | None,
         typer.Option(help="Column of the plate map to learn by, as Metadata_Compound."),
@@ -47,14 +48,12 @@ def encoder(
     ] = 0.2,
     steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 1000,
     batch: Annotated[int, typer.Option(min=2, help="Cells in each.")] = 128,
-    rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
-    half: Annotated[bool, typer.Option("--bfloat16", help="Half precision, for GPUs.")] = False,
+    rate: Rate = 1e-3,
+    half: Half = False,
     seed: Annotated[
         int, typer.Option(min=0, max=SEEDS - 1, help="The same seed gives the same encoder.")
     ] = 0,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="An earlier encoder goes when this one is done.")
-    ] = False,
+    replace: Replace = False,
 ) -> None:
     """Teach an encoder with the cells of runs; an interrupted training goes on when started again.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from profiler.cli.talk import interrupted, talk
+from profiler.cli.words import Half, Rate, Replace, Weights
 from profiler.interrupt import heeding, stop_signals
 
 SEEDS = 2**32  # as in `profiler.segment.training.trainer`
@@ -15,7 +16,7 @@ def segmenter(
     data: Annotated[
         Path, typer.Argument(help="Folder with images/ and labels/; validation/ too, if you like.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Network to write, .safetensors.")],
+    out: Weights,
     start: Annotated[str | None, typer.Option("--from", help="Model to go on from.")] = None,
     head: Annotated[
         str | None, typer.Option(help="What is predicted: watershed, stars, flows, ...")
@@ -28,14 +29,12 @@ def segmenter(
     freeze: Annotated[
         int, typer.Option(min=0, help="With --from: steps before the encoder learns.")
     ] = 200,
-    rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1e-3,
-    half: Annotated[bool, typer.Option("--bfloat16", help="Half precision, for GPUs.")] = False,
+    rate: Rate = 1e-3,
+    half: Half = False,
     seed: Annotated[
         int, typer.Option(min=0, max=SEEDS - 1, help="The same seed gives the same network.")
     ] = 0,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="An earlier network goes when this one is done.")
-    ] = False,
+    replace: Replace = False,
 ) -> None:
     """Train a network of nuclei or cells on DATA; an interrupted run goes on when started again.
 

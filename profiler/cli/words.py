@@ -14,6 +14,13 @@ Plates = Annotated[
         metavar="PLATE...", help="Plate folders, LoadData CSVs or addresses (s3://...)."
     ),
 ]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
+Weights = Annotated[Path, typer.Option("--out", "-o", help="Weights to write, .safetensors.")]
+Rate = Annotated[float, typer.Option(min=0, help="Peak learning rate.")]
+Half = Annotated[bool, typer.Option("--bfloat16", help="Half precision, for GPUs.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="An earlier network goes when this one is done.")
+]
 RecipeName = Annotated[
     str, typer.Option("--recipe", "-r", help="Built-in recipe, or a .toml file.")
 ]

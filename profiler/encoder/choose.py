@@ -24,7 +24,7 @@ CELL = (*FIELD, "Metadata_ObjectNumber")
 USE = "Use"  # of a cell: `TAUGHT`, `JUDGED`, or null for neither
 TAUGHT, JUDGED = "taught", "judged"
 AND = " | "  # between the values of several columns
-LEAST_LABELLED = 2  # cells, of two labels or more
+LEAST_LABELS = 2  # to tell apart
 
 
 class Chosen(NamedTuple):
@@ -139,11 +139,8 @@ def _split(
         return every, (), ("There is no score: the runs have no plate map with compounds.",)
     treated = wells.filter(is_role("treatment"))[COMPOUND].drop_nulls().n_unique()
     if treated < LEAST_COMPOUNDS or not is_well(wells, is_role("negative")).any():
-        return (
-            every,
-            (),
-            (f"There is no score: it takes {LEAST_COMPOUNDS} compounds and controls.",),
-        )
+        why = f"There is no score: it takes {LEAST_COMPOUNDS} compounds and controls."
+        return every, (), (why,)
     split = split_wells(wells, share=draw.apart, seed=draw.seed)
     if not split.compounds:
         why = "There is no score: it takes two compounds with two wells of one dose each."
@@ -181,7 +178,7 @@ def _groups_apart(
     ways = [way if draw.apart <= 0.5 else way[::-1] for way in folds]
     # A label whose cells all lie apart would not be learnt.
     taught, apart = max(ways, key=lambda way: [len(np.unique(codes[rows])) for rows in way])
-    if len(np.unique(codes[taught])) < LEAST_LABELLED:
+    if len(np.unique(codes[taught])) < LEAST_LABELS:
         why = "one label alone would be left to learn from"
         return group, (), (f"There is no score: whatever is kept apart, {why}.",)
     lost = sorted(set(known[LABEL]) - set(known[LABEL][taught.tolist()]))
@@ -232,7 +229,7 @@ def check_taught(cells: pl.DataFrame, *, what: str) -> None:
         BadLabels: They have.
     """
     taught = cells.filter((pl.col(USE) == TAUGHT) & pl.col(LABEL).is_not_null())[LABEL]
-    if taught.n_unique() < LEAST_LABELLED:
+    if taught.n_unique() < LEAST_LABELS:
         only = f" ({taught[0]!r})" if len(taught) else ""
         raise BadLabels(
             f"The {what} that are learnt from have {taught.n_unique()} labels{only}; expected two "

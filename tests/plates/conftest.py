@@ -305,3 +305,11 @@ TREES: dict[str, Callable[[Path], Path]] = {
 def trees() -> dict[str, Callable[[Path], Path]]:
     """What writes a plate of each kind into a folder; the reader's name comes first in its key."""
     return TREES
+
+
+def edit_ome(folder, change):
+    """Change what an OME-Zarr group says of itself, in either version."""
+    path = next(p for p in (folder / "zarr.json", folder / ".zattrs") if p.exists())
+    whole = json.loads(path.read_text())
+    change(whole["attributes"]["ome"] if path.name == "zarr.json" else whole)
+    path.write_text(json.dumps(whole))

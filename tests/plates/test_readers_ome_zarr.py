@@ -10,6 +10,7 @@ from plates.address import parse_address
 from plates.errors import BadImage, BadPlate
 from plates.pixels import is_unchanged, read_plane
 from plates.readers import ome_zarr, scan
+from tests.plates.conftest import edit_ome
 
 zarr = pytest.importorskip("zarr")
 
@@ -17,13 +18,6 @@ zarr = pytest.importorskip("zarr")
 @pytest.fixture(params=["0.4", "0.5"])
 def plate(request, trees, tmp_path):
     return trees["ome-zarr"](tmp_path / "z.zarr", version=request.param)
-
-
-def edit(folder, change):
-    path = next(p for p in (folder / "zarr.json", folder / ".zattrs") if p.exists())
-    whole = json.loads(path.read_text())
-    change(whole["attributes"]["ome"] if path.name == "zarr.json" else whole)
-    path.write_text(json.dumps(whole))
 
 
 def test_planes(plate):
@@ -71,20 +65,20 @@ def test_in_a_store(plate):
 
 @pytest.mark.parametrize("version", ["0.3", "0.6", "1.0", 5])
 def test_unknown_versions(plate, version):
-    edit(plate, lambda said: said["plate"].update(version=version))
+    edit_ome(plate, lambda said: said["plate"].update(version=version))
     with pytest.raises(BadPlate, match=rf"plate of version '?{version}'?\. Known: 0\.4, 0\.5"):
         scan(plate)
 
 
 @pytest.mark.parametrize("path", ["../../x", "/etc", r"..\x", "", None])
 def test_paths_that_lead_elsewhere(plate, path):
-    edit(plate, lambda said: said["plate"]["wells"][0].update(path=path))
+    edit_ome(plate, lambda said: said["plate"]["wells"][0].update(path=path))
     with pytest.raises(BadPlate, match="which is not below its folder"):
         scan(plate)
 
 
 def test_datasets_that_lead_elsewhere(plate):
-    edit(plate / "B/3/0", lambda s: s["multiscales"][0]["datasets"][0].update(path="../../0"))
+    edit_ome(plate / "B/3/0", lambda s: s["multiscales"][0]["datasets"][0].update(path="../../0"))
     with pytest.raises(BadPlate, match="which is not below its folder"):
         scan(plate)
 
@@ -104,7 +98,7 @@ def test_datasets_that_lead_elsewhere(plate):
     ],
 )
 def test_damaged_metadata(plate, where, change, message):
-    edit(plate / where, change)
+    edit_ome(plate / where, change)
     with pytest.raises(BadPlate, match=message):
         scan(plate)
 
@@ -163,7 +157,7 @@ def kept(**columns):
     ],
 )
 def test_entries_of_another_kind(plate, where, change, message):
-    edit(plate / where, change)
+    edit_ome(plate / where, change)
     with pytest.raises(BadPlate, match=rf"B/3.*(\.zattrs|zarr\.json): {message}"):
         scan(plate)
 
@@ -203,20 +197,20 @@ def test_one_damaged_plate_among_several_is_told(trees, tmp_path):
 
 
 def test_a_field_without_a_scale_has_no_size(plate):
-    edit(plate / "B/3/0", lambda s: scales(s)["datasets"][0].pop("coordinateTransformations"))
+    edit_ome(plate / "B/3/0", lambda s: scales(s)["datasets"][0].pop("coordinateTransformations"))
     planes = scan(plate)
     assert planes["pixel_size_um"].to_list() == planes["z_um"].to_list() == [None] * 4
 
 
 def test_scales_of_level_and_image_are_multiplied(plate):
-    edit(plate / "B/3/0", scaled([1, 2, 0.5, 0.5]))
+    edit_ome(plate / "B/3/0", scaled([1, 2, 0.5, 0.5]))
     planes = scan(plate)
     assert set(planes["pixel_size_um"]) == {0.325}
     assert set(planes["z_um"]) == {0, 6}
 
 
 def test_axes_that_are_named_twice(plate):
-    edit(plate / "B/3/0", lambda s: scales(s)["axes"][1].update(name="c"))
+    edit_ome(plate / "B/3/0", lambda s: scales(s)["axes"][1].update(name="c"))
     with pytest.raises(BadPlate, match="the axes c, c, y, x; expected any of"):
         scan(plate)
 
@@ -224,13 +218,15 @@ def test_axes_that_are_named_twice(plate):
 def test_the_number_of_a_field_that_no_table_holds(plate):
     long = "9" * 12
     (plate / "B/3/0").rename(plate / "B/3" / long)
-    edit(plate / "B/3", lambda said: said["well"]["images"][0].update(path=long))
+    edit_ome(plate / "B/3", lambda said: said["well"]["images"][0].update(path=long))
     assert scan(plate)["site"].unique().to_list() == [1]
 
 
 def test_what_was_noted_beside_is_read(plate):
-    edit(plate / "B/3/0", kept(channel_name=["DAPI", None], magnification=[20, 40], z_um=[12.5, 13],
-                               time_s=[7], unheard=0))  # fmt: skip
+    noted = kept(
+        channel_name=["DAPI", None], magnification=[20, 40], z_um=[12.5, 13], time_s=[7], unheard=0
+    )
+    edit_ome(plate / "B/3/0", noted)
     said = ("channel", "z", "channel_name", "magnification", "z_um", "time_s")
     assert scan(plate).select(said).rows() == [
         ("DNA", 1, "DAPI", 20, 12.5, 7), ("DNA", 2, "DAPI", 20, 13, 7),
@@ -278,7 +274,7 @@ def test_array_that_shrank_after_the_scan(plate):
 
 
 def test_cycles_are_channels_of_their_own(plate):
-    edit(plate / "B/3", lambda said: said["well"].update(
+    edit_ome(plate / "B/3", lambda said: said["well"].update(
         images=[{"path": "0", "acquisition": 1}, {"path": "0", "acquisition": 2}]))  # fmt: skip
     planes = scan(plate)
     assert planes["site"].unique().to_list() == [1]
@@ -286,13 +282,13 @@ def test_cycles_are_channels_of_their_own(plate):
 
 
 def test_channels_without_labels(plate):
-    edit(plate / "B/3/0", lambda said: said.pop("omero"))
+    edit_ome(plate / "B/3/0", lambda said: said.pop("omero"))
     assert scan(plate)["channel"].unique().sort().to_list() == ["C0", "C1"]
 
 
 def test_numbers_of_fields_are_kept(plate):
     (plate / "B/3/0").rename(plate / "B/3/7")
-    edit(plate / "B/3", lambda said: said["well"]["images"][0].update(path="7"))
+    edit_ome(plate / "B/3", lambda said: said["well"]["images"][0].update(path="7"))
     assert scan(plate)["site"].unique().to_list() == [7]
 
 

@@ -1,12 +1,12 @@
 """Which fields of an OME-Zarr plate show one site: their numbers, and acquisitions in pairs."""
 
-import json
 import shutil
 
 import pytest
 
 from plates.errors import BadPlate
 from plates.readers import scan
+from tests.plates.conftest import edit_ome
 
 
 @pytest.fixture(params=["0.4", "0.5"])
@@ -14,17 +14,10 @@ def plate(request, trees, tmp_path):
     return trees["ome-zarr"](tmp_path / "z.zarr", version=request.param)
 
 
-def edit(folder, change):
-    path = next(p for p in (folder / "zarr.json", folder / ".zattrs") if p.exists())
-    whole = json.loads(path.read_text())
-    change(whole["attributes"]["ome"] if path.name == "zarr.json" else whole)
-    path.write_text(json.dumps(whole))
-
-
 def with_fields(plate, wells):
     """List other wells and fields: all are copies of the one there is."""
     one = plate / "B/3/0"
-    edit(plate, lambda said: said["plate"].update(
+    edit_ome(plate, lambda said: said["plate"].update(
         rows=[{"name": "B"}], columns=[{"name": str(i)} for i in wells],
         wells=[{"path": f"B/{i}", "rowIndex": 0, "columnIndex": k} for k, i in enumerate(wells)],
     ))  # fmt: skip
@@ -38,7 +31,7 @@ def with_fields(plate, wells):
         listed = [
             {"path": name} | ({"acquisition": cycle} if cycle else {}) for name, cycle in images
         ]
-        edit(well, lambda said, listed=listed: said["well"].update(images=listed))
+        edit_ome(well, lambda said, listed=listed: said["well"].update(images=listed))
 
 
 def sites(plate, channel="DNA"):

@@ -31,7 +31,7 @@ class Split:
     Attributes:
         taught: Wells that are learnt from.
         judged: Wells that are judged by: of the compounds kept apart, on the plates kept apart if
-            there are any, with these plates' negative controls; else every second control.
+            there are any, with their negative controls; else half of each plate's, by chance.
         compounds: Those kept apart; none where fewer than two have two wells of one dose.
         plates: Those kept apart, perhaps none.
     """
@@ -110,7 +110,7 @@ def _plates_apart(treated: pl.DataFrame, random: np.random.Generator) -> tuple[s
 
 
 def _half(wells: pl.DataFrame, is_control: PerWell, random: np.random.Generator) -> PerWell:
-    """Half of each plate's controls, by chance: every second one may be a column of its own."""
+    """Half of each plate's controls, by chance: a rule may take a column of its own."""
     held: list[tuple[str, str]] = []
     controls = wells.filter(pl.Series(is_control)).select(PLATE, WELL).unique().sort(PLATE, WELL)
     for (plate,), own in controls.group_by(PLATE, maintain_order=True):
