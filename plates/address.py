@@ -100,3 +100,13 @@ def remote_address(path: Path | str) -> str | None:
     path = re.sub(r"^(file|local):/(?=[^/])", r"\1:///", str(path))
     address = re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(path))
     return address if is_remote(address) else None
+
+
+def without_slash(address: object) -> str:
+    """A folder's path or address, so that "/" and a name make the address of a file in it.
+
+    >>> without_slash("s3://bucket/plate/"), without_slash("memory://"), without_slash("/plate")
+    ('s3://bucket/plate', 'memory:/', '/plate')
+    """
+    bare = str(address).rstrip("/")
+    return f"{bare}/" if is_remote(f"{bare}//") and bare.endswith(":") else bare

@@ -15,6 +15,7 @@ from plates.address import is_remote, parse_address
 from plates.errors import BadImage, BadPlate
 from plates.imageset import path_column
 from plates.pixels import read_file
+from plates.readers.ome_zarr_stored import stored_in_part
 
 MOST_NAMES = 5  # in a sentence
 COUNT = "count"
@@ -41,6 +42,7 @@ def irregularities(
         for stain in channels:
             found += _uneven_stacks(str(plate), own, stain)
         found += _unused_channels(str(plate), planes.filter(plate=plate), channels)
+        found += _stored_in_part(str(plate), planes.filter(plate=plate))
     return found
 
 
@@ -73,6 +75,19 @@ def _uneven_stacks(plate: str, sets: pl.DataFrame, stain: str) -> Iterator[str]:
         yield (
             f"{plate}: fields that have fewer or more z planes of {stain} than most {odd}. A "
             "projection takes those that are there."
+        )
+
+
+def _stored_in_part(plate: str, planes: pl.DataFrame) -> Iterator[str]:
+    """OME-Zarr: what is not there is read as empty, unless it can be told that it was lost."""
+    found = stored_in_part(planes["path"])
+    if found:
+        some = [f"{path} ({there} of {all_of})" for path, (there, all_of) in found.items()]
+        more = f" and {len(some) - MOST_NAMES} more" if len(some) > MOST_NAMES else ""
+        yield (
+            f"{plate}: planes of which only some chunks are there: "
+            f"{', '.join(some[:MOST_NAMES])}{more}. Writers leave out what is empty, and so the "
+            "others are read; should files have been lost, copy the plate again."
         )
 
 

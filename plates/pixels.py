@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from plates.address import Address, is_remote, parse_address
+from plates.chunks import LostChunk
 from plates.decode import Grey, decode, decode_page
 from plates.errors import BadImage, BadPlate, lookup
 from plates.hdf import dataset
@@ -80,6 +81,12 @@ def read_file(path: Path | str) -> tuple[bytes, FileStamp]:
         data, size, mtime_ns = read(address, path=str(path))
     except BadImage:
         raise
+    except LostChunk as reason:
+        raise BadImage(
+            f"{path}: {reason} is not there, a part of it that the planes next to it have. Copy "
+            "the plate again.",
+            code="missing_file",
+        ) from reason
     except FileNotFoundError as reason:
         raise BadImage(
             f"{path} is not there. Copy it again, or check that the drive is there.",

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
 
-from plates.address import is_remote
+from plates.address import is_remote, without_slash
+from plates.chunks import check_stored
 from plates.errors import BadPlate
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ def read_json(folder: str, name: str) -> dict[str, Any] | None:
     Raises:
         BadPlate: It cannot be read, or is no JSON object.
     """
-    address = f"{folder.rstrip('/')}/{name}"
+    address = f"{without_slash(folder)}/{name}"
     try:
         data = read_remote(address) if is_remote(address) else Path(address).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -144,6 +144,7 @@ def read_zarr(address: str, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]
     Raises:
         FileNotFoundError: There is no array, or nothing at all is stored at that place. Zarr
             makes zeros of that, and zeros of a lost file are no image.
+        LostChunk: A part of it is lost, as far as can be told.
         IndexError: The array is smaller.
         BadPlate: The zarr package is not installed.
         OSError: As for `read_remote`.
@@ -153,8 +154,7 @@ def read_zarr(address: str, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]
     def read() -> Shaped[np.ndarray, "..."]:
         array = open_array(address)
         found = np.asarray(array[index])
-        if not found.any() and not _is_stored(array, index, address=address):
-            raise FileNotFoundError(f"{address} has nothing at {index}")
+        check_stored(array, index, found, is_stored=lambda name: _exists(f"{address}/{name}"))
         return found
 
     return persistent(read, address=address) if is_remote(address) else read()
@@ -167,22 +167,15 @@ def _open_array(address: str) -> Any:
 _open_remote_array = lru_cache(OPEN_ARRAYS)(_open_array)
 
 
-def _is_stored(array: Any, index: tuple[int, ...], *, address: str) -> bool:
-    grid = array.shards or array.chunks
-    place = [i // size for i, size in zip(index, grid, strict=False)]
-    across = [
-        range(-(-length // size))
-        for length, size in list(zip(array.shape, grid, strict=True))[len(index) :]
-    ]
-    keys = (array.metadata.encode_chunk_key((*place, *rest)) for rest in product(*across))
-    return any(_exists(f"{address}/{key}") for key in keys)
-
-
 def _exists(address: str) -> bool:
     if not is_remote(address):
         return Path(address).exists()
     system, path = fsspec_package(address).core.url_to_fs(address)
-    return system.exists(path)
+    try:  # not `exists`, by which some stores say that there is nothing if they cannot be asked
+        system.info(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def zarr_package() -> Any:

@@ -181,12 +181,24 @@ def wells_of(table: pl.DataFrame, *, path: Path, error: Complaint) -> pl.Series:
                 raise BadPlate(f"The cell is empty in {' or '.join(names)}.")
             if len(cells) == 1:
                 return parse_well(*cells)
-            return well_at(row=_unfloated(cells[0]), column=_unfloated(cells[1]))
+            return well_of(*cells)
         except BadPlate as reason:
             raise error(f"{path}, row {index + 1} below the header: {reason}") from reason
 
     rows = table.select(names).iter_rows()
     return pl.Series([name(i, cells) for i, cells in enumerate(rows)], dtype=pl.String)
+
+
+def well_of(row: str, column: str) -> str:
+    """Canonical well of a row and a column as a program may have written them.
+
+    Raises:
+        BadPlate: They are no well.
+
+    >>> well_of("2.0", "3"), well_of("B", "03")
+    ('B03', 'B03')
+    """
+    return well_at(row=_unfloated(row), column=_unfloated(column))
 
 
 def whole_numbers(

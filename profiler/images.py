@@ -19,8 +19,7 @@ from profiler.segment.segmenter import SegmentConfig, Segmenter, load_segmenter
 from profiler.segment.stains import nuclear_stains, with_nuclei
 
 FOLDER = "Give a folder of images, one plane each."
-
-
+TOGETHER = 100  # images whose earlier rows leave the table at a time: each time it is written anew
 ANY_SIZE = SegmentConfig(diameter_px="auto")  # nuclei of each image's own size
 
 
@@ -65,7 +64,8 @@ def segment_folder(
     """Find nuclei, or whole cells, in every image of a folder.
 
     Beside the label images lies `objects.csv`, see `describe_objects`; it goes on from the one of
-    an earlier run, if there is one, and is written also where a run is stopped.
+    an earlier run, if there is one, and has the rows of an image as soon as its labels are there,
+    also where a run is killed. At the end it is in the order of images.
 
     Args:
         folder: TIFFs and PNGs, one plane each, of any sizes.
@@ -110,12 +110,34 @@ def segment_folder(
 def _all(
     images: Mapping[str, Path], find: Callable[[str], Found], table: ObjectTable
 ) -> Iterator[ImageDone]:
-    """Write the labels of all images and the table, which tells of no labels that are made anew."""
-    out, broken = table.path.parent, dict[Path, BadImage]()
+    """Write the labels of all images, and the table, which grows as they are made."""
+    names, broken = list(images), dict[Path, BadImage]()
+    try:
+        for start in range(0, len(names), TOGETHER):
+            some = {name: images[name] for name in names[start : start + TOGETHER]}
+            yield from _some_images(some, find, table, broken=broken, count=len(images))
+    finally:
+        if table.is_begun:
+            table.write()  # in order, and with what was set aside
+    if broken:
+        raise _unread(broken, len(images), table.path.parent)
+
+
+def _some_images(
+    images: Mapping[str, Path],
+    find: Callable[[str], Found],
+    table: ObjectTable,
+    *,
+    broken: dict[Path, BadImage],
+    count: int,
+) -> Iterator[ImageDone]:
+    """Write labels and rows; the table on disk tells of no labels that are about to be made anew.
+
+    A program that is killed leaves labels without rows only of these images, and only of those
+    that had labels before.
+    """
     earlier = {name: table.rows.pop(name) for name in images if name in table.rows}
-    if earlier:
-        table.write()
-    is_due = bool(earlier)
+    is_begun = table.is_begun and not earlier
     try:
         for name, path in images.items():
             try:
@@ -123,18 +145,22 @@ def _all(
             except BadImage as problem:
                 broken[path] = problem
                 continue
+            if not is_begun:
+                table.write()
+                is_begun = True
+            labels = table.path.parent / f"{path.stem}.tif"
             rows = describe_objects(found.labels, found.confidence, image=name)
+            # Rows come first, so that no labels lack them; but never beside older labels.
+            if is_new := not labels.exists():
+                table.add(rows)
+            write_labels(labels, found.labels)
             earlier.pop(name, None)
-            is_due = True
-            write_labels(out / f"{path.stem}.tif", found.labels)
             table.rows[name] = rows
-            yield ImageDone(path.name, rows.height, len(images), found.doubtful)
+            if not is_new:
+                table.add(rows)
+            yield ImageDone(path.name, rows.height, count, found.doubtful)
     finally:
         table.rows.update(earlier)
-        if is_due:
-            table.write()
-    if broken:
-        raise _unread(broken, len(images), out)
 
 
 def _unread(broken: Mapping[Path, BadImage], images: int, out: Path) -> BadImage:

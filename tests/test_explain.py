@@ -19,7 +19,8 @@ from plates.convert import convert
 from plates.errors import BadLayout, BadModel, BadPlate, BadRecipe, BadRun, NoControls, UnknownName
 from plates.imageset import FieldKey
 from profiler import cli
-from profiler.classify.labels import read_labels
+from profiler.classify.content import contents_of
+from profiler.classify.labels import ASIDE, BadLabelTable, read_labels
 from profiler.classify.model import read_model
 from profiler.classify.tables import classify_run
 from profiler.classify.train import TrainRequest, train_classifier
@@ -28,15 +29,17 @@ from profiler.embed.crops import CropConfig
 from profiler.embed.network.build import build
 from profiler.embed.network.config import EncoderConfig, ModelConfig
 from profiler.embed.weights import save_model
-from profiler.explain import Read, Told, Wanted, Written, explain
+from profiler.explain import Read, Told, Wanted, Written, explain, read_listed
 from profiler.explain.choose import choose_cells, reference_cells
+from profiler.explain.listed import Listed
 from profiler.explain.sheet import AGAINST, FOR, HEAD, LABEL, TILE, Row, draw_sheet, look_of
 from profiler.pipeline import run
 from profiler.recipe import load_recipe
 from profiler.request import Request, find_fields
+from profiler.store.places import well_path
 from profiler.store.run import FACTS, read_facts
 from profiler.store.screen import open as open_screen
-from profiler.store.tables import read_footer, scan_table
+from profiler.store.tables import read_footer, scan_table, write_table
 
 QUICK = Path(__file__).parent / "quick.toml"
 STAINS = ("DNA", "GFP", "RNA")
@@ -359,7 +362,12 @@ def test_listed_cells_are_explained_and_strangers_named(explained, encoder, tmp_
     mine = cells.filter(pl.col("kind") != "control").select(CELL)
     path = tmp_path / "mine.csv"
     mine.write_csv(path)
-    events = list(explain(out, Wanted(listed=path, model=encoder, cells=9)))
+
+    def ask(cells):
+        listed = read_listed(open_screen(out), path, timepoint=None)
+        return list(explain(out, Wanted(listed=listed, model=encoder, cells=cells)))
+
+    events = ask(9)
     assert any(f"9 cells were asked for; {mine.height} lie whole" in s for s in read_only(events))
     found = scan_table(out / "explain" / "mine" / "explain.parquet").collect()
     shown = found.filter(pl.col("kind") != "control").select(CELL)
@@ -367,16 +375,78 @@ def test_listed_cells_are_explained_and_strangers_named(explained, encoder, tmp_
     strange = mine.with_columns(pl.lit(900).alias(CELL[3]))
     strange.write_csv(path)
     with pytest.raises(BadRun, match="are not in the run, such as plate mini, well .*, object 900"):
-        list(explain(out, Wanted(listed=path, model=encoder)))
+        ask(12)
     mine.drop(CELL[2]).write_csv(path)
     with pytest.raises(BadLayout, match="has no column Metadata_Site"):
-        list(explain(out, Wanted(listed=path, model=encoder)))
+        ask(12)
+
+
+def renumbered(small_run: Path, out: Path, *, well: str) -> Path:
+    """The run with the cells of one well under other numbers: each has that of the one before."""
+    shutil.copytree(small_run, out)
+    path = well_path(out, "mini", well)
+    cells = pl.read_parquet(path, hive_partitioning=False)
+    number = pl.Series(CELL[3], np.roll(cells[CELL[3]], 1), pl.Int32)
+    told = dict(read_footer(path).parameters)
+    told["pixel_size_um"] = 0.5
+    write_table(path, cells.with_columns(number).sort(CELL), level="cells", parameters=told)
+    for name in ("nuclei", "cells"):
+        image = out / "labels" / "mini" / f"{well}_1_{name}.tif"
+        labels = tifffile.imread(image)
+        now = np.concatenate([[0], np.roll(np.arange(1, cells.height + 1), 1)])
+        tifffile.imwrite(image, now[labels].astype(labels.dtype))
+    return out
+
+
+def test_listed_cells_are_followed_by_place_where_their_well_was_computed_anew(
+    small_run, encoder, tmp_path
+):
+    well = "A02"
+    screen = open_screen(small_run)
+    own = screen.cells.filter((pl.col(CELL[1]) == well) & ~pl.col("Metadata_QC_TouchesBorder"))
+    (content,) = contents_of(screen, [("mini", well)]).values()
+    some = own.select(*CELL, *ASIDE[1:]).collect().gather_every(3)
+    some.with_columns(pl.lit(content).alias(ASIDE[0])).write_csv(tmp_path / "mine.csv")
+    count = screen.cells.filter(pl.col(CELL[1]) == well).collect().height
+
+    def ask(out: Path):
+        words = ["explain", str(out), "--cells-from", str(tmp_path / "mine.csv"), "--cells", "2"]
+        return CliRunner().invoke(cli.app, [*words, "--model", encoder])
+
+    def shown(out: Path) -> pl.DataFrame:
+        table = scan_table(out / "explain" / "mine" / "explain.parquet").collect()
+        return table.filter(pl.col("kind") != "control")
+
+    same = Path(shutil.copytree(small_run, tmp_path / "same"))
+    anew = renumbered(small_run, tmp_path / "anew", well=well)
+    before, after = ask(same), ask(anew)
+    assert before.exit_code == after.exit_code == 0, after.output
+    said = f"{some.height} of {some.height} labels were given to cells of 1 wells that have been"
+    assert said not in before.stderr
+    assert said in after.stderr
+    assert "found again by where their nuclei lie" in after.stderr
+    about = read_footer(anew / "explain" / "mine" / "explain.parquet").parameters
+    assert about["told"][0].startswith(said)
+    now = (shown(same)[CELL[3]] - 2) % count + 1
+    assert shown(anew)[CELL[3]].to_list() == now.to_list()
+    np.testing.assert_allclose(shown(anew)["place"], shown(same)["place"], rtol=1e-4)
+
+    some.drop(ASIDE[1]).with_columns(pl.lit(content).alias(ASIDE[0])).write_csv(
+        tmp_path / "mine.csv"
+    )
+    blind = ask(anew)
+    assert isinstance(blind.exception, BadLabelTable), blind.output
+    assert "Nothing was matched" in str(blind.exception)
+    some.write_csv(tmp_path / "mine.csv")  # no fingerprint: by number alone, as ever
+    assert "labels were given" not in ask(anew).stderr
 
 
 def test_what_cannot_be_explained_is_said(small_run, encoder, tmp_path):
     def ask(**settings):
         list(explain(small_run, Wanted(**{"model": encoder} | settings)))
 
+    cells = open_screen(small_run).cells.select(CELL).head(2).collect()
+    listed = Listed("mine", cells, None, cells.clear())
     with pytest.raises(UnknownName, match="holds 'Movr'. Did you mean 'Mover'"):
         ask(compound="Movr")
     with pytest.raises(NoControls, match="'DMSO' is the negative control itself"):
@@ -391,7 +461,7 @@ def test_what_cannot_be_explained_is_said(small_run, encoder, tmp_path):
         with pytest.raises(BadRecipe, match=f"A pixel is {size:g} um wide: expected .* above 0"):
             ask(compound="Mover", pixel_size_um=size)
     with pytest.raises(BadRecipe, match="A concentration .10. is one of a compound, and none"):
-        ask(listed=tmp_path / "mine.csv", concentration=10.0)
+        ask(listed=listed, concentration=10.0)
     with pytest.raises(BadRecipe, match="names no encoder .* --model NAME.safetensors"):
         ask(compound="Mover", model=None)
     other = write_encoder(tmp_path / "other.safetensors", stains=("DNA", "Mito"))

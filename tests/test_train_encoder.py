@@ -1,13 +1,16 @@
 """`train encoder` on a run of drawn cells: what it learns, what goes on, what is refused."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from flax import nnx
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from plates.errors import BadLabels, BadModel, BadPlate, BadRecipe, UnknownName
@@ -20,7 +23,7 @@ from profiler.embed.embedder import load_embedder
 from profiler.embed.network.build import build
 from profiler.embed.network.config import EncoderConfig, ModelConfig
 from profiler.embed.training.events import Learnt, Started, Trained
-from profiler.embed.training.learn import checkpoint_path
+from profiler.embed.training.learn import checkpoint_path, learn
 from profiler.embed.training.step import Schedule
 from profiler.embed.weights import load_model, save_model
 from profiler.encoder import EncoderRequest, Judged, Read, Teaching, train_encoder
@@ -126,6 +129,70 @@ def test_an_interrupted_training_ends_with_the_same_weights(taught, tmp_path):
     assert own.out.with_suffix(".json").read_text() == request.out.with_suffix(".json").read_text()
 
 
+def test_a_checkpoint_of_other_settings_is_refused_before_a_field_is_read(
+    taught, small_run, labelled, tmp_path
+):
+    request, _ = taught
+    own = replace(request, out=tmp_path / "mine.safetensors")
+    for event in train_encoder(own):
+        if isinstance(event, Learnt) and event.step > 10:
+            break
+    assert checkpoint_path(own.out).exists()
+    slow = replace(request.schedule, learning_rate=1e-4)
+    is_even = pl.col(KEYS[3]) % 2 == 0
+    named = pl.when(is_even).then(pl.lit("moved")).otherwise("Label").alias("Label")
+    pl.read_csv(labelled).with_columns(named).write_csv(tmp_path / "labels.csv")
+    other = tmp_path / "other.safetensors"
+    save_model(other, *other_encoder(), about={})
+    for settings in (
+        {"schedule": slow},
+        {"seed": 1},
+        {"cells": 3},
+        {"objective": "cross_entropy"},
+        {"labels": read_labels(tmp_path / "labels.csv")},
+        {"start": str(other)},
+    ):
+        with pytest.raises(BadModel, match="mine.training.safetensors is from a run on another"):
+            pytest.fail(f"{settings}: {next(train_encoder(replace(own, **settings)))}")
+    assert isinstance(next(train_encoder(own)), Teaching)
+
+
+def other_encoder():
+    config = ModelConfig(EncoderConfig(widths=(6, 8), blocks=(1, 1)), CropConfig(32))
+    return build(config, rngs=nnx.Rngs(1)), config
+
+
+def test_a_frozen_encoder_stays_as_it_was_until_its_step(small_run, start, tmp_path, monkeypatch):
+    seen = {}
+
+    def listen(model, config, lesson, *, out):
+        for event in learn(model, config, lesson, out=out):
+            if isinstance(event, Learnt) and checkpoint_path(out).exists():
+                seen[event.step - 1] = load_file(checkpoint_path(out))  # said before it is kept
+            yield event
+
+    monkeypatch.setattr("profiler.encoder.command.learn", listen)
+    schedule = Schedule(
+        steps=4, batch=8, warmup=0, learning_rate=1e-2, frozen=2, save_every=1, report_every=1
+    )
+    asked = {"start": start, "cells": 2, "schedule": schedule}
+    out = tmp_path / "mine.safetensors"
+    list(train_encoder(EncoderRequest((small_run,), out, by=("Metadata_Compound",), **asked)))
+    before = load_file(start)
+    after = load_file(out)
+    name = next(name for name in before if "kernel" in name)
+    (own,) = (n for n in seen[2] if n.startswith(".params") and _words(n) == _words(name))
+    np.testing.assert_array_equal(seen[2][own], before[name])
+    assert (seen[3][own] != before[name]).any()
+    assert (after[name] != before[name]).any()
+    heads = [n for n in seen[2] if n.startswith(".params") and "'head'" in n and "bias" in n]
+    assert any((seen[1][head] != seen[2][head]).any() for head in heads)
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.findall(r"[A-Za-z0-9_]+", name) if word not in ("params", "value")]
+
+
 def test_crops_are_those_that_a_run_embeds(small_run):
     cells = open_screen(small_run).cells.select(*KEYS[:3], "Metadata_Timepoint", KEYS[3])
     some = cells.filter(pl.col("Metadata_Well").is_in(["A01", "B02"])).collect()
@@ -195,6 +262,13 @@ def test_what_contradicts_itself_is_said_before_anything_is_read(
         ask(apart=1.0)
     with pytest.raises(BadRecipe, match="learning_rate"):
         ask(schedule=Schedule(learning_rate=0.0))
+    frozen = Schedule(steps=9, frozen=3)
+    with pytest.raises(BadRecipe, match="'resnet-tiny' begins from nothing: .* Leave out --freeze"):
+        ask(start="resnet-tiny", schedule=frozen)
+    with pytest.raises(BadRecipe, match="begin to learn at step 9 of 9, so its head alone would"):
+        ask(schedule=Schedule(steps=9, frozen=9))
+    with pytest.raises(BadRecipe, match="expected at most 4 steps, from 0"):
+        ask(schedule=Schedule(steps=9, thaw=(0, 1, 2, 3, 4)))
     there = tmp_path / "there.safetensors"
     there.write_bytes(b"")
     with pytest.raises(BadModel, match="is there already. Choose another --out, or use --replace"):
@@ -369,12 +443,15 @@ def test_the_command_prints_scores_as_csv_and_the_line_for_the_recipe(
     out = tmp_path / "mine.safetensors"
     command = ["train", "encoder", str(small_run), "--labels", str(labelled), "--out", str(out)]
     command += ["--from", start, "--steps", "2", "--batch", "8", "--cells", "0", "--apart", "0.4"]
+    command += ["--freeze", "1"]
     done = RUNNER.invoke(app, command)
     assert done.exit_code == 0, done.output
     header, *rows = done.stdout.splitlines()
     assert header == "encoder,weighted F1,macro F1"
     assert [row.partition(",")[0] for row in rows] == ["before", "after"]
-    scores = json.loads(out.with_suffix(".json").read_text())["about"]["scores"]
+    about = json.loads(out.with_suffix(".json").read_text())["about"]
+    assert about["schedule"]["frozen"] == 1
+    scores = about["scores"]
     assert rows[1] == "after," + ",".join(f"{x:.4f}" for x in scores["after"].values())
     assert "cells to learn from by supcon" in done.stderr
     assert "labels: moved " in done.stderr

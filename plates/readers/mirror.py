@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import polars as pl
 
+from plates.address import without_slash
 from plates.errors import BadPlate
 from plates.readers.folder import inside
 from plates.remote import RemoteFile, find_remote, read_remote
 
 INDEXES = (".xml", ".mlf", ".mrf", ".mes", ".wpi", ".htd", ".xdce", ".csv", ".tsv", ".txt", ".ome")
+DISKS = ("file:/", "local:/")
 LARGEST = 1 << 30  # bytes of an index: a million images in Harmony's XML are less
 
 
@@ -62,19 +64,21 @@ def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.Data
         The table, its paths leading to the store.
 
     Raises:
-        BadPlate: The store cannot be reached, or what `scan` raises.
+        BadPlate: The store cannot be reached, the address is that of a whole disk, or what `scan`
+            raises.
     """
-    address = address.rstrip("/")
+    address = without_slash(address)
     if ".." in PurePosixPath(address).parts:
         raise BadPlate(f"{address} has '..' in it. Write the address out.")
-    root, _, name = address.rpartition("/")
+    if address in DISKS:
+        raise BadPlate(f"{address}// is the whole disk. Give the folder of a plate.")
+    root, name, below = _parts(address)
     with tempfile.TemporaryDirectory() as temporary:
-        # Of file:///plate or hdfs:///plate the leading slash would lead out, to the plate itself.
-        home = Path(temporary, root.partition("://")[2].strip("/"))
+        home = Path(temporary, below)
         try:
-            found = find_remote(address)
+            found = find_remote(_folder(address))
             if "" in found:  # an index file names others beside it
-                sizes = _shown(root, find_remote(root), home=home)
+                sizes = _shown(root, find_remote(_folder(root)), home=home)
             else:
                 sizes = _shown(address, found, home=home / name)
         except FileNotFoundError as reason:
@@ -90,6 +94,23 @@ def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.Data
             _mirror.reset(token)
         back = pl.col("path", "flat_field").str.replace(f"{home}/", f"{root}/", literal=True)
         return planes.with_columns(back)
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    """The folder above, the name in it, and where the mirror of the folder lies.
+
+    The root of a store has no folder above; its name is the store's, since a plate needs one.
+    """
+    scheme, _, rest = address.partition(":/")
+    if not rest:
+        return address, "", scheme
+    root, _, name = address.rpartition("/")
+    # Of file:///plate or hdfs:///plate the leading slash would lead out, to the plate itself.
+    return root, name, root.partition("://")[2].strip("/")
+
+
+def _folder(address: str) -> str:
+    return f"{address}/" if address.endswith(":/") else address
 
 
 def _shown(address: str, files: dict[str, int], *, home: Path) -> dict[Path, int]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from plates.address import is_remote, item_of
+from plates.address import is_remote, item_of, without_slash
 from plates.errors import BadPlate
 from plates.readers.folder import inside
 from plates.readers.mirror import is_mirror
@@ -78,7 +78,7 @@ def scan(source: Path | str) -> pl.DataFrame:
 
 def _plates(source: Path | str) -> list[str]:
     """The folder itself, or those below it that end in .zarr."""
-    home = str(source).rstrip("/")
+    home = without_slash(source)
     if _is_plate(home):
         return [home]
     below = [] if is_remote(home) or not Path(home).is_dir() else Path(home).glob("*.zarr")
@@ -103,7 +103,8 @@ def _planes(home: str) -> Iterator[PlaneRow]:
             f"{home} is an OME-Zarr plate of version {version!r}. Known: {', '.join(VERSIONS)}. "
             "Convert it with a tool of its maker."
         )
-    name = plate.text("name") or home.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
+    folder = home.rstrip(":/").rpartition("/")[2]
+    name = plate.text("name") or folder.removesuffix(".zarr").removesuffix(".ome")
     wells = [_below(home, well.text("path")) for well in plate.parts("wells")]
     with ThreadPoolExecutor(REQUESTS) as pool:
         fields = _with_sites(list(pool.map(partial(_fields, home), wells)))

@@ -109,6 +109,9 @@ def check_field(sizes: Iterable[int], *, path: object) -> None:
 def table(rows: Iterable[PlaneRow]) -> pl.DataFrame:
     """Lay rows out as a plane table; sites, z and time that start at 0 are moved to start at 1.
 
+    Sites are moved plate by plate, so that no plate's sites hang on which others lie beside it; z
+    and time in all plates alike, as a recipe's one number for them is meant for all.
+
     Raises:
         BadPlate: A name is not UTF-8, which no table can hold.
     """
@@ -121,8 +124,10 @@ def table(rows: Iterable[PlaneRow]) -> pl.DataFrame:
             f"The name {odd!r} is not UTF-8, so no table can hold it. Rename the file "
             "or folder, or copy the plate again with a program that keeps names."
         ) from reason
-    starts_at_zero = [name for name in COUNTS if planes[name].min() == 0]
-    return planes.with_columns(pl.col(starts_at_zero) + 1) if starts_at_zero else planes
+    first = {name: pl.col(name).min() for name in COUNTS}
+    first["site"] = first["site"].over("plate")
+    starts_at_zero = {name: (first[name] == 0).cast(planes.schema[name]) for name in COUNTS}
+    return planes.with_columns(pl.col(name) + by for name, by in starts_at_zero.items())
 
 
 def checked(planes: pl.DataFrame, *, source: Path) -> pl.DataFrame:

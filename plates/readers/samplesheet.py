@@ -12,7 +12,7 @@ from plates.errors import BadPlate
 from plates.readers.folder import is_there, plate_name, tables_with
 from plates.readers.loaddata import located
 from plates.readers.reader import PlaneRow, Reader, table
-from plates.table import agreed_numbers, find_column, read_table, wells_of
+from plates.table import COLUMN, ROW, agreed_numbers, find_column, read_table, well_of, wells_of
 
 REQUIRED = {"channel", "path"}
 NUMBERS = {  # in any case; of several that mean the same all must agree
@@ -40,7 +40,7 @@ def scan(source: Path) -> pl.DataFrame:
 
     Raises:
         BadPlate: There are several sheets, a cell is empty or no number, two columns that mean the
-            same differ, or no file is there.
+            same differ, a well is another than its row and column, or no file is there.
     """
     sheets = _sheets(source)
     if len(sheets) != 1:
@@ -59,6 +59,7 @@ def _rows(path: Path) -> list[PlaneRow]:
     sheet = read_table(path, error=BadPlate)
     plate = find_column(sheet.columns, PLATE, error=BadPlate)
     wells = wells_of(sheet, path=path, error=BadPlate)
+    _check_wells(sheet, wells, path=path)
     numbers = {
         name: agreed_numbers(sheet, columns, path=path, error=BadPlate).to_list()
         for name, columns in NUMBERS.items()
@@ -74,6 +75,31 @@ def _rows(path: Path) -> list[PlaneRow]:
             numbers["timepoint"][index], located(row["path"], index=path),
         ))  # fmt: skip
     return rows
+
+
+def _check_wells(sheet: pl.DataFrame, wells: pl.Series, *, path: Path) -> None:
+    """Hold wells to the row and column beside them, where both are said."""
+    row, column = (find_column(sheet.columns, names, error=BadPlate) for names in (ROW, COLUMN))
+    if row is None or column is None:
+        return
+    said = pl.DataFrame([sheet[row], sheet[column], wells.alias("well of the line")])
+    each = (
+        said.with_row_index().drop_nulls().unique(said.columns, keep="first", maintain_order=True)
+    )
+    for index, at_row, at_column, well in each.iter_rows():
+        if (other := _well(at_row, at_column)) != well:
+            raise BadPlate(
+                f"{path}, row {index + 1} below the header: the well is {well}, but {row} "
+                f"{at_row!r} and {column} {at_column!r} are {other or 'no well'}. Keep the columns "
+                "that are right."
+            )
+
+
+def _well(row: str, column: str) -> str | None:
+    try:
+        return well_of(row, column)
+    except BadPlate:
+        return None
 
 
 SAMPLESHEET = Reader(

@@ -48,6 +48,9 @@ def encoder(
     ] = 0.2,
     steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 1000,
     batch: Annotated[int, typer.Option(min=2, help="Cells in each.")] = 128,
+    freeze: Annotated[
+        int, typer.Option(min=0, help="With --from: steps before the encoder learns.")
+    ] = 0,
     rate: Rate = 1e-3,
     half: Half = False,
     seed: Annotated[
@@ -67,7 +70,9 @@ def encoder(
 
     if column is not None and labels is None:
         raise typer.BadParameter("--column is one of a label table: give --labels, too.")
-    schedule = Schedule(steps=steps, batch=batch, learning_rate=rate, bfloat16=half, save_every=100)
+    schedule = Schedule(
+        steps=steps, batch=batch, learning_rate=rate, frozen=freeze, bfloat16=half, save_every=100
+    )
     known = read_labels(labels, column=column) if labels else None
     asked = (known, tuple(by or ()), start, objective, cells, apart, schedule, seed, replace)
     request, is_taught = EncoderRequest(tuple(runs), out, *asked), False

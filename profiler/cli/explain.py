@@ -45,7 +45,7 @@ def explain(
     from profiler.classify.evidence import class_evidence
     from profiler.classify.labels import read_labels
     from profiler.classify.model import read_model
-    from profiler.explain import Read, Told, Wanted, Written
+    from profiler.explain import Read, Told, Wanted, Written, read_listed
     from profiler.explain import explain as events
     from profiler.store.screen import open as open_screen
 
@@ -54,16 +54,21 @@ def explain(
     if column is not None and labels is None:
         raise typer.BadParameter("--column is one of a label table: give --labels, too.")
     known_cells = read_labels(labels, column=column) if labels else None
-    asked = (compound, cells_from, concentration, timepoint, model, pixel_size, cells)
     with held(run) as home:
+        screen, listed = open_screen(home.folder), None
+        if cells_from:
+            listed = read_listed(screen, cells_from, timepoint=timepoint)
+            followed = follow(listed.cells, listed.noted, screen)
+            listed = listed._replace(cells=followed.cells, told=followed.told)
         if known_cells:
-            followed = follow(known_cells.cells, known_cells.noted, open_screen(home.folder))
+            followed = follow(known_cells.cells, known_cells.noted, screen)
             known_cells = known_cells._replace(cells=followed.cells)
             say(followed.told)
         given = None
         if class_name is not None and classifier is not None:
             known = read_model(classifier)
             given = class_evidence(home.folder, known, class_name, timepoint=timepoint)
+        asked = (compound, listed, concentration, timepoint, model, pixel_size, cells)
         for event in events(home.folder, Wanted(*asked, given=given, labels=known_cells)):
             match event:
                 case Read():

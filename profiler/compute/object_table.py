@@ -1,5 +1,7 @@
 """The table beside label images of single images: one row for each object in them."""
 
+import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Integer
 
-from plates.errors import BadPlate
+from plates.errors import BadPlate, BadRun
 from profiler.store.atomic import replacing
 
 OBJECTS = "objects.csv"
@@ -21,6 +23,9 @@ COLUMNS = pl.Schema(
         "confidence": pl.Float32,
     }
 )
+# In place of the first byte of rows until all others are on disk: what a killed program or a
+# machine without power leaves of them is told from rows, and no text has such a byte.
+UNFINISHED = b"\0"
 DIGITS = 2  # of a centroid: a hundredth of a pixel
 
 
@@ -68,10 +73,12 @@ class ObjectTable:
     Attributes:
         path: The table.
         rows: The objects of each image, by its name.
+        is_begun: Whether this program has written the file, so that it may be added to.
     """
 
     path: Path
     rows: dict[str, pl.DataFrame] = field(default_factory=dict)
+    is_begun: bool = False
 
     def write(self) -> None:
         """Put the table on disk, in the order of images.
@@ -82,10 +89,40 @@ class ObjectTable:
         tables = [self.rows[image] for image in sorted(self.rows)]
         with replacing(self.path) as draft:
             pl.concat([COLUMNS.to_frame(), *tables]).write_csv(draft)
+        self.is_begun = True
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Put rows at the end of the file that `write` has begun: all are on disk, or none.
+
+        Raises:
+            BadRun: As for `write`.
+        """
+        text = rows.write_csv(include_header=False).encode()
+        try:
+            with self.path.open("r+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                for start, part in ((end, UNFINISHED + text[1:]), (end, text[:1])) if text else ():
+                    _put(file, part, at=start)
+        except OSError as reason:
+            raise BadRun(
+                f"{self.path} could not be added to ({reason.strerror}). The rows that it has are "
+                "whole, and so are the label images. Free some space or check the folder, and run "
+                "the images that are left."
+            ) from reason
+
+
+def _put(file: io.FileIO, data: bytes, *, at: int) -> None:
+    file.seek(at)
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+    os.fsync(file.fileno())
 
 
 def read_objects(path: Path) -> ObjectTable:
     """Read what an earlier run has left; nothing, where there is no such file.
+
+    Rows that were being added as it was killed are not there.
 
     Raises:
         BadPlate: The file is another table.
@@ -93,7 +130,9 @@ def read_objects(path: Path) -> ObjectTable:
     if not path.exists():
         return ObjectTable(path)
     try:
-        text = pl.read_csv(path, infer_schema=False)
+        whole = path.read_bytes()
+        begun = whole.find(b"\n" + UNFINISHED) + 1
+        text = pl.read_csv(whole[: begun or None], infer_schema=False)
         if text.columns != list(COLUMNS):
             raise ValueError(f"its columns are {', '.join(text.columns)}")
         table = text.cast(COLUMNS)

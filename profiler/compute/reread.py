@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,14 +17,15 @@ from plates.loader import PixelFormat
 from plates.pixels import FileStamp, is_unchanged, project, read_plane
 from profiler.compute.field import segment_config, to_unit
 from profiler.compute.pictures import label_path
+from profiler.compute.same_cells import centres_of, check_same, known_well
 from profiler.embed.crops import CropConfig, cut_crops, zoom_for
 from profiler.illuminate.exposure import Light, correct
 from profiler.illuminate.run import light_of
 from profiler.recipe import Recipe
 from profiler.segment.segmenter import Segmenter, load_segmenter
-from profiler.store.places import well_path
 from profiler.store.run import read_facts
-from profiler.store.tables import read_footer
+
+WELLS = 8  # whose tables are remembered: fields come well by well, or wells take turns
 
 
 class FieldCells(NamedTuple):
@@ -67,23 +68,25 @@ def field_reader(source: Source) -> Reader:
     """Make a function that reads a field again and cuts its cells.
 
     It raises BadPlate where the field's images are gone or changed, BadRun where other cells are
-    found in them than the run has, and BadRecipe where crops are larger than the field.
+    found in them than the run has, by number or by where they lie, and BadRecipe where crops are
+    larger than the field.
     """
     segmenter = load_segmenter(segment_config(source.recipe))
+    known = lru_cache(WELLS)(partial(known_well, source.out))
 
     def read(key: FieldKey) -> FieldCells:
-        footer = read_footer(well_path(source.out, key.plate, key.well)).parameters
-        raw = _pixels(source, key, _stamps(source, key, footer))
+        well = known(key.plate, key.well)
+        raw = _pixels(source, key, _stamps(source, key, well.footer))
         light = _light(source, key.plate, raw)
         images = to_unit(raw[None])
         if light is not None:
             images = correct(images, light, has_levels=np.issubdtype(raw.dtype, np.integer))
-        labels = _kept_labels(source.out, key)
+        kept = labels = _kept_labels(source.out, key)
         if labels is None:
             _check_weights(source.out, segmenter)
             found = segmenter.segment(images)
             labels = np.asarray(found.nuclei[0]), np.asarray(found.cells[0])
-        _check_count(key, int(labels[0].max(initial=0)), footer)
+        check_same(key, labels[0], well, is_kept=kept is not None)
         size = source.pixel_sizes.get(key.plate)
         return _cut(source, images[0], *labels, pixel_size_um=size)
 
@@ -97,19 +100,6 @@ def _check_weights(out: Path, segmenter: Segmenter) -> None:
             f"The cells of {out} were found by other networks (sha256 {str(made_with)[:12]}...) "
             f"than its recipe names now ({segmenter.weights[:12]}...), and it keeps no label "
             "images. Run the plate again first."
-        )
-
-
-def _check_count(key: FieldKey, found: int, footer: Mapping[str, Any]) -> None:
-    (count,) = (
-        row["Metadata_Object_Count"]
-        for row in footer["fields"]
-        if (row["Metadata_Site"], row["Metadata_Timepoint"]) == (key.site, key.timepoint)
-    )
-    if found != count:
-        raise BadRun(
-            f"{key.plate} {key.well} site {key.site} has {found} cells now, and {count} in the "
-            "run's table: its network or label images changed since. Run the plate again first."
         )
 
 
@@ -196,10 +186,7 @@ def _cutter(crops: CropConfig, zoom: float, max_cells: int) -> Callable:
 def _whole_cells(nuclei: np.ndarray, cells: np.ndarray, *, side: int, zoom: float) -> np.ndarray:
     """Which pixels of crops around nuclei belong to the cell, [cell, side, side]."""
     count = int(nuclei.max(initial=0))
-    place = np.indices(nuclei.shape).reshape(2, -1)
-    size = np.maximum(np.bincount(nuclei.ravel(), minlength=count + 1), 1)
-    sums = [np.bincount(nuclei.ravel(), weights=each, minlength=count + 1) for each in place]
-    centres = np.stack([each / size for each in sums], axis=1)[1:]
+    centres = np.nan_to_num(centres_of(nuclei))
     corners = np.floor((centres + 0.5) * zoom).astype(int) - side // 2
     steps = np.arange(side) + 0.5
     inside = np.zeros((count, side, side), bool)

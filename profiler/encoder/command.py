@@ -1,5 +1,6 @@
 """`profiler train encoder`: from the cells of runs to an encoder that knows them, in order."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +18,17 @@ from profiler.embed.network.build import SIZES, Model, build, with_classes
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.predict import make_look
 from profiler.embed.training.augment import AugmentConfig
+from profiler.embed.training.begun import check_begun
 from profiler.embed.training.checks import check_settings
 from profiler.embed.training.events import TrainEvent
 from profiler.embed.training.examples import Examples, check_labels
 from profiler.embed.training.learn import Lesson, learn
 from profiler.embed.training.objectives import OBJECTIVES, ObjectiveConfig
-from profiler.embed.training.step import Schedule
+from profiler.embed.training.step import Schedule, Task
+from profiler.embed.training.thaw import check_thaw
 from profiler.embed.weights import check_name, check_stains, load_model, save_model
 from profiler.encoder.choose import (
+    CELL,
     PLATE,
     TAUGHT,
     USE,
@@ -61,7 +65,8 @@ class EncoderRequest:
         cells: Most cells taken of a well and time point, besides those that a person labelled.
         apart: Share that is kept apart to judge by: of the compounds, or of the plates or wells
             that have labelled cells.
-        schedule: How far and how fast.
+        schedule: How far and how fast; by `frozen` or `thaw` the new head learns before the
+            encoder does.
         seed: Of everything random.
         replace: Whether an encoder that is there goes.
     """
@@ -126,11 +131,12 @@ def train_encoder(request: EncoderRequest) -> Iterator[Event]:
 
     Raises:
         BadLabels: There is nothing to learn from: too few labels or cells.
-        BadModel: `out` is no .safetensors file or there already; or the encoder to go on from
-            cannot be used, or was trained on other stains.
+        BadModel: `out` is no .safetensors file or there already, or beside it is the checkpoint of
+            another training; or the encoder to go on from cannot be used, or was trained on other
+            stains.
         BadPlate: Images are gone or changed.
-        BadRecipe: What is asked for contradicts itself, runs differ in their stains, or the crops'
-            pixel size is needed.
+        BadRecipe: What is asked for contradicts itself, there is nothing to thaw, runs differ in
+            their stains, or the crops' pixel size is needed.
         BadRun: A run lacks labelled cells, or its images give other cells now.
         Diverged: The loss is no longer finite.
         UnknownName: There is no such encoder, objective or column.
@@ -139,6 +145,8 @@ def train_encoder(request: EncoderRequest) -> Iterator[Event]:
     keep_compiled_programs()
     screen = open_screen(list(request.runs))
     start = _start(request)
+    thaw, frozen = request.schedule.thaw, request.schedule.frozen
+    check_thaw(thaw, nnx.state(start.model, nnx.Param), frozen=frozen)
     names = [run.name for run in screen.runs]
     recipes = {run.name: _recipe(run) for run in screen.runs}
     stains = _stains(recipes, start.config, request.start)
@@ -150,11 +158,16 @@ def train_encoder(request: EncoderRequest) -> Iterator[Event]:
         else choose_labelled(screen, request.labels, draw)
     )
     chosen = chosen._replace(notes=(*chosen.notes, *_doubts(request, start, chosen, names)))
-    yield _teaching(chosen, name, stains)
+    teaching = _teaching(chosen, name, stains)
+    task, drawn = _task(request, name, chosen), _key(chosen)
+    # Projections are of all stains' vectors together; the backbone still serves any of them.
+    pupil = start._replace(config=replace(start.config, stains=stains))
+    check_begun(pupil.model, pupil.config, task, drawn=drawn, out=request.out)
+    yield teaching
     taken = yield from take_crops(chosen.cells, readers)
     before = _look(start, taken)
     about = start.about | {"runs": sorted(names), "stains_seen": list(stains)}
-    yield from _learn(request, start._replace(about=about), taken, name=name, stains=stains)
+    yield from _learn(request, pupil._replace(about=about), taken, task=task, drawn=drawn)
     after, config, card = load_model(request.out)
     after.head, config = None, replace(config, classes=(), stains=start.config.stains)
     # Judging takes a while, and what is there if it is interrupted serves any stains, too.
@@ -193,7 +206,26 @@ def _check(request: EncoderRequest) -> str:
         raise BadRecipe(f"Found --apart {request.apart:g}; expected a share above 0 and below 1.")
     if request.labels is None and request.cells < 1:
         raise BadLabels("No cell would be taken of any well: expected --cells of 1 or more.")
+    _check_stages(request)
     return name
+
+
+def _check_stages(request: EncoderRequest) -> None:
+    """Refuse a head that is to learn alone, where that would be for nothing."""
+    schedule = request.schedule
+    first, *inwards = schedule.starts
+    if request.start in SIZES and max(schedule.starts) > 0:
+        raise BadRecipe(
+            f"{request.start!r} begins from nothing: there is nothing in its encoder to keep while "
+            "the head learns alone. Leave out --freeze, or go on from an encoder (--from)."
+        )
+    begins = min(inwards, default=first)
+    if begins >= schedule.steps:
+        raise BadRecipe(
+            f"The encoder would begin to learn at step {begins} of {schedule.steps}, so its head "
+            "alone would learn, which is taken off at the end. Freeze it for fewer steps "
+            "(--freeze), or take more (--steps)."
+        )
 
 
 def _start(request: EncoderRequest) -> _Start:
@@ -268,6 +300,22 @@ def _teaching(chosen: Chosen, name: str, stains: tuple[str, ...]) -> Teaching:
     return Teaching(name, stains, taught, labels, apart, chosen.notes)
 
 
+def _task(request: EncoderRequest, name: str, chosen: Chosen) -> Task:
+    """All settings that a step depends on."""
+    has_labels = (chosen.cells[USE] == TAUGHT) & chosen.cells[LABEL].is_not_null()
+    asked = ObjectiveConfig(name, balance=BALANCE if has_labels.any() else 0.0)
+    asked = replace(asked, temperature=TEMPERATURE.get(name, asked.temperature))
+    return Task(asked, request.schedule, AugmentConfig(), request.seed)
+
+
+def _key(chosen: Chosen) -> str:
+    """Hash of which cells are learnt from, and of their labels."""
+    own = chosen.cells.filter(pl.col(USE) == TAUGHT)
+    codes, _ = _coded(own)  # what a label is called plays no part
+    text = own.select(*CELL, pl.Series(LABEL, codes)).write_csv()
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def _doubts(
     request: EncoderRequest, start: _Start, chosen: Chosen, names: Sequence[str]
 ) -> Iterator[str]:
@@ -302,7 +350,7 @@ def _look(start: _Start, taken: Taken) -> np.ndarray:
 
 
 def _learn(
-    request: EncoderRequest, start: _Start, taken: Taken, *, name: str, stains: tuple[str, ...]
+    request: EncoderRequest, start: _Start, taken: Taken, *, task: Task, drawn: str
 ) -> Iterator[TrainEvent]:
     own = taken.cells.filter(pl.col(USE) == TAUGHT)
     if own.height < 2:
@@ -318,16 +366,13 @@ def _learn(
     groups = own[PLATE].str.replace_all(":", "_", literal=True).to_numpy().astype(str)
     # Those that are learnt from come first: a view, where a choice of rows would copy gigabytes.
     examples = Examples(taken.crops[: own.height], codes, groups)
-    # Projections are of all stains' vectors together; the backbone still serves any of them.
-    model, config = start.model, replace(start.config, stains=stains)
-    if OBJECTIVES[name].needs_labels:
-        rngs = nnx.Rngs(request.seed)
+    model, config = start.model, start.config
+    if OBJECTIVES[task.objective.name].needs_labels:
+        rngs = nnx.Rngs(task.seed)
         model, config = with_classes(model, config, classes=classes, rngs=rngs)
-    asked = ObjectiveConfig(name, balance=BALANCE if classes else 0.0)
-    asked = replace(asked, temperature=TEMPERATURE.get(name, asked.temperature))
     by = list(request.by) or ("cells" if request.labels is not None else None)
-    about = start.about | {"by": by}
-    lesson = Lesson(examples, asked, request.schedule, seed=request.seed, about=about)
+    asked = (task.objective, task.schedule, task.augment, task.seed)
+    lesson = Lesson(examples, *asked, about=start.about | {"by": by}, drawn=drawn)
     yield from learn(model, config, lesson, out=request.out)
 
 

@@ -20,6 +20,7 @@ from profiler.explain.crops import Crops, gather_crops
 from profiler.explain.events import Event, Told, Written
 from profiler.explain.given import Given, check_network, given_direction, given_sides
 from profiler.explain.labelled import LABEL, Labels, Marked, find_labelled, place_labelled
+from profiler.explain.listed import Listed
 from profiler.explain.network import Network, load_network
 from profiler.explain.pages import draw_pages, gather_shown
 from profiler.explain.sentences import of_cells, of_direction, of_given, of_labelled, of_mask
@@ -45,8 +46,7 @@ class Wanted:
 
     Attributes:
         compound: As in the plate map; or None, and `listed` says which cells.
-        listed: CSV of cells (Metadata_Plate, Metadata_Well, Metadata_Site,
-            Metadata_ObjectNumber).
+        listed: Cells of a table, from `listed.read_listed`.
         concentration: Of the compound; by default the one that speaks most for it.
         timepoint: In a run over time; by default that of the hits.
         model: Encoder; the run's own by default.
@@ -59,7 +59,7 @@ class Wanted:
     """
 
     compound: str | None = None
-    listed: Path | None = None
+    listed: Listed | None = None
     concentration: float | None = None
     timepoint: int | None = None
     model: str | None = None
@@ -87,7 +87,7 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
     Raises:
         UnknownName: There is no such compound, dose, time point or model.
         NoControls: There are no negative controls, or no direction from them.
-        BadLayout: There is no plate map, or the list of cells cannot be read.
+        BadLayout: There is no plate map.
         BadModel: The encoder is of other stains or not the one that a class goes by, or its files
             are damaged.
         BadPlate: Images are gone or changed.
@@ -115,7 +115,8 @@ def explain(out: Path, wanted: Wanted) -> Iterator[Event]:
     if marked is not None:
         origins = direction.origins
         labelled = yield from place_labelled(marked, screen, origins=origins, embed=embed)
-    told = [*of_cells(cells, sides, wanted.cells), *of_line]
+    known = () if wanted.listed is None else wanted.listed.told
+    told = [*known, *of_cells(cells, sides, wanted.cells), *of_line]
     yield from map(Told, told)
 
     place = along(direction, cells.vectors, plate=cells.plate)
@@ -167,7 +168,7 @@ def _sides(screen: Screen, wanted: Wanted, *, usual: int | None) -> TwoSides:
     if wanted.given is not None:
         return given_sides(screen, wanted.given)
     if wanted.listed is not None:
-        return listed_sides(screen, wanted.listed, timepoint=wanted.timepoint)
+        return listed_sides(screen, wanted.listed)
     compound, dose, time = str(wanted.compound), wanted.concentration, wanted.timepoint
     return compound_sides(screen, compound, concentration=dose, timepoint=time or usual)
 

@@ -1,20 +1,17 @@
 """Which wells a treatment's cells are in, and which hold the controls they are held against."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from plates.errors import BadLayout, BadRun, NoControls, UnknownName, suggestion
-from profiler.store.cell_keys import Kind, checked_keys, read_rows
+from profiler.explain.listed import Listed, times_of
 from profiler.store.screen import TIMEPOINT, Screen
 
 WELL = ["Metadata_Plate", "Metadata_Well"]
 CELL = [*WELL, "Metadata_Site", "Metadata_ObjectNumber"]
 COMPOUND, DOSE, ROLE = "Metadata_Compound", "Metadata_Concentration", "Metadata_Role"
-LISTED = Kind("list of cells", "listed cells", BadLayout)
 
 
 class TwoSides(NamedTuple):
@@ -75,27 +72,10 @@ def compound_sides(
     return TwoSides(name, compound, own.select(WELL), _controls(wells, own), time)
 
 
-def listed_sides(screen: Screen, path: Path, *, timepoint: int | None) -> TwoSides:
-    """Take the cells that a table names, and the controls on their plates.
-
-    Args:
-        screen: Of one run.
-        path: CSV or Parquet file with the columns `CELL`, and Metadata_Timepoint or not; others
-            are ignored. Wells may be spelled in any way.
-        timepoint: Of the cells, where the run has several and the table does not say it.
-
-    Raises:
-        BadLayout: The file cannot be read, lacks a column, names no cell or has a key that is
-            none; or its time point is not clear.
-        UnknownName: The run has no such time point.
-        BadRun: A cell is not in the run.
-        NoControls: A plate has no controls.
-    """
-    keys = checked_keys(path, read_rows(path, LISTED), LISTED).unique(maintain_order=True)
-    if not keys.height:
-        raise BadLayout(f"{path} lists no cell. Give at least one row.")
-    time = _listed_time(path, keys, timepoint, times=_times(screen))
-    return cell_sides(screen, keys.select(CELL), name=path.stem, timepoint=time)
+def listed_sides(screen: Screen, listed: Listed) -> TwoSides:
+    """Take the cells that a table names, and the controls on their plates; as `cell_sides`."""
+    cells = listed.cells.select(CELL)
+    return cell_sides(screen, cells, name=listed.name, timepoint=listed.timepoint)
 
 
 def cell_sides(
@@ -124,34 +104,8 @@ def cell_sides(
     return TwoSides(name, name, own.sort(WELL), _controls(wells, own), time, listed.sort(CELL))
 
 
-def _listed_time(
-    path: Path, keys: pl.DataFrame, timepoint: int | None, *, times: Sequence[int]
-) -> int | None:
-    """The time point of listed cells, whose numbers are others at another."""
-    said = keys[TIMEPOINT].unique().sort().to_list() if TIMEPOINT in keys.columns else []
-    if len(said) > 1:
-        raise BadLayout(
-            f"{path} lists cells of {len(said)} time points ({said[0]} to {said[-1]}). Cells are "
-            "explained at one: list those of one."
-        )
-    if said and timepoint not in (None, *said):
-        raise BadLayout(
-            f"{path} lists cells of time point {said[0]}, and time point {timepoint} is asked for."
-        )
-    if not said and timepoint is None and len(times) > 1:
-        raise BadLayout(
-            f"The run has {len(times)} time points, and {path} has no {TIMEPOINT}, so it does not "
-            "say which cells are meant. Add that column, or name one with --timepoint."
-        )
-    return said[0] if said else timepoint
-
-
-def _times(screen: Screen) -> list[int]:
-    return screen.fields.select(pl.col(TIMEPOINT).unique().sort()).collect()[TIMEPOINT].to_list()
-
-
 def _wells(screen: Screen, timepoint: int | None) -> tuple[pl.DataFrame, int | None]:
-    wells, times = screen.wells, _times(screen)
+    wells, times = screen.wells, times_of(screen)
     if timepoint is not None and timepoint not in times:
         has = f"{times[0]} to {times[-1]}" if len(times) > 1 else f"{times[0]} alone"
         raise UnknownName(f"The run has no time point {timepoint}; it has {has}.")

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from plates.errors import BadLayout, BadRun, UnknownName
+from profiler.explain.listed import read_listed
 from profiler.explain.sides import compound_sides, listed_sides
 from profiler.store.screen import Screen
 from profiler.store.screen import open as open_screen
@@ -22,7 +23,7 @@ def ask(screen, tmp_path):
     def listed(text: str, **options):
         path = tmp_path / "mine.csv"
         path.write_text(text)
-        return listed_sides(screen, path, **{"timepoint": None} | options)
+        return listed_sides(screen, read_listed(screen, path, **{"timepoint": None} | options))
 
     return listed
 

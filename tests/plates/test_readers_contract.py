@@ -132,3 +132,19 @@ def test_duplicates_name_both_files(tmp_path):
 def test_numbers_start_at_one():
     planes = table([row(site=0, timepoint=0), row(site=1, timepoint=5)])
     assert planes.select("site", "z", "timepoint").rows() == [(1, 1, 1), (2, 1, 6)]
+
+
+def test_a_plate_that_counts_sites_from_zero_moves_no_other():
+    """Else wells that are finished would be other fields once such a plate comes beside them."""
+    alone = table([row(site=1), row(site=2)])
+    zero = [row(plate="Q", site=site, path=f"{site}.tif") for site in (0, 1)]
+    both = table([row(site=1), row(site=2), *zero])
+    assert both.filter(plate="P").equals(alone)
+    assert both.filter(plate="Q")["site"].to_list() == [1, 2]
+
+
+def test_z_and_time_mean_the_same_on_all_plates():
+    """A recipe's one number for them is taken of every plate."""
+    planes = table([row(z=0, timepoint=0), row(plate="Q", z=1, timepoint=1)])
+    assert planes.select("z", "timepoint").rows() == [(1, 1), (2, 2)]
+    assert table([]).is_empty()

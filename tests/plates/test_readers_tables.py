@@ -53,6 +53,11 @@ def test_samplesheet_columns_in_any_case(tmp_path):
         ("DNA,a.tif,s,b,P,A01,x,1,x,1,1", "site is 'x', expected a whole number"),
         ("DNA,a.tif,s,b,P,A01,1,1,2,1,1", "site is '1', but field_id, .* is '2'. Keep the column"),
         ("DNA,a.tif,s,b,P,Z99,1,1,1,1,1", "'Z99' is not a well"),
+        (
+            "DNA,a.tif,s,b,P,B03,1,3,1,1,2\nER,a.tif,s,b,P,B03,1,4,1,1,2",
+            "s.csv, row 2 below the header: the well is B03, but row '2' and col '4' are B04. Keep",
+        ),
+        ("DNA,a.tif,s,b,P,B03,1,3,1,1,0", "the well is B03, but row '0' and col '3' are no well"),
         ("DNA,b.tif,s,b,P,A01,1,1,1,1,1", r"None of the 1 files that .* names is there"),
         ("DNA,ftp://x/a.tif,s,b,P,A01,1,1,1,1,1", "ftp://x/a.tif, which cannot be read"),
     ],
@@ -62,6 +67,13 @@ def test_samplesheet_refused(tmp_path, line, message):
     (tmp_path / "s.csv").write_text(f"{HEAD}{line}\n")
     with pytest.raises(BadPlate, match=message):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize(("row", "col"), [("2", "03"), ("B", "3"), ("2.0", "3.0"), ("", "9")])
+def test_a_row_and_column_that_say_the_same_as_the_well(tmp_path, row, col):
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "s.csv").write_text(f"{HEAD}DNA,a.tif,s,b,P,b3,1,{col},1,1,{row}\n")
+    assert scan(tmp_path)["well"].to_list() == ["B03"]
 
 
 def test_two_samplesheets(trees, tmp_path):

@@ -13,6 +13,7 @@ from plates.pixels import UNKNOWN, is_unchanged, read_plane
 from plates.readers import scan, unused_images
 from plates.readers.flatfield import read_flat_field
 from plates.remote import asked_again
+from tests.plates.conftest import edit_ome
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -87,6 +88,54 @@ def test_an_address_with_a_slash_too_many_is_mirrored_in_no_other_place(trees, t
     finally:
         memory.rm(f"/{lying}", recursive=True)
     assert not lying.exists()
+
+
+@pytest.fixture
+def at_the_root(trees, tmp_path, monkeypatch):
+    """Put a plate where a store begins: one of its own, since the process has one for all."""
+    memory = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(memory), "store", {})
+    monkeypatch.setattr(type(memory), "pseudo_dirs", [""])
+
+    def put(kind):
+        home = trees[kind](tmp_path / "plate")
+        for path in home.rglob("*"):
+            if path.is_file():
+                memory.pipe_file(f"/{path.relative_to(home)}", path.read_bytes())
+        return home
+
+    return put
+
+
+@pytest.mark.parametrize("kind", ["harmony", "samplesheet", "pattern", "ome-zarr"])
+@pytest.mark.parametrize("address", ["memory://", "memory:///"])
+def test_a_plate_at_the_root_of_a_store(at_the_root, kind, address):
+    home = at_the_root(kind)
+    here, there = scan(home), scan(address)
+    assert there.drop("path").equals(here.drop("path"))
+    for local, far in zip(here["path"], there["path"], strict=True):
+        assert far.removeprefix("memory://") == local.removeprefix(f"{home}/")
+        np.testing.assert_array_equal(read_plane(far).pixels, read_plane(local).pixels)
+
+
+def test_what_says_no_name_at_the_root_has_the_store_s(at_the_root):
+    home = at_the_root("ome-zarr")
+    edit_ome(home, lambda said: said["plate"].pop("name"))
+    fsspec.filesystem("memory").pipe_file("/.zattrs", (home / ".zattrs").read_bytes())
+    assert scan("memory://")["plate"].unique().to_list() == ["memory"]
+
+
+def test_an_index_at_the_root_of_a_store(at_the_root):
+    at_the_root("samplesheet")
+    assert scan("memory://samplesheet.csv")["path"][0] == "memory://i1.tif"
+
+
+def test_a_store_without_anything_and_a_whole_disk(at_the_root):
+    with pytest.raises(BadPlate, match="There is no memory:/"):
+        scan("memory://")
+    for disk in ("file:///", "local:///"):
+        with pytest.raises(BadPlate, match=rf"^{disk} is the whole disk\. Give the folder of a"):
+            scan(disk)
 
 
 def test_zarr_plates_of_a_folder_in_a_store_are_asked_for_one_by_one(trees, tmp_path, store):

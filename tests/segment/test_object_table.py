@@ -1,9 +1,14 @@
 """objects.csv beside label images: one row for each object in them, whatever befalls a run."""
 
+import errno
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +19,11 @@ from scipy import ndimage
 from skimage.measure import regionprops_table
 from typer.testing import CliRunner
 
-from plates.errors import BadImage, BadPlate
+from plates.errors import BadImage, BadPlate, BadRun
 from profiler import images
 from profiler.cli import app
-from profiler.compute.object_table import COLUMNS, describe_objects
+from profiler.compute import object_table
+from profiler.compute.object_table import COLUMNS, describe_objects, read_objects
 from profiler.images import segment_folder
 from profiler.segment.compartments import CellsConfig
 from profiler.segment.decoding.nuclei import Nuclei
@@ -180,8 +186,120 @@ def test_while_labels_are_made_anew_the_table_on_disk_tells_nothing_of_them(tmp_
     (tmp_path / "in" / "c.tif").unlink()
     run = segment_folder(tmp_path / "in", tmp_path / "out", replace=True)
     next(run)  # killed here, nothing could be mended
-    assert table(tmp_path / "out")["image"].to_list() == ["c"]
+    assert table(tmp_path / "out")["image"].to_list() == ["c", "a"]
     run.close()
+
+
+def snapshots(monkeypatch, out: Path, home: Path) -> list[Path]:
+    """Keep what a machine that loses power at any moment finds on its disk."""
+    kept, sync = [], os.fsync
+
+    def keep(descriptor: int) -> None:
+        sync(descriptor)
+        if out.is_dir():
+            kept.append(home / f"{len(kept)}" / "out")
+            shutil.copytree(out, kept[-1])
+
+    monkeypatch.setattr(os, "fsync", keep)
+    return kept
+
+
+def left(folder: Path, out: Path, home: Path) -> Path:
+    """The images that have no labels yet in a folder of their own, as a killed command asks for."""
+    home.mkdir()
+    for path in folder.iterdir():
+        if not (out / path.name).exists():
+            shutil.copy(path, home)
+    return home
+
+
+def test_whenever_it_is_killed_labels_have_rows_and_what_is_left_can_be_run(tmp_path, monkeypatch):
+    for name, levels in {"c": (60, 70, 80), "a": (50,), "none": (), "b": (90, UNKNOWN)}.items():
+        draw(tmp_path / "in" / f"{name}.tif", *levels)
+    with monkeypatch.context() as patch:
+        kept = snapshots(patch, tmp_path / "whole", tmp_path / "kept")
+        segment(tmp_path / "in", tmp_path / "whole")
+    whole = (tmp_path / "whole" / "objects.csv").read_bytes()
+    seen = set()
+    for number, out in enumerate(kept):
+        rows = read_objects(out / "objects.csv").rows
+        labelled = {path.stem for path in out.glob("*.tif") if tifffile.imread(path).any()}
+        seen.add(frozenset(rows))
+        assert labelled <= set(rows)  # at most one more, whose labels were to come
+        assert len(set(rows) - labelled) <= 1
+        rest = left(tmp_path / "in", out, tmp_path / f"left{number}")
+        if any(rest.iterdir()):
+            segment(rest, out)
+            assert (out / "objects.csv").read_bytes() == whole
+    assert {len(images) for images in seen} == {0, 1, 2, 3}
+
+
+def test_whenever_labels_are_made_anew_no_rows_tell_of_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "TOGETHER", 2)
+    for name in "abcd":
+        draw(tmp_path / "in" / f"{name}.tif", 60, 70)
+    segment(tmp_path / "in", tmp_path / "out")
+    for name in "abcd":
+        draw(tmp_path / "in" / f"{name}.tif", 65)
+    with monkeypatch.context() as patch:
+        kept = snapshots(patch, tmp_path / "out", tmp_path / "kept")
+        segment(tmp_path / "in", tmp_path / "out", anew=True)
+    assert check(tmp_path / "out")["confidence"].to_list() == [0.65] * 4
+    for out in kept:
+        rows = read_objects(out / "objects.csv").rows
+        assert len(rows) >= 2  # the others are being made anew
+        for name, own in rows.items():
+            assert own.height == tifffile.imread(out / f"{name}.tif").max()
+
+
+@pytest.mark.parametrize("torn", [1, 20, -1])
+def test_rows_that_were_being_written_are_no_rows(tmp_path, torn):
+    draw(tmp_path / "in" / "b.tif", 60, 70)
+    segment(tmp_path / "in", tmp_path / "out")
+    path = tmp_path / "out" / "objects.csv"
+    rows = b"\0,1,40,2.5,3.5,0.6\n"
+    path.write_bytes(path.read_bytes() + rows[:torn])
+    draw(tmp_path / "more" / "a.tif", 80)
+    segment(tmp_path / "more", tmp_path / "out")
+    assert check(tmp_path / "out")["image"].to_list() == ["a", "b", "b"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import tests.segment.test_object_table as here
+from profiler import images
+from profiler.segment.segmenter import Segmenter
+
+def killed(image):
+    if image.max() == 99:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return here.examine(image)
+
+loaded = Segmenter(None, None, here._none, killed, None, here._none)
+images.load_segmenter = lambda config: loaded
+here.segment(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_program_that_is_killed_leaves_the_rows_of_the_labels_that_it_made(tmp_path):
+    for name, level in (("a", 60), ("b", 70), ("c", 99), ("d", 80)):
+        draw(tmp_path / "in" / f"{name}.tif", level, 50)
+    ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "in", tmp_path / "out"])
+    assert ended.returncode == -signal.SIGKILL
+    assert check(tmp_path / "out")["image"].to_list() == ["a", "a", "b", "b"]
+
+
+def test_a_disk_that_is_full_is_told_and_the_table_stays_whole(tmp_path, monkeypatch):
+    draw(tmp_path / "in" / "a.tif", 60)
+    segment(tmp_path / "in", tmp_path / "out")
+    draw(tmp_path / "more" / "b.tif", 70)
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(object_table, "_put", Mock(side_effect=full))
+        with pytest.raises(BadRun, match=r"objects\.csv could not be added to \(No space left on"):
+            segment(tmp_path / "more", tmp_path / "out")
+    assert check(tmp_path / "out")["image"].to_list() == ["a"]
 
 
 NAMES = ("007", "1e5", "NA", "null", " a", "b ", 'c"d', "e,f", "g;h", "µ", "i.ome")

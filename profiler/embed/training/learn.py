@@ -1,6 +1,5 @@
 """The training loop: crops in, ever better weights out, whatever interrupts it."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,11 +11,19 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from plates.errors import BadModel, BadRecipe, lookup
+from plates.errors import BadRecipe, lookup
 from profiler.classify.trust.imbalance import prior_offsets
 from profiler.embed.network.build import Model, with_classes
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.training.augment import AugmentConfig
+from profiler.embed.training.begun import (
+    BEGUN,
+    KEY,
+    begun_of,
+    check_same,
+    checkpoint_path,
+    key_of,
+)
 from profiler.embed.training.checks import check_examples, check_settings, usable
 from profiler.embed.training.events import Learnt, Started, Trained, TrainEvent
 from profiler.embed.training.examples import Examples, drawn_by_step
@@ -43,6 +50,8 @@ class Lesson:
         augment: How crops are varied.
         seed: Of everything random: the same gives the same weights on the same device.
         about: For the card: data, licences, split.
+        drawn: Names the examples, such as a hash of which cells they are, where that is known
+            before they are made; see `begun.check_begun`.
     """
 
     examples: Examples
@@ -51,24 +60,12 @@ class Lesson:
     augment: AugmentConfig = AugmentConfig()
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
+    drawn: str = ""
 
-    def key(self, model: Model, config: ModelConfig) -> str:
-        """Hash of all that the steps depend on: a checkpoint of another lesson is refused."""
-        digest = hashlib.blake2b(digest_size=16)
-        settings = (config, self.objective, self.schedule, self.augment, self.seed)
-        digest.update(repr(settings).encode())
-        weights = jax.tree.leaves(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-        own = self.examples
-        trusted = () if own.weights is None else (own.weights,)
-        for part in (own.crops, own.labels, own.sources, *trusted, *weights):
-            # As bytes, not copied: crops may be gigabytes.
-            digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()
-
-
-def checkpoint_path(out: Path) -> Path:
-    """Where a run that is not yet through lies: beside its weights."""
-    return out.with_name(f"{out.stem}.training.safetensors")
+    @property
+    def task(self) -> Task:
+        """All settings that a step depends on."""
+        return Task(self.objective, self.schedule, self.augment, self.seed)
 
 
 def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> Iterator[TrainEvent]:
@@ -101,12 +98,13 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
     """
     objective = lookup(OBJECTIVES, kind="objective", name=lesson.objective.name)
     examples = _checked(lesson, config, objective, out)
+    begun = begun_of(model, config, lesson.task, drawn=lesson.drawn)
     if objective.prepare:
         config = replace(config, classes=())
         model = objective.prepare(model, config, lesson.objective, nnx.Rngs(lesson.seed))
-    schedule, key = lesson.schedule, lesson.key(model, config)
+    schedule, task = lesson.schedule, lesson.task
+    kept = {KEY: key_of(model, config, task, lesson.examples), BEGUN: begun}
     check_thaw(schedule.thaw, nnx.state(model, nnx.Param), frozen=schedule.frozen)
-    task = Task(lesson.objective, schedule, lesson.augment, lesson.seed)
     offsets = _offsets(examples, config, lesson.objective)
     is_pair = lesson.objective.forget > 0
     if is_pair:
@@ -114,7 +112,7 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
         state, step = begin_pair(model, other[0], task, offsets=offsets)
     else:
         state, step = begin(model, task, offsets=offsets)
-    state = _resume(checkpoint_path(out), state, key)
+    state = _resume(checkpoint_path(out), state, kept[KEY])
     out.parent.mkdir(parents=True, exist_ok=True)
     groups = len(np.unique(examples.groups))
     at, seen, batch_of = int(state.step), [], _batches(examples, lesson)
@@ -132,7 +130,7 @@ def learn(model: Model, config: ModelConfig, lesson: Lesson, *, out: Path) -> It
             yield Learnt(at, float(np.mean(jax.device_get(seen))))
             seen.clear()
         if is_kept and not is_last:
-            save_state(checkpoint_path(out), state, {"key": key})
+            save_state(checkpoint_path(out), state, kept)
     done = finished(model, first(state) if is_pair else state)
     if objective.prepare:
         done.head = None
@@ -186,11 +184,7 @@ def _resume(path: Path, state: TrainState, key: str) -> TrainState:
     if not path.exists():
         return state
     state, about = load_state(path, state)
-    if about.get("key") != key:
-        raise BadModel(
-            f"{path} is from a run on another model, other cells, labels or settings. Start that "
-            "run again to go on with it, or delete the file to begin anew."
-        )
+    check_same(path, about.get(KEY), key)
     return state
 
 

@@ -1,18 +1,21 @@
 """The loop: it learns, goes on where it stopped, and refuses what it cannot learn from."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from flax import nnx
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from plates.errors import BadLabels, BadModel, BadRecipe, UnknownName
-from profiler.embed.network.build import build
+from profiler.embed.network.build import Model, build
 from profiler.embed.network.config import EncoderConfig
 from profiler.embed.predict import make_look
 from profiler.embed.training.augment import AugmentConfig
+from profiler.embed.training.begun import check_begun
 from profiler.embed.training.events import Learnt, Started, Trained
 from profiler.embed.training.learn import Lesson, checkpoint_path, learn
 from profiler.embed.training.objectives import ObjectiveConfig
@@ -73,6 +76,43 @@ def test_a_checkpoint_of_another_lesson_is_refused(one_level, lesson, tmp_path):
     checkpoint_path(out).write_bytes(b"cut short")
     with pytest.raises(BadModel, match="no checkpoint that training can go on from"):
         taught(config, lesson, out)
+
+
+def test_a_checkpoint_of_another_lesson_is_refused_before_there_are_examples(
+    one_level, lesson, tmp_path
+):
+    out, config, model = tmp_path / "a.safetensors", one_level, build(one_level, rngs=nnx.Rngs(0))
+    short = replace(SCHEDULE, steps=4, save_every=2, report_every=1)
+    lesson = replace(lesson, schedule=short, drawn="these cells")
+    task = lesson.task
+    check_begun(model, config, replace(task, seed=9), drawn="none is there", out=out)
+    list(itertools.islice(learn(model, config, lesson, out=out), 4))
+    check_begun(model, config, task, drawn="these cells", out=out)
+    # What may turn out otherwise once there are examples: classes, and the head for them.
+    bare, fewer = Model(model.encoder, None), replace(config, classes=config.classes[:2])
+    check_begun(bare, fewer, task, drawn="these cells", out=out)
+
+    other = replace(task.objective, balance=0.5)
+    for own, asked, settings, drawn in (
+        (model, config, task, "other cells"),
+        (model, config, replace(task, seed=1), "these cells"),
+        (model, config, replace(task, objective=other), "these cells"),
+        (model, config, replace(task, schedule=replace(short, learning_rate=0.5)), "these cells"),
+        (model, replace(config, stains=("ER",)), task, "these cells"),
+        (build(config, rngs=nnx.Rngs(1)), config, task, "these cells"),
+    ):
+        with pytest.raises(BadModel, match="run on another model, other cells, labels or settings"):
+            check_begun(own, asked, settings, drawn=drawn, out=out)
+    path = checkpoint_path(out)
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["about"])
+    # One from before this was kept in it: `learn` will see.
+    save_file(load_file(path), path, metadata={"about": json.dumps({"key": about["key"]})})
+    check_begun(model, config, replace(task, seed=1), drawn="other cells", out=out)
+    assert next(learn(model, config, lesson, out=out)) == Started(90, 4, 2, 4)
+    path.write_bytes(b"cut short")
+    with pytest.raises(BadModel, match="no checkpoint that training can go on from"):
+        check_begun(model, config, task, drawn="these cells", out=out)
 
 
 def test_rare_and_absent_classes_are_offset_in_the_loss(config, lesson, tmp_path, monkeypatch):
