@@ -336,7 +336,8 @@ def segment_config(recipe: Recipe) -> SegmentConfig:
 def _network_key(card: Card) -> tuple[str, str]:
     """What the cells depend on of a network: its weights, and what its card says of their use."""
     sizes = {"diameter_px": card.diameter_px, "nucleus_px": card.nucleus_px}
-    said = {"architecture": card.architecture, "calibration": card.calibration} | sizes
+    used = {"calibration": card.calibration, "joining": card.joining}
+    said = {"architecture": card.architecture} | used | sizes
     return card.sha256, json.dumps(said, sort_keys=True)
 
 

@@ -30,11 +30,15 @@ from profiler.segment.confidence.evidence_cpu import add_up_cpu
 from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.head import Head
+from profiler.segment.joining.join import read_joining
+from profiler.segment.joining.joiner import joiner
+from profiler.segment.joining.joints import Grey, grey_of
 from profiler.segment.normalise import normalise
 from profiler.segment.score import SPECK_PX
 from profiler.segment.sizes import (
     Seen,
     find_scale,
+    put_together,
     scale_for,
     see_at,
     sizes_served,
@@ -143,15 +147,15 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
         BadRecipe: The diameter is beyond what fields can be scaled by, or doubtful nuclei are to
             be dropped and the network is not calibrated.
     """
-    card, look = _load(config.model, config.min_area_px)
+    is_cpu = (backend or jax.default_backend()) == "cpu"
+    card, look = _load(config.model, config.min_area_px, is_cpu=is_cpu)
     calibration = read_calibration(card.calibration, model=config.model)
     _check_confidence(calibration, config)
     if config.diameter_px == "auto":
         see = partial(find_scale, look, trained_px=_trained(card))
     else:
         see = partial(_at, look, _scale(card, config.diameter_px))
-    cells_card, see_cells = _load_cells(config, card)
-    is_cpu = (backend or jax.default_backend()) == "cpu"
+    cells_card, see_cells = _load_cells(config, card, is_cpu=is_cpu)
     examine = examiner(calibration, min_area_px=config.min_area_px, is_cpu=is_cpu)
     drive = _by_field
     if not is_cpu:
@@ -166,25 +170,35 @@ def load_segmenter(config: SegmentConfig, *, backend: str | None = None) -> Segm
     )
 
 
-def _load(model: str, min_area_px: int) -> tuple[Card, Look]:
+def _load(model: str, min_area_px: int, *, is_cpu: bool) -> tuple[Card, Look]:
     """Load a network, and compile what it sees in a field at each scale."""
     weights, network, card = load_network(model)
     head = with_min_area(HEADS[network.head], min_area_px)
+    together = joiner(
+        read_joining(card.joining, model=model), min_area_px=min_area_px, is_cpu=is_cpu
+    )
     graph, state = nnx.split(weights)
 
-    def look(state: Any, field: Stains, scale: float) -> Seen:
-        run = partial(predict, nnx.merge(graph, state), config=network)
-        return see_at(run, normalise(field), head, scale=scale)
+    @partial(jax.jit, static_argnums=2)
+    def find(state: Any, field: Stains, scale: float) -> tuple[Seen, Grey]:
+        run, scaled = partial(predict, nnx.merge(graph, state), config=network), normalise(field)
+        return see_at(run, scaled, head, scale=scale), grey_of(scaled)
 
-    return card, partial(jax.jit(look, static_argnums=2), state)
+    def look(field: Stains, scale: float) -> Seen:
+        seen, grey = find(state, field, scale)
+        return put_together(together, seen, grey, scale=scale)
+
+    return card, look
 
 
-def _load_cells(config: SegmentConfig, nuclei: Card) -> tuple[Card | None, SeeCells | None]:
+def _load_cells(
+    config: SegmentConfig, nuclei: Card, *, is_cpu: bool
+) -> tuple[Card | None, SeeCells | None]:
     """Load the network of whole cells, which sees them at a scale that hangs on the nuclei."""
     if config.cells.method != "network":
         return None, None
     _check_stains(config)
-    card, look = _load(config.cells_model, config.min_area_px)
+    card, look = _load(config.cells_model, config.min_area_px, is_cpu=is_cpu)
     trained_px = card.nucleus_px
     if trained_px is None:
         raise BadModel(

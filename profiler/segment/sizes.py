@@ -19,6 +19,8 @@ from jaxtyping import Array
 from profiler.segment.confidence.belief import Maps, as_maps
 from profiler.segment.decoding.nuclei import Nuclei, number
 from profiler.segment.heads.head import Head
+from profiler.segment.joining.joiner import Joiner
+from profiler.segment.joining.joints import Grey, Pixels
 from profiler.shapes import Labels, Stains
 
 MOST_STEPS = 4  # of a factor of the square root of two: four times larger or smaller
@@ -105,6 +107,12 @@ def see_at(predict: Callable[[Stains], Any], field: Stains, head: Head, *, scale
     labels = jax.image.resize(found.labels, own, "nearest")
     roots = jnp.where(labels > 0, labels - 1, labels.size)
     return Seen(number(roots, min_area_px=least, dropped=found.dropped), maps)
+
+
+def put_together(together: Joiner, seen: Seen, grey: Grey, *, scale: float) -> Seen:
+    """Let a joiner put pieces of one nucleus together, in a field seen at a scale."""
+    pixels = Pixels(seen.labels, grey, seen.maps)
+    return seen._replace(nuclei=together(seen.nuclei, pixels, scale))
 
 
 def _to(shape: tuple[int, ...], maps: Array) -> Array:

@@ -12,6 +12,7 @@ from profiler.nets.cards import Tensors, copy_weights
 from profiler.nets.files import fill, flat, read_weights, write_card, write_weights
 from profiler.segment.catalogue import MODELS
 from profiler.segment.confidence.calibration import Calibration
+from profiler.segment.joining.join import Joining
 from profiler.segment.network.build import Network, build, check
 from profiler.segment.network.config import NetworkConfig, check_fields
 
@@ -32,6 +33,7 @@ class Card:
             kept their sizes.
         nucleus_px: How wide nuclei are then, of a network of whole cells; None of others.
         calibration: How likely its nuclei are right, fields of `Calibration`; None if unknown.
+        joining: What puts pieces of one nucleus together, fields of `Joining`; None if nothing.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Card:
     diameter_px: float | None = None
     calibration: Mapping[str, Any] | None = None
     nucleus_px: float | None = None
+    joining: Mapping[str, Any] | None = None
 
 
 def save_network(
@@ -51,6 +54,7 @@ def save_network(
     about: Mapping,
     diameter_px: float | None = None,
     nucleus_px: float | None = None,
+    joining: Joining | None = None,
 ) -> Card:
     """Write weights (`path`, .safetensors) and their card (`path` with .json)."""
     card = Card(
@@ -60,6 +64,7 @@ def save_network(
         about,
         diameter_px=diameter_px,
         nucleus_px=nucleus_px,
+        joining=joining and asdict(joining),
     )
     write_card(path, card)
     return card
@@ -79,6 +84,28 @@ def save_calibration(path: Path, calibration: Calibration | None, *, note: str) 
     card, _ = _read(path)
     about = {**card.about, "calibration": note}
     card = replace(card, about=about, calibration=calibration and asdict(calibration))
+    write_card(path, card)
+    return card
+
+
+def save_joining(path: Path, joining: Joining | None, *, note: str) -> Card:
+    """Put a joining on the card of a network that is on disk; its calibration goes.
+
+    The calibration is of nuclei as they were found before: fit it again.
+
+    Args:
+        path: The weights; they stay as they are.
+        joining: Its fields go to the card.
+        note: What it was fitted on.
+
+    Raises:
+        BadModel: The network's files cannot be used.
+    """
+    card, _ = _read(path)
+    about = {name: said for name, said in card.about.items() if name != "calibration"}
+    about["joining"] = note
+    fields = joining and asdict(joining)
+    card = replace(card, about=about, joining=fields, calibration=None)
     write_card(path, card)
     return card
 
@@ -182,5 +209,9 @@ FIELDS = {
     "calibration": (
         lambda found: found is None or _is_mapping(found),
         "the fields of Calibration, or null",
+    ),
+    "joining": (
+        lambda found: found is None or _is_mapping(found),
+        "the fields of Joining, or null",
     ),
 }

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import tifffile
 from flax import nnx
+from scipy import ndimage
 
 from plates.errors import BadModel, BadRecipe
 from profiler.images import segment_folder
@@ -18,6 +19,8 @@ from profiler.segment.catalogue import MODELS
 from profiler.segment.compartments import CellsConfig
 from profiler.segment.confidence.belief import Maps
 from profiler.segment.decoding.nuclei import Nuclei
+from profiler.segment.joining.join import Joining
+from profiler.segment.joining.joints import Evidence
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.segmenter import (
@@ -30,7 +33,7 @@ from profiler.segment.segmenter import (
     load_segmenter,
 )
 from profiler.segment.sizes import Seen
-from profiler.segment.weights import save_network
+from profiler.segment.weights import copy_network, save_joining, save_network
 
 CONFIG = SegmentConfig(max_cells=5)
 DRIVES = [(_by_field, _examine_cpu), (_at_once, _examine), (_cells_at_once, _examine)]
@@ -203,6 +206,26 @@ def test_cells_of_a_network_are_the_same_on_both_backends_and_in_any_batch(whole
     cells, nuclei = np.asarray(one.cells[0]), np.asarray(one.nuclei[0])
     assert (cells > 0).sum() > (nuclei > 0).sum()
     np.testing.assert_array_equal(cells[nuclei > 0], nuclei[nuclei > 0])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "other"])
+@pytest.mark.parametrize(("intercept", "count"), [(-9.0, 3), (9.0, 2)])
+def test_pieces_are_joined_as_the_card_says(tmp_path, backend, intercept, count):
+    mine, names = tmp_path / "mine.safetensors", Evidence._fields
+    copy_network(MODELS["nuclei"], mine)
+    always = Joining(names, (0.0,) * len(names), intercept, 0.5, 400, 40)
+    save_joining(mine, always, note="by hand")
+    y, x = np.mgrid[:96, :96]
+    discs = [np.hypot(y - v, x - u) < 13 for v, u in ((30, 22), (30, 46), (70, 70))]  # two touch
+    plane = jnp.asarray(ndimage.gaussian_filter(np.any(discs, axis=0).astype(np.float32), 1))
+    segmenter = load_segmenter(SegmentConfig(model=str(mine), max_cells=8), backend=backend)
+    nuclei = segmenter.nuclei(plane)
+    assert int(nuclei.count) == count
+    assert np.unique(nuclei.labels).tolist() == list(range(count + 1))
+    first = np.asarray(nuclei.labels)[30, [22, 46]]
+    assert first.tolist() == ([1, 1] if count == 2 else [1, 2])
+    batch = segmenter.segment(plane[None, ..., None])
+    assert batch.count.tolist() == [count]
 
 
 @pytest.mark.parametrize(("diameter", "scale"), [(None, 0.5), (14.0, 1.0), (56.0, 0.25)])

@@ -16,6 +16,8 @@ from profiler.compute.field import _network_key
 from profiler.segment.catalogue import MODELS
 from profiler.segment.confidence.calibration import Calibration, read_calibration
 from profiler.segment.confidence.evidence import Evidence
+from profiler.segment.joining import joints
+from profiler.segment.joining.join import Joining, read_joining
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.weights import (
@@ -23,6 +25,7 @@ from profiler.segment.weights import (
     copy_network,
     load_network,
     save_calibration,
+    save_joining,
     save_network,
 )
 
@@ -126,6 +129,7 @@ def test_a_card_with_an_unknown_word_is_refused(saved):
         ("diameter_px", True, "a number of pixels from 1 to 10000"),
         ("nucleus_px", float("inf"), "a number of pixels from 1 to 10000"),
         ("calibration", "abc", "the fields of Calibration, or null"),
+        ("joining", "abc", "the fields of Joining, or null"),
     ],
 )
 def test_an_edited_card_is_refused_by_file_and_field(saved, field, value, expected):
@@ -190,6 +194,27 @@ def test_an_old_card_means_no_calibration(saved):
     assert load_network(saved[0])[2].calibration is None
 
 
+JOINING = Joining(joints.Evidence._fields, (0.5,) * 11, -1.0, 0.4, 400, 40)
+
+
+def test_a_joining_goes_on_the_card_and_the_calibration_goes(saved):
+    save_calibration(saved[0], CALIBRATION, note="fitted on pieces")
+    save_joining(saved[0], JOINING, note="fitted on nothing")
+    card = load_network(saved[0])[2]
+    assert read_joining(card.joining, model="mine") == JOINING
+    assert card.calibration is None  # of nuclei as they were found before
+    assert card.about == {"data": "none", "joining": "fitted on nothing"}
+    save_joining(saved[0], None, note="none")
+    assert load_network(saved[0])[2].joining is None
+
+
+def test_the_nuclei_network_ships_with_a_joining_that_does_not_join_all():
+    joining = read_joining(load_network("nuclei")[2].joining, model="nuclei")
+    assert joining is not None
+    assert 0 < joining.within < joining.joints / 2
+    assert 0.2 <= joining.threshold <= 0.6
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_shipped_network_is_whole_small_and_says_where_it_comes_from(name):
     model, _, card = load_network(name)
@@ -212,5 +237,6 @@ def test_cells_are_computed_anew_where_a_card_says_another_use():
         {"diameter_px": 14.0},
         {"nucleus_px": 14.0},
         {"calibration": {"error": 0.1}},
+        {"joining": {"threshold": 0.4}},
     )
-    assert len({key, *(_network_key(replace(card, **other)) for other in others)}) == 6
+    assert len({key, *(_network_key(replace(card, **other)) for other in others)}) == 7

@@ -11,12 +11,15 @@ from flax import nnx
 
 from profiler.nets.state import TrainState
 from profiler.segment.heads import HEADS
+from profiler.segment.joining.join import Joining
+from profiler.segment.joining.joiner import Joiner, joiner
+from profiler.segment.joining.joints import Grey, grey_of
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.normalise import normalise
 from profiler.segment.score import SPECK_PX, Scores, drop_specks, score, where_known
 from profiler.segment.segmenter import Examined, examiner
-from profiler.segment.sizes import Seen, scale_for, see_at
+from profiler.segment.sizes import Seen, put_together, scale_for, see_at
 from profiler.segment.tiles import predict
 from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import Labelled
@@ -32,6 +35,7 @@ def make_judge(
     *,
     ignore: int | None,
     trained_px: float,
+    joining: Joining | None = None,
 ) -> Judge:
     """Compile a function that scores a training state's averaged weights on `apart`.
 
@@ -39,15 +43,17 @@ def make_judge(
     has looked is not counted.
     """
     graph, _, _ = nnx.split(model, nnx.Param, nnx.BatchStat)
+    together = _joiner(joining)
 
     def judge(state: TrainState) -> Scores:
         def pair(one: Labelled) -> tuple[np.ndarray, np.ndarray]:
             truth, known = looked_at(one, ignore)
             scale = _scale_of(truth, trained_px)
             field = jnp.asarray(one.image, jnp.float32)
-            found = _find(state.average, state.statistics, field, graph, config, scale)
-            seen = where_known(np.asarray(found.labels), known, truth=truth)
-            return drop_specks(truth, below=SPECK_PX), drop_specks(seen, below=SPECK_PX)
+            seen, grey = _find(state.average, state.statistics, field, graph, config, scale)
+            found = put_together(together, seen, grey, scale=scale)
+            labels = where_known(np.asarray(found.labels), known, truth=truth)
+            return drop_specks(truth, below=SPECK_PX), drop_specks(labels, below=SPECK_PX)
 
         return score(map(pair, apart))
 
@@ -55,7 +61,12 @@ def make_judge(
 
 
 def make_examiner(
-    model: Network, config: NetworkConfig, *, ignore: int | None, trained_px: float
+    model: Network,
+    config: NetworkConfig,
+    *,
+    ignore: int | None,
+    trained_px: float,
+    joining: Joining | None = None,
 ) -> Callable[[Labelled], Examined]:
     """Make a function that weighs what speaks for the nuclei that a network finds in an image.
 
@@ -64,13 +75,20 @@ def make_examiner(
     graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
     is_cpu = jax.default_backend() == "cpu"
     examine = examiner(None, min_area_px=SPECK_PX, is_cpu=is_cpu)
+    together = _joiner(joining)
 
     def one(image: Labelled) -> Examined:
         scale = _scale_of(looked_at(image, ignore)[0], trained_px)
         field = jnp.asarray(image.image, jnp.float32)
-        return examine(_find(params, statistics, field, graph, config, scale))
+        seen, grey = _find(params, statistics, field, graph, config, scale)
+        return examine(put_together(together, seen, grey, scale=scale))
 
     return one
+
+
+def _joiner(joining: Joining | None) -> Joiner:
+    is_cpu = jax.default_backend() == "cpu"
+    return joiner(joining, min_area_px=SPECK_PX, is_cpu=is_cpu)
 
 
 def looked_at(one: Labelled, ignore: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -92,8 +110,8 @@ def _find(
     graph: nnx.GraphDef,
     config: NetworkConfig,
     scale: float,
-) -> Seen:
+) -> tuple[Seen, Grey]:
     network = nnx.merge(graph, params, statistics)
     network.eval()
-    seen = partial(predict, network, config=config)
-    return see_at(seen, normalise(field), HEADS[config.head], scale=scale)
+    look, scaled = partial(predict, network, config=config), normalise(field)
+    return see_at(look, scaled, HEADS[config.head], scale=scale), grey_of(scaled)

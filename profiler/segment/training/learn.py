@@ -17,6 +17,7 @@ from profiler.nets.finite import Diverged, check_finite
 from profiler.nets.state import TrainState, finished
 from profiler.segment.heads import HEADS
 from profiler.segment.heads.instances import in_one_piece
+from profiler.segment.joining.join import Joining
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig, augment
@@ -57,6 +58,7 @@ class Lesson:
         start_sha256: Of the weights that training goes on from; None from nothing.
         is_taught: Whether the network to begin with finds objects already: then it is validated
             first, and stays the best one until it is beaten.
+        joining: What puts pieces of one object together, of the network to begin with.
     """
 
     fields: Sequence[Field]
@@ -71,12 +73,13 @@ class Lesson:
     about: Mapping[str, Any] = field(default_factory=dict)
     start_sha256: str | None = None
     is_taught: bool = False
+    joining: Joining | None = None
 
     def key(self, config: NetworkConfig) -> str:
         """Hash of all that the steps depend on: a checkpoint of another lesson is refused."""
         digest = hashlib.blake2b(digest_size=16)
         settings = (config, self.schedule, self.crops, self.diameter_px, self.seed, self.ignore)
-        digest.update(repr((*settings, self.start_sha256)).encode())
+        digest.update(repr((*settings, self.start_sha256, self.joining)).encode())
         digest.update(self.shares.tobytes())
         for part in (part for one in (*self.fields, *self.apart) for part in one):
             is_array = isinstance(part, np.ndarray)
@@ -237,8 +240,16 @@ def _learnt(out: Path, step: int, losses: Mapping[str, float]) -> Learnt:
 def _judge(model: Network, config: NetworkConfig, lesson: Lesson) -> Judge | None:
     if not lesson.apart:
         return None
-    wanted = {"ignore": lesson.ignore, "trained_px": lesson.diameter_px}
-    return make_judge(model, config, lesson.apart, **wanted)
+    return make_judge(model, config, lesson.apart, **_how(lesson))
+
+
+def _how(lesson: Lesson) -> dict[str, Any]:
+    """How nuclei are looked for in the images kept apart."""
+    return {
+        "ignore": lesson.ignore,
+        "trained_px": lesson.diameter_px,
+        "joining": lesson.joining,
+    }
 
 
 def _validate(
@@ -289,7 +300,7 @@ def _save(
         "scores": dict(standing.scores),
     }
     sizes = {"diameter_px": lesson.diameter_px, "nucleus_px": lesson.nucleus_px}
-    save_network(out, network, config, about=about, **sizes)
+    save_network(out, network, config, about=about, joining=lesson.joining, **sizes)
 
 
 def _calibrate(out: Path, lesson: Lesson) -> Calibrated:
@@ -297,8 +308,7 @@ def _calibrate(out: Path, lesson: Lesson) -> Calibrated:
     fitted, note = None, "not calibrated: no image was kept apart"
     if lesson.apart:
         model, config, _ = load_network(out)
-        wanted = {"ignore": lesson.ignore, "trained_px": lesson.diameter_px}
-        examine = make_examiner(model, config, **wanted)
+        examine = make_examiner(model, config, **_how(lesson))
         seen = verdicts(examine, lesson.apart, ignore=lesson.ignore)
         fitted, note = calibrate(seen, where="the images kept apart, which chose the step, too")
     save_calibration(out, fitted, note=note)

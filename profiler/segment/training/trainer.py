@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from plates.errors import BadLabels, BadModel, BadRun
+from profiler.segment.joining.join import read_joining
 from profiler.segment.network.build import Network, build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training.augment import AugmentConfig
@@ -87,6 +88,7 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
     options = {"diameter_px": trained_px, "ignore": ignore, "typical_px": typical_px(taught)}
     fields = [prepare(*one, **options) for one in taught]
     _check_background(fields, request)
+    is_taught = card is not None and config == network_config(card.architecture)
     lesson = Lesson(
         fields,
         np.full(len(fields), 1 / len(fields)),
@@ -99,7 +101,8 @@ def train_segmenter(request: TrainRequest) -> Iterator[TrainEvent]:
         seed=request.seed,
         about=_about(request, taught, apart, card),
         start_sha256=card.sha256 if card else None,
-        is_taught=card is not None and config == network_config(card.architecture),
+        is_taught=is_taught,
+        joining=read_joining(card.joining, model=card.name) if card and is_taught else None,
     )
     if request.replace:  # only now, when all that was asked for is known to be there
         checkpoint_path(request.out).unlink(missing_ok=True)

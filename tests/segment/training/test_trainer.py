@@ -11,6 +11,8 @@ import tifffile
 from flax import nnx
 
 from plates.errors import BadLabels, BadModel, BadRun, ProfilingError, UnknownName
+from profiler.segment.joining.join import Joining, read_joining
+from profiler.segment.joining.joints import Evidence
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training import trainer
@@ -21,7 +23,7 @@ from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import read_labelled
 from profiler.segment.training.step import Schedule
 from profiler.segment.training.trainer import TrainRequest, train_segmenter
-from profiler.segment.weights import load_network, save_network
+from profiler.segment.weights import load_network, save_joining, save_network
 
 SIZES = {"ignore": None, "trained_px": 28.0}
 SMALL = NetworkConfig(widths=(8, 16))
@@ -72,6 +74,18 @@ def test_training_goes_on_from_other_weights_at_their_diameter(request_, start):
         *(nnx.to_flat_state(nnx.state(m, nnx.Param)) for m in (one, other)), strict=True
     ):
         np.testing.assert_allclose(mine[1][...], theirs[1][...], atol=1e-6)
+
+
+def test_what_joins_pieces_goes_along_but_not_to_another_head(request_, start):
+    joining = Joining(Evidence._fields, (0.0,) * len(Evidence._fields), 9.0, 0.4, 400, 40)
+    save_joining(Path(start), joining, note="by hand")  # joins all that touch
+    still = replace(SCHEDULE, learning_rate=0.0)
+    list(train_segmenter(replace(request_, start=start, schedule=still)))
+    card = load_network(request_.out)[2]
+    assert read_joining(card.joining, model="mine") == joining
+    other = replace(request_, start=start, schedule=still, architecture={"head": "boundary"})
+    list(train_segmenter(replace(other, out=request_.out.with_name("other.safetensors"))))
+    assert load_network(request_.out.with_name("other.safetensors"))[2].joining is None
 
 
 def test_a_folder_of_ones_own_validates(request_, folder):
