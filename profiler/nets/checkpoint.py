@@ -29,6 +29,15 @@ def save_state(path: Path, state: TrainState, about: Mapping[str, Any]) -> None:
     draft.replace(path)
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """Read what was noted with a state; its numbers are not read.
+
+    Raises:
+        BadModel: The file is cut short, or no checkpoint.
+    """
+    return _read(path, with_tensors=False)[0]
+
+
 def load_state(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
     """Read a state back, and what was noted with it.
 
@@ -39,15 +48,7 @@ def load_state(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any]
     Raises:
         BadModel: The file is cut short, no checkpoint, or of another network.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise BadModel(
-            f"{path} is no checkpoint that training can go on from ({error}). Delete it to start "
-            "again from the beginning."
-        ) from None
+    about, tensors = _read(path, with_tensors=True)
     wanted = _named(like)
     odd = [n for n in wanted.keys() | tensors.keys() if not _fits(wanted.get(n), tensors.get(n))]
     if odd:
@@ -57,6 +58,19 @@ def load_state(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any]
         )
     leaves = [jnp.asarray(tensors[name]) for name in wanted]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), about
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            names = file.keys() if with_tensors else ()
+            return about, {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadModel(
+            f"{path} is no checkpoint that training can go on from ({error}). Delete it to start "
+            "again from the beginning."
+        ) from None
 
 
 def _fits(wanted: Any, found: Any) -> bool:

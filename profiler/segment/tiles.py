@@ -3,8 +3,10 @@
 Networks are translation-equivariant (no statistics of the field, no resizing but by their stride),
 so a tile that carries a halo as wide as the network can see gives, inside the halo, exactly
 what the whole field would: nothing is blended, and decoding sees one whole prediction.
-(Only within that reach of the field's own border do the two differ: there a tile sees the
-border repeated, and a whole field zeros.)
+(Only within that reach of the field's own border do the two differ: there a tile sees the field
+mirrored, and a whole field zeros, but for the few pixels that fill it up to a multiple of the
+network's stride. Those are mirrored, too: a nucleus cut by the border goes on then as nuclei do,
+where repeated edges drew it out into streaks that were missed.)
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from profiler.shapes import Image, Stains
 
 WHOLE = 1280  # fields up to this side, in pixels, are predicted whole
 CORE = 1024  # side of a tile without its halo
+BEYOND = "symmetric"  # what lies beyond the border
 
 Predict = Callable[[Float[Array, "batch height width channel"]], Any]
 
@@ -74,7 +77,7 @@ def _predict_tiles(network: Predict, image: Image, config: NetworkConfig, *, cor
     high, wide = (min(core, _up(length, config.stride)) for length in (height, width))
     rows, columns = -(-height // high), -(-width // wide)
     below, right = rows * high + halo - height, columns * wide + halo - width
-    canvas = jnp.pad(image, ((halo, below), (halo, right), (0, 0)), mode="edge")
+    canvas = jnp.pad(image, ((halo, below), (halo, right), (0, 0)), mode=BEYOND)
     sides = (high + 2 * halo, wide + 2 * halo)
 
     def inside(x):
@@ -108,4 +111,4 @@ def _up(length: int, multiple: int) -> int:
 
 def _pad_to(image: Image, height: int, width: int) -> Float[Array, "padded_height padded_width _"]:
     more = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
-    return jnp.pad(image, more, mode="edge")
+    return jnp.pad(image, more, mode=BEYOND)

@@ -257,3 +257,13 @@ def test_more_stains_than_a_network_sees_are_refused():
 def test_nuclei_beyond_what_the_network_of_cells_can_be_shown_are_refused(whole):
     with pytest.raises(BadRecipe, match=r"'whole' serves nuclei of 2\.9 to 67 px"):
         load_segmenter(with_cells(whole, diameter_px=100.0))
+
+
+def test_nuclei_cut_by_the_border_are_found_where_the_field_is_filled_up():
+    y, x = np.mgrid[:97, :97]  # filled up to 112: four rows, four columns of two nuclei are seen
+    discs = [np.hypot(y - v, x - u) < 13 for v, u in ((105, 40), (40, 105), (50, 50))]
+    plane = ndimage.gaussian_filter(np.any(discs, axis=0).astype(np.float32), 1)
+    nuclei = load_segmenter(SegmentConfig(max_cells=8)).nuclei(jnp.asarray(plane))
+    assert int(nuclei.count) == 3
+    labels = np.asarray(nuclei.labels)
+    assert len({labels[95, 40], labels[40, 95], labels[50, 50]} - {0}) == 3

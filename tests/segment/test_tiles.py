@@ -49,7 +49,7 @@ def test_a_strip_is_tiled_by_pieces_of_its_own_width(network, turned):
     tiled = predict(watched, field, SMALL, whole=64)
     halo, own = -(-reach(SMALL) // SMALL.stride) * SMALL.stride, (64, 20)
     assert set(seen) == {tuple(side + 2 * halo for side in (own[::-1] if turned else own))}
-    framed = jnp.pad(field, halo, mode="edge")
+    framed = jnp.pad(field, halo, mode="symmetric")
     for one, other in zip(predict(network, framed, SMALL, whole=1000), tiled, strict=True):
         np.testing.assert_allclose(one[halo:-halo, halo:-halo], other, atol=1e-4)
 
@@ -89,3 +89,12 @@ def test_stains_that_a_field_lacks_are_zeros_in_tiles_too():
         )
         np.testing.assert_array_equal(alone, both)
         assert np.abs(alone - changed).max() > 1e-3
+
+
+def test_what_lies_beyond_the_border_is_the_field_mirrored(network):
+    field = plane(37, 91)  # filled up to 40 x 92
+    mirrored = jnp.asarray(np.pad(field, ((0, 3), (0, 1)), mode="symmetric"))
+    for one, other in zip(
+        predict(network, field, SMALL), predict(network, mirrored, SMALL), strict=True
+    ):
+        np.testing.assert_allclose(one, other[:37, :91], atol=1e-6)

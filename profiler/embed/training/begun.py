@@ -1,7 +1,6 @@
 """What a training is of, so that it goes on from its own checkpoint and refuses another's."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from safetensors import SafetensorError, safe_open
 
 from plates.errors import BadModel
 from profiler.embed.network.build import Model
 from profiler.embed.network.config import ModelConfig
 from profiler.embed.training.examples import Examples
 from profiler.embed.training.step import Task
+from profiler.nets.checkpoint import read_about
 
 KEY, BEGUN = "key", "begun"  # what a checkpoint keeps: of all, and of what is known beforehand
 
@@ -66,7 +65,7 @@ def check_begun(model: Model, config: ModelConfig, task: Task, *, drawn: str, ou
     path = checkpoint_path(out)
     if not path.exists():
         return
-    begun = _about(path).get(BEGUN)
+    begun = read_about(path).get(BEGUN)
     if begun is not None:
         check_same(path, begun, begun_of(model, config, task, drawn=drawn))
 
@@ -82,18 +81,6 @@ def check_same(path: Path, found: str | None, wanted: str) -> None:
             f"{path} is from a run on another model, other cells, labels or settings. Start that "
             "run again to go on with it, or delete the file to begin anew."
         )
-
-
-def _about(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself; its numbers are not read."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {})["about"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise BadModel(
-            f"{path} is no checkpoint that training can go on from ({error}). Delete it to start "
-            "again from the beginning."
-        ) from None
 
 
 def _numbers(part: nnx.Module) -> list[Any]:
