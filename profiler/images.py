@@ -161,6 +161,8 @@ def _some_images(
             yield ImageDone(path.name, rows.height, count, found.doubtful)
     finally:
         table.rows.update(earlier)
+        if earlier and is_begun:  # images that failed keep their labels, and so their rows
+            table.write()
 
 
 def _unread(broken: Mapping[Path, BadImage], images: int, out: Path) -> BadImage:

@@ -414,3 +414,16 @@ def test_whatever_the_numbers_of_objects_labels_and_rows_agree():
         places = np.argsort(labels.ravel()[:count])
         np.testing.assert_array_equal(rows["y_px"], places // 300)
         np.testing.assert_array_equal(rows["x_px"], places % 300)
+
+
+def test_an_image_that_fails_keeps_its_rows_beside_its_labels_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "TOGETHER", 2)
+    for name in "ab":
+        draw(tmp_path / "in" / f"{name}.tif", 60)
+    segment(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "in" / "b.tif").write_bytes(b"broken")
+    draw(tmp_path / "in" / "c.tif", 60)
+    run = segment_folder(tmp_path / "in", tmp_path / "out", replace=True)
+    assert [next(run).name, next(run).name] == ["a.tif", "c.tif"]  # killed here
+    assert table(tmp_path / "out")["image"].to_list() == ["a", "b", "c"]
+    run.close()

@@ -53,6 +53,8 @@ def read_joining(card: Mapping[str, Any] | None, *, model: str) -> Joining | Non
                 "weights": tuple(float(weight) for weight in card["weights"]),
                 "intercept": float(card["intercept"]),
                 "threshold": float(card["threshold"]),
+                "joints": int(card["joints"]),
+                "within": int(card["within"]),
             }
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -69,7 +71,7 @@ def read_joining(card: Mapping[str, Any] | None, *, model: str) -> Joining | Non
 def _unusable(model: str, problem: str) -> BadModel:
     return BadModel(
         f"The joining on the card of the model {model!r} cannot be used: {problem}; expected one "
-        f"weight for each of {', '.join(Evidence._fields)}. Train again, or set the card's "
+        f"weight for each of {', '.join(Evidence._fields)}. Set the card's "
         '"joining" to null: nuclei stay as the network takes them apart then.'
     )
 

@@ -79,7 +79,8 @@ class Lesson:
         """Hash of all that the steps depend on: a checkpoint of another lesson is refused."""
         digest = hashlib.blake2b(digest_size=16)
         settings = (config, self.schedule, self.crops, self.diameter_px, self.seed, self.ignore)
-        digest.update(repr((*settings, self.start_sha256, self.joining)).encode())
+        joining = (self.joining,) if self.joining else ()  # as in checkpoints of before
+        digest.update(repr((*settings, self.start_sha256, *joining)).encode())
         digest.update(self.shares.tobytes())
         for part in (part for one in (*self.fields, *self.apart) for part in one):
             is_array = isinstance(part, np.ndarray)

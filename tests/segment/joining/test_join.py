@@ -110,6 +110,7 @@ def test_a_card_is_read_back_as_it_was_written():
         ({"intercept": float("nan")}, "not all of them finite"),
         ({"threshold": "high"}, "damaged"),
         ({"more": 1}, "damaged"),
+        ({"joints": [1]}, "damaged"),
     ],
 )
 def test_a_card_that_cannot_be_used_says_why(change, message):

@@ -145,9 +145,8 @@ def test_more_sides_than_there_is_room_for_leave_the_lowest_out():
     seen = pixels(labels, np.zeros((16, 16), np.float32), maps)
     device = add_up(seen, most=256)
     host = add_up_cpu(jax.tree.map(np.asarray, seen), most=256)
-    np.testing.assert_array_equal(host.high[:32], device.high)
+    np.testing.assert_array_equal(host.high, device.high)
     pairs = list(zip(device.low.tolist(), device.high.tolist(), strict=True))
-    expected = [
-        pair for first in range(1, 16) for pair in ((first, first + 1), (first, first + 16))
-    ]
-    assert pairs == [*expected, (16, 32), (17, 33)]  # 32 of them, the one below first
+    assert len(set(pairs)) == 16 * 16 // 2  # of 480
+    assert {(1, 2), (1, 17), (64, 80)} <= set(pairs)
+    assert max(low for low, _ in pairs) == 66
