@@ -86,6 +86,19 @@ def make_examiner(
     return one
 
 
+def average_precision(
+    examine: Callable[[Labelled], Examined], apart: Sequence[Labelled], *, ignore: int | None
+) -> float:
+    """AP@[.5:.95] of what `make_examiner` finds in images, as `make_judge` scores it."""
+
+    def pair(one: Labelled) -> tuple[np.ndarray, np.ndarray]:
+        truth, known = looked_at(one, ignore)
+        labels = where_known(np.asarray(examine(one).nuclei.labels), known, truth=truth)
+        return drop_specks(truth, below=SPECK_PX), drop_specks(labels, below=SPECK_PX)
+
+    return float(score(map(pair, apart)).average_precision.mean())
+
+
 def _joiner(joining: Joining | None) -> Joiner:
     is_cpu = jax.default_backend() == "cpu"
     return joiner(joining, min_area_px=SPECK_PX, is_cpu=is_cpu)

@@ -1,7 +1,7 @@
 """The training loop: crops in, ever better weights out, whatever interrupts it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from profiler.segment.heads.instances import in_one_piece
 from profiler.segment.joining.join import Joining
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
+from profiler.segment.segmenter import Examined
 from profiler.segment.training.augment import AugmentConfig, augment
 from profiler.segment.training.calibrate import calibrate, verdicts
 from profiler.segment.training.drafts import best_path, checkpoint_path, publish
@@ -33,11 +34,11 @@ from profiler.segment.training.events import (
 )
 from profiler.segment.training.example import Example, Field
 from profiler.segment.training.history import begin_history, history_path, note
-from profiler.segment.training.judge import Judge, make_examiner, make_judge
+from profiler.segment.training.judge import Judge, average_precision, make_examiner, make_judge
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.step import Schedule, begin
 from profiler.segment.training.windows import cut
-from profiler.segment.weights import load_network, save_calibration, save_network
+from profiler.segment.weights import load_network, save_calibration, save_joining, save_network
 
 
 @dataclass(frozen=True)
@@ -309,11 +310,33 @@ def _calibrate(out: Path, lesson: Lesson) -> Calibrated:
     fitted, note = None, "not calibrated: no image was kept apart"
     if lesson.apart:
         model, config, _ = load_network(out)
-        examine = make_examiner(model, config, **_how(lesson))
+        examine, left_out = _examiner(model, config, lesson)
+        if left_out:
+            save_joining(out, None, note=left_out)
         seen = verdicts(examine, lesson.apart, ignore=lesson.ignore)
         fitted, note = calibrate(seen, where="the images kept apart, which chose the step, too")
     save_calibration(out, fitted, note=note)
     return Calibrated(note, fitted and fitted.error)
+
+
+def _examiner(
+    model: Network, config: NetworkConfig, lesson: Lesson
+) -> tuple[Callable[[Labelled], Examined], str]:
+    """What finds objects as the network will, and why it joins no pieces any more, if so.
+
+    What joined pieces of the objects of the network to begin with may join other objects.
+    """
+    how: dict[str, Any] = _how(lesson)
+    ignore = lesson.ignore
+    apart = make_examiner(model, config, **{**how, "joining": None})
+    if lesson.joining is None:
+        return apart, ""
+    joined = make_examiner(model, config, **how)
+    scores = [average_precision(each, lesson.apart, ignore=ignore) for each in (joined, apart)]
+    if scores[0] >= scores[1]:
+        return joined, ""
+    said = "left out: the images kept apart have AP@[.5:.95] {:.3f} with it and {:.3f} without"
+    return apart, said.format(*scores)
 
 
 def _why(standing: Standing, schedule: Schedule) -> str:

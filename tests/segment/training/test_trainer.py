@@ -15,11 +15,13 @@ from profiler.segment.joining.join import Joining, read_joining
 from profiler.segment.joining.joints import Evidence
 from profiler.segment.network.build import build
 from profiler.segment.network.config import NetworkConfig
+from profiler.segment.training import learn as learn_
 from profiler.segment.training import trainer
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.drafts import best_path, checkpoint_path
 from profiler.segment.training.events import Learnt, Started, Trained, Validated
 from profiler.segment.training.fields import median_diameter
+from profiler.segment.training.judge import average_precision, make_examiner
 from profiler.segment.training.labelled import read_labelled
 from profiler.segment.training.step import Schedule
 from profiler.segment.training.trainer import TrainRequest, train_segmenter
@@ -69,6 +71,10 @@ def test_training_goes_on_from_other_weights_at_their_diameter(request_, start):
     assert events[1].step == events[-1].step == 0  # the start is judged, and not beaten
     (one, _, card), (other, _, before) = load_network(request_.out), load_network(start)
     assert card.diameter_px == 20.0
+    _, apart = trainer._images(request_, 20.0, 1)
+    examine = make_examiner(*load_network(start)[:2], ignore=None, trained_px=20.0)
+    found = average_precision(examine, apart, ignore=None)
+    assert found == pytest.approx(events[1].average_precision, abs=1e-6)
     assert card.about["started_from"]["sha256"] == before.sha256
     for mine, theirs in zip(
         *(nnx.to_flat_state(nnx.state(m, nnx.Param)) for m in (one, other)), strict=True
@@ -86,6 +92,32 @@ def test_what_joins_pieces_goes_along_but_not_to_another_head(request_, start):
     other = replace(request_, start=start, schedule=still, architecture={"head": "boundary"})
     list(train_segmenter(replace(other, out=request_.out.with_name("other.safetensors"))))
     assert load_network(request_.out.with_name("other.safetensors"))[2].joining is None
+
+
+@pytest.mark.parametrize(("with_it", "without"), [(0.4, 0.4), (0.3, 0.4)])
+def test_what_joins_pieces_is_left_out_where_it_does_harm(
+    request_, start, monkeypatch, with_it, without
+):
+    joining = Joining(Evidence._fields, (0.0,) * len(Evidence._fields), 9.0, 0.4, 400, 40)
+    save_joining(Path(start), joining, note="by hand")
+    made, apart = learn_.make_examiner, []
+
+    def watched(*args, joining, **options):
+        examine = made(*args, joining=joining, **options)
+        apart.extend([examine] if joining is None else [])
+        return examine
+
+    def scored(examine, _images, *, ignore):
+        return without if examine in apart else with_it
+
+    monkeypatch.setattr(learn_, "make_examiner", watched)
+    monkeypatch.setattr(learn_, "average_precision", scored)
+    still = replace(SCHEDULE, learning_rate=0.0)
+    list(train_segmenter(replace(request_, start=start, schedule=still)))
+    card = load_network(request_.out)[2]
+    assert (card.joining is None) == (with_it < without)
+    if with_it < without:
+        assert card.about["joining"].endswith("have AP@[.5:.95] 0.300 with it and 0.400 without")
 
 
 def test_a_folder_of_ones_own_validates(request_, folder):
