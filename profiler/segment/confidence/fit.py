@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from profiler.segment.confidence.calibration import Calibration
 from profiler.segment.confidence.evidence import Evidence
 from profiler.segment.confidence.reliability import calibration_error
+from profiler.segment.logistic_fit import fit_line
 
 FEWEST = 10  # objects of either kind that a fit needs
 STRENGTH = 0.1  # inverse of the ridge, evidence scaled: images differ more than objects do
@@ -37,14 +38,11 @@ def fit_calibration(
     wrong = int((~is_right).sum())
     if min(wrong, len(is_right) - wrong) < FEWEST:
         return None
-    scaler = StandardScaler().fit(evidence)
-    regression = _regression().fit(scaler.transform(evidence), is_right)
-    weights = regression.coef_[0] / scaler.scale_
-    intercept = regression.intercept_[0] - weights @ scaler.mean_
+    weights, intercept = fit_line(evidence, is_right, strength=STRENGTH)
     return Calibration(
         Evidence._fields,
-        tuple(float(f"{weight:.6g}") for weight in weights),
-        float(f"{intercept:.6g}"),
+        weights,
+        intercept,
         len(is_right),
         wrong,
         _error(evidence, is_right, image),

@@ -2,11 +2,10 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from profiler.segment.joining.join import Joining
 from profiler.segment.joining.joints import Evidence, Joints
+from profiler.segment.logistic_fit import fit_line
 
 FEWEST = 30  # joints of either kind that a fit needs
 
@@ -55,15 +54,5 @@ def fit_joining(
     count = int(within.sum())
     if min(count, len(within) - count) < FEWEST:
         return None
-    scaler = StandardScaler().fit(evidence)
-    regression = LogisticRegression(max_iter=1_000).fit(scaler.transform(evidence), within)
-    weights = regression.coef_[0] / scaler.scale_
-    intercept = regression.intercept_[0] - weights @ scaler.mean_
-    return Joining(
-        Evidence._fields,
-        tuple(float(f"{weight:.6g}") for weight in weights),
-        float(f"{intercept:.6g}"),
-        threshold,
-        len(within),
-        count,
-    )
+    weights, intercept = fit_line(evidence, within, strength=1.0)
+    return Joining(Evidence._fields, weights, intercept, threshold, len(within), count)

@@ -5,33 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jax.nn import sigmoid
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from plates.errors import BadModel
 from profiler.segment.decoding.nuclei import Nuclei
 from profiler.segment.joining.joints import Evidence, Joints
+from profiler.segment.logistic import Logistic, Reading, probability, read_logistic
 from profiler.shapes import Labels
 
 
 @dataclass(frozen=True)
-class Joining:
-    """A logistic function of a joint's evidence, on a network's card.
+class Joining(Logistic):
+    """A logistic function of a joint's `Evidence`, on a network's card.
 
     Attributes:
-        evidence: Names of the numbers, as in `Evidence`.
-        weights: Of each.
-        intercept: Log odds where all are 0.
         threshold: Probability of being one nucleus above which two become one.
         joints: How many it was fitted on.
         within: How many of those were within one nucleus.
     """
 
-    evidence: tuple[str, ...]
-    weights: tuple[float, ...]
-    intercept: float
     threshold: float
     joints: int
     within: int
@@ -43,43 +35,10 @@ def read_joining(card: Mapping[str, Any] | None, *, model: str) -> Joining | Non
     Raises:
         BadModel: It is damaged, or of other evidence than this program's.
     """
-    if card is None:
-        return None
-    try:
-        found = Joining(
-            **{
-                **card,
-                "evidence": tuple(str(name) for name in card["evidence"]),
-                "weights": tuple(float(weight) for weight in card["weights"]),
-                "intercept": float(card["intercept"]),
-                "threshold": float(card["threshold"]),
-                "joints": int(card["joints"]),
-                "within": int(card["within"]),
-            }
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unusable(model, f"it is damaged ({error})") from None
-    numbers = [*found.weights, found.intercept, found.threshold]
-    if not np.isfinite(numbers).all():
-        raise _unusable(model, f"its numbers are {numbers}, not all of them finite")
-    if found.evidence != Evidence._fields or len(found.weights) != len(found.evidence):
-        listed = f"{', '.join(found.evidence)}; {len(found.weights)} weights"
-        raise _unusable(model, f"it is of other evidence ({listed})")
-    return found
-
-
-def _unusable(model: str, problem: str) -> BadModel:
-    return BadModel(
-        f"The joining on the card of the model {model!r} cannot be used: {problem}; expected one "
-        f"weight for each of {', '.join(Evidence._fields)}. Set the card's "
-        '"joining" to null: nuclei stay as the network takes them apart then.'
-    )
-
-
-def probability(evidence: Evidence, joining: Joining) -> Float[Array, " joint"]:
-    """How likely each joint is within one nucleus."""
-    parts = zip(joining.weights, evidence, strict=True)
-    return sigmoid(sum((weight * each for weight, each in parts), joining.intercept))
+    others = {"threshold": float, "joints": int, "within": int}
+    without = 'Set the card\'s "joining" to null: nuclei stay as the network takes them apart then.'
+    reading = Reading("joining", model, Evidence._fields, others, without)
+    return read_logistic(Joining, card, reading)
 
 
 def join(nuclei: Nuclei, joints: Joints, joining: Joining, *, most: int) -> Nuclei:
