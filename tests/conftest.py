@@ -9,8 +9,10 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Most of the suite's time is compiling programs that run once on small arrays: LLVM's passes bring
-# nothing there. XLA's own passes, and so what is computed and in which order, stay as they are.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# nothing there, nor does MLIR, which XLA lowers fused operations through in twice the time. XLA's
+# own passes, and so what is computed and in which order, stay as they are.
+COMPILED_FAST = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", COMPILED_FAST)
 # Every program is compiled once for the whole suite: the first process to come here makes the
 # folder, workers and subprocesses inherit its name.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -30,19 +30,24 @@ def light() -> np.ndarray:
     return found / found.mean()
 
 
-@pytest.fixture
-def sets(tmp_path) -> pl.DataFrame:
-    """Twelve fields of one plate, two stains, in uneven light."""
+def written(tmp_path: Path, *, spread: float) -> pl.DataFrame:
+    """Twelve fields of one plate, two stains, in uneven light, each as bright as 1 -+ spread."""
     rng, rows = np.random.default_rng(0), []
     for i in range(12):
         paths = {}
         for stain in WANTED.stains:
             path = tmp_path / f"{i}_{stain}.tif"
-            plane = 1000 * rng.uniform(0.5, 1.5) * light() + rng.normal(0, 5, light().shape)
+            bright = 1000 * rng.uniform(1 - spread, 1 + spread)
+            plane = bright * light() + rng.normal(0, 5, light().shape)
             tifffile.imwrite(path, plane.round().astype(np.uint16))
             paths[f"path_{stain}"] = [str(path)]
         rows.append({"plate": "P1", "well": f"A{i + 1:02}", "site": 1, "timepoint": 1} | paths)
     return pl.DataFrame(rows)
+
+
+@pytest.fixture
+def sets(tmp_path) -> pl.DataFrame:
+    return written(tmp_path, spread=0.5)
 
 
 def told(out: Path, sets: pl.DataFrame, wanted: Wanted = WANTED) -> list[str]:
@@ -135,10 +140,10 @@ def test_a_dark_level_above_what_a_stain_shows_is_told_each_time(tmp_path, sets)
 
 
 @pytest.mark.parametrize("method", ["mean", "basic"])
-def test_light_that_falls_below_zero_is_told_by_its_cause(tmp_path, sets, method):
-    (problem,) = told(
-        tmp_path, sets, replace(WANTED, fit=replace(MEAN, dark_level=900.0, method=method))
-    )
+def test_light_that_falls_below_zero_is_told_by_its_cause(tmp_path, method):
+    sets = written(tmp_path, spread=0.05)  # so that corners alone, of all images, are below
+    dimmed = replace(MEAN, dark_level=900.0, has_dark=False, method=method)
+    (problem,) = told(tmp_path, sets, replace(WANTED, fit=dimmed))
     assert "falls to -" in problem
     assert "dark_level, now 900, above what the darkest corners show? Lower it" in problem
     with pytest.raises(BadPlate, match="Is .illumination. dark_level"):
