@@ -11,17 +11,13 @@ from typing import NamedTuple
 import polars as pl
 
 from profiler.classify.labels import (
-    CONTENT,
-    KEYS,
-    OBJECT,
-    PLACE,
-    TIMEPOINT,
+    KIND,
     WELL,
-    BadLabelTable,
     check_times,
     name_cells,
 )
 from profiler.classify.learned import file_of
+from profiler.store.cell_keys import CONTENT, KEYS, OBJECT, PLACE, TIMEPOINT, Kind
 from profiler.store.places import Well, well_path
 from profiler.store.screen import Screen
 from profiler.store.tables import read_footers
@@ -68,48 +64,51 @@ def contents_of(screen: Screen, wells: Sequence[Well]) -> dict[Well, str]:
     }
 
 
-def follow(cells: pl.DataFrame, noted: pl.DataFrame, screen: Screen) -> Followed:
-    """Find labelled cells again whose wells have been computed anew since they were looked at.
+def follow(
+    cells: pl.DataFrame, noted: pl.DataFrame, screen: Screen, *, kind: Kind = KIND
+) -> Followed:
+    """Find cells of a table again whose wells have been computed anew since they were looked at.
 
     A cell is found where exactly one nucleus of its field has its centre within `NEAR_PX` of where
     its own was. If one is not, none is taken.
 
     Args:
-        cells: Keys of the labelled cells.
+        cells: Keys of the labelled cells, or those of another kind.
         noted: Keys and `ASIDE` of those whose table says it, as `read_labels` finds them; wells
             that the runs do not have pass by.
-        screen: The runs that the labels are to be of.
+        screen: The runs that they are to be of.
+        kind: What the table is, for messages.
 
     Returns:
         The cells, by their numbers of now.
 
     Raises:
-        BadLabelTable: A cell is not found again. The message names wells and cells, how many, and
-            what to do.
+        ProfilingError: Of the kind (`BadLabelTable`): a cell is not found again. The message names
+            wells and cells, how many, and what to do.
         BadRun: A file cannot be read.
     """
     found = contents_of(screen, noted.select(WELL).unique().rows()) if noted.height else {}
     old = noted.filter(_is_old(noted, found))
     if not old.height:
         return Followed(cells, ())
-    about = _about(old, noted.height)
-    _check_once(noted, cells.columns, about)
-    again = _again(old, screen, about)
+    about = _about(old, noted.height, kind)
+    _check_once(noted, cells.columns, about, kind)
+    again = _again(old, screen, about, kind)
     lost = again.filter(pl.col(NOW).is_null())
     if lost.height:
-        raise BadLabelTable(
+        raise kind.error(
             f"{about} The others were found again by where their nuclei lie, but of {lost.height} "
             f"there is none, or more than one, within {NEAR_PX:g} pixels of where it was: "
-            f"{name_cells(lost)}. Take these labels away, or label cells of the run as it is "
-            "(`profiler suggest-cells`)."
+            f"{name_cells(lost)}. Take them out of the table, or choose cells of the run as "
+            "it is (`profiler suggest-cells`)."
         )
     keys = cells.columns
     now = cells.join(again.select(*keys, NOW), on=keys, how="left", maintain_order="left")
     now = now.with_columns(pl.coalesce(NOW, OBJECT).alias(OBJECT)).select(keys)
     twice = now.filter(now.is_duplicated()).unique(maintain_order=True)
     if twice.height:
-        raise BadLabelTable(
-            f"{about} By where their nuclei lie, two labels are of one cell now: "
+        raise kind.error(
+            f"{about} By where their nuclei lie, two of them are one cell now: "
             f"{name_cells(twice)}. Decide on one for each."
         )
     return Followed(now, (f"{about} They were found again by where their nuclei lie.",))
@@ -121,36 +120,35 @@ def _is_old(noted: pl.DataFrame, found: Mapping[Well, str]) -> pl.Series:
     return pl.Series(is_old, dtype=pl.Boolean)
 
 
-def _about(old: pl.DataFrame, labels: int) -> str:
+def _about(old: pl.DataFrame, noted: int, kind: Kind) -> str:
     wells = old.select(WELL).unique(maintain_order=True)
     named = ", ".join(" ".join(well) for well in wells.head(MOST_NAMES).iter_rows())
     more = f" and {wells.height - MOST_NAMES} more" if wells.height > MOST_NAMES else ""
     return (
-        f"{old.height} of {labels} labels were given to cells of {wells.height} wells that have "
-        f"been computed anew since, or are of another run: {named}{more}. Their numbers may name "
-        "other cells now."
+        f"{old.height} of {noted} {kind.cells} are of {wells.height} wells that have been computed "
+        f"anew since, or are of another run: {named}{more}. Their numbers may name other cells now."
     )
 
 
-def _check_once(noted: pl.DataFrame, keys: list[str], about: str) -> None:
+def _check_once(noted: pl.DataFrame, keys: list[str], about: str, kind: Kind) -> None:
     """Refuse a table of before and after: one number may stand for two cells in it."""
     both = noted.select(*keys, CONTENT).unique(maintain_order=True)
     twice = both.filter(both.select(keys).is_duplicated())
     if twice.height:
-        raise BadLabelTable(
-            f"{about} The table has other labels under the same numbers, given before or since, "
-            f"such as {name_cells(twice.head(1))}. Give labels of one time alone."
+        raise kind.error(
+            f"{about} The table has other cells under the same numbers, of before or since, "
+            f"such as {name_cells(twice.head(1))}. Give cells of one time alone."
         )
 
 
-def _again(old: pl.DataFrame, screen: Screen, about: str) -> pl.DataFrame:
-    """Old labels with the number that their cell has now, null where it is not clear."""
+def _again(old: pl.DataFrame, screen: Screen, about: str, kind: Kind) -> pl.DataFrame:
+    """Old cells with the number that their cell has now, null where it is not clear."""
     columns = screen.cells.collect_schema().names()
     if not {*PLACE} <= {*columns} or any(old[name].null_count() for name in PLACE):
-        raise BadLabelTable(
+        raise kind.error(
             f"{about} Nothing was matched, as the table, or the run, does not say where their "
-            "nuclei lie. Label cells of the run as it is (`profiler suggest-cells`), or give the "
-            "run that they were labelled in. If you know that its cells are the same, number by "
+            "nuclei lie. Choose cells of the run as it is (`profiler suggest-cells`), or give the "
+            "run that they were chosen in. If you know that its cells are the same, number by "
             f"number, take the column {CONTENT} out of the table."
         )
     wells = old.select(pl.struct(WELL)).to_series().unique().implode()

@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float
 
 from plates.errors import BadLayout, BadModel, BadRun, NoControls, UnknownName, lookup
 from profiler.classify.gather import drawn
-from profiler.classify.labels import KEYS, TIMEPOINT
 from profiler.classify.model import Model
 from profiler.classify.predict import CLASS
 from profiler.classify.scale import CLIP, Scale, on_scale, plate_scale
 from profiler.phenotype.directions import separation
 from profiler.profile.controls import is_role
 from profiler.profile.features import EMBEDDING
+from profiler.store.cell_keys import KEYS, TIMEPOINT
 from profiler.store.classes import classes_path
 from profiler.store.places import stored
 from profiler.store.screen import Screen

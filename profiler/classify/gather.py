@@ -8,11 +8,12 @@ import polars as pl
 
 from plates.errors import BadModel, UnknownName
 from profiler.classify.content import follow
-from profiler.classify.labels import KEYS, BadLabelTable, Labels, name_cells, rows_of
+from profiler.classify.labels import BadLabelTable, Labels, name_cells, rows_of
 from profiler.classify.parts import Examples
 from profiler.classify.scale import Scale, on_scale, plate_scale
 from profiler.profile.features import EMBEDDING, feature_columns, phenotype_features
 from profiler.profile.stains import Stains, shared_stains
+from profiler.store.cell_keys import KEYS
 from profiler.store.columns import matching
 from profiler.store.places import well_path
 from profiler.store.screen import Screen

@@ -10,20 +10,23 @@ from jaxtyping import Int
 
 from plates.errors import ProfilingError, UnknownName, suggestion
 from profiler.store.cell_keys import (
+    ASIDE,
+    CONTENT,
     KEYS,
     OBJECT,
     ROW,
     TIMEPOINT,
     Kind,
+    aside,
+    check_plain,
     checked_keys,
+    is_odd,
     keys_in,
     read_rows,
+    text,
 )
 
 LABEL = "Label"  # what lists of cells to label call it
-CONTENT = "Metadata_CellFile"  # and what they call the content of a cell's well, see `content`
-PLACE = ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y")
-ASIDE = (CONTENT, *PLACE)  # what such lists say of cells themselves: no labels
 WELL = ("Metadata_Plate", "Metadata_Well")
 NOVEL = "(novel)"  # what tables call cells that hardly any known cell is as odd as: no class's name
 MISSING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # what tools write in empty cells
@@ -77,8 +80,8 @@ def read_labels(path: Path, *, column: str | None = None) -> Labels:
     """
     table, keys = _with_keys(path)
     name = _label_column(path, table, column)
-    _check_kinds(path, table, [name])
-    cells = _checked(path, table, keys, _text(name))
+    check_plain(path, table, [name], KIND)
+    cells = _checked(path, table, keys, text(name))
     unlabelled = table.height - cells.height
     noted, cells = _noted(cells), cells.drop(ASIDE).unique(maintain_order=True)
     _check_names(path, cells)
@@ -180,21 +183,6 @@ def name_cells(cells: pl.DataFrame, label: str | None = None) -> str:
     return "; ".join(named) + more
 
 
-def _check_kinds(path: Path, table: pl.DataFrame, names: Sequence[str]) -> None:
-    """Refuse columns of a Parquet file that hold no text and no numbers."""
-    for name in names:
-        if _is_odd(table, name):
-            raise BadLabelTable(
-                f"The column {name} of {path} holds {table.schema[name]}; expected a name or a "
-                "number in each row. Write it as a plain column."
-            )
-
-
-def _is_odd(table: pl.DataFrame, name: str) -> bool:
-    kind = table.schema[name]
-    return kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration)
-
-
 def _with_keys(path: Path) -> tuple[pl.DataFrame, list[str]]:
     """The table, and which keys of cells it has."""
     table = read_rows(path, KIND)
@@ -203,30 +191,13 @@ def _with_keys(path: Path) -> tuple[pl.DataFrame, list[str]]:
 
 def _checked(path: Path, table: pl.DataFrame, keys: list[str], label: pl.Expr) -> pl.DataFrame:
     """Keys and label of the rows that have one, and what `ASIDE` says, null where it does not."""
-    said = {
-        name: _text(name) if _is_said(table, name) else pl.lit(None, pl.String) for name in ASIDE
-    }
-    said |= {name: _number(said[name]) for name in PLACE}
-    columns = [label.alias(LABEL), *(value.alias(name) for name, value in said.items())]
-    labelled = table.select(ROW, *keys, *columns).filter(pl.col(LABEL) != "")  # nor null
+    rows = table.select(ROW, *keys, label.alias(LABEL), *aside(table))
+    labelled = rows.filter(pl.col(LABEL) != "")  # nor null
     return checked_keys(path, labelled, KIND).hstack(labelled.select(LABEL, *ASIDE))
 
 
 def _noted(cells: pl.DataFrame) -> pl.DataFrame:
     return cells.filter(pl.col(CONTENT) != "").drop(LABEL)  # nor null
-
-
-def _is_said(table: pl.DataFrame, name: str) -> bool:
-    return name in table.columns and not _is_odd(table, name)
-
-
-def _number(text: pl.Expr) -> pl.Expr:
-    number = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
-    return pl.when(number.is_finite()).then(number)
-
-
-def _text(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.String).str.strip_chars()
 
 
 def _is_filled(table: pl.DataFrame) -> pl.Expr:
@@ -235,7 +206,7 @@ def _is_filled(table: pl.DataFrame) -> pl.Expr:
     if not others:
         return pl.lit(value=True)
     said = [
-        pl.col(name).is_not_null() if _is_odd(table, name) else _text(name) != ""
+        pl.col(name).is_not_null() if is_odd(table, name) else text(name) != ""
         for name in ([LABEL] if LABEL in others else others)
     ]
     return pl.any_horizontal(said)

@@ -14,11 +14,7 @@ from plates.errors import BadPlate, BadRecipe, lookup
 from profiler.classify.content import Followed, contents_of, follow
 from profiler.classify.gather import by_plate, chosen_features, drawn, usable_features
 from profiler.classify.labels import (
-    CONTENT,
-    KEYS,
     LABEL,
-    PLACE,
-    TIMEPOINT,
     Labelled,
     check_times,
     places_of,
@@ -45,6 +41,7 @@ from profiler.classify.trust.acquire import STRATEGIES, Pool, choose
 from profiler.profile.stains import stains_of
 from profiler.report.examples import X, Y
 from profiler.store.atomic import replacing
+from profiler.store.cell_keys import CONTENT, KEYS, PLACE, TIMEPOINT
 from profiler.store.home import THUMBNAILS
 from profiler.store.mark import FIELD_VERDICT
 from profiler.store.places import well_path

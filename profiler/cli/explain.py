@@ -47,6 +47,7 @@ def explain(
     from profiler.classify.model import read_model
     from profiler.explain import Read, Told, Wanted, Written, read_listed
     from profiler.explain import explain as events
+    from profiler.explain.listed import KIND as LISTED
     from profiler.store.screen import open as open_screen
 
     if (class_name is None) != (classifier is None):
@@ -58,7 +59,7 @@ def explain(
         screen, listed = open_screen(home.folder), None
         if cells_from:
             listed = read_listed(screen, cells_from, timepoint=timepoint)
-            followed = follow(listed.cells, listed.noted, screen)
+            followed = follow(listed.cells, listed.noted, screen, kind=LISTED)
             listed = listed._replace(cells=followed.cells, told=followed.told)
         if known_cells:
             followed = follow(known_cells.cells, known_cells.noted, screen)

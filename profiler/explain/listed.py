@@ -7,12 +7,10 @@ from typing import NamedTuple
 import polars as pl
 
 from plates.errors import BadLayout
-from profiler.store.cell_keys import KEYS, Kind, checked_keys, read_rows
+from profiler.store.cell_keys import ASIDE, CONTENT, KEYS, Kind, aside, checked_keys, read_rows
 from profiler.store.screen import TIMEPOINT, Screen
 
 KIND = Kind("list of cells", "listed cells", BadLayout)
-CONTENT = "Metadata_CellFile"  # of a cell's well, as lists of `suggest-cells` name it
-PLACE = ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y")  # and where its nucleus lay
 
 
 class Listed(NamedTuple):
@@ -22,8 +20,8 @@ class Listed(NamedTuple):
         name: Of what they are, for titles and folders.
         cells: Their keys, one row each; without `TIMEPOINT` where the run has one.
         timepoint: Theirs; None where the run has one.
-        noted: Keys, `CONTENT` and `PLACE` of those whose well is said; `classify.content.follow`
-            finds cells again by it.
+        noted: Keys and `ASIDE` of those whose well is said; `classify.content.follow` finds cells
+            again by it.
         told: What a person should know of them, in sentences.
     """
 
@@ -40,7 +38,7 @@ def read_listed(screen: Screen, path: Path, *, timepoint: int | None) -> Listed:
     Args:
         screen: Of one run.
         path: CSV or Parquet file with the keys of cells, Metadata_Timepoint or not; others but
-            `CONTENT` and `PLACE` are ignored. Wells may be spelled in any way.
+            `ASIDE` are ignored. Wells may be spelled in any way.
         timepoint: Of the cells, where the run has several and the table does not say it.
 
     Raises:
@@ -55,8 +53,8 @@ def read_listed(screen: Screen, path: Path, *, timepoint: int | None) -> Listed:
     if time is not None:
         keys = keys.with_columns(pl.lit(time, KEYS[TIMEPOINT]).alias(TIMEPOINT))
         keys = keys.select(name for name in KEYS if name in keys.columns)
-    said = rows.with_columns(_said(rows)).select(CONTENT, *PLACE)
-    noted = keys.hstack(said).filter(pl.col(CONTENT) != "")  # nor null
+    noted = keys.hstack(rows.with_columns(aside(rows)).select(ASIDE))
+    noted = noted.filter(pl.col(CONTENT) != "")  # nor null
     cells, noted = (each.unique(maintain_order=True) for each in (keys, noted))
     return Listed(path.stem, cells, time, noted)
 
@@ -64,24 +62,6 @@ def read_listed(screen: Screen, path: Path, *, timepoint: int | None) -> Listed:
 def times_of(screen: Screen) -> list[int]:
     """List the time points of a run."""
     return screen.fields.select(pl.col(TIMEPOINT).unique().sort()).collect()[TIMEPOINT].to_list()
-
-
-def _said(rows: pl.DataFrame) -> list[pl.Expr]:
-    """What a table says of wells and places, null where it says nothing of use."""
-
-    def text(name: str) -> pl.Expr:
-        kind = rows.schema.get(name, pl.Null)
-        is_plain = not kind.is_nested() and kind not in (pl.Binary, pl.Object, pl.Duration)
-        return (pl.col(name) if is_plain and name in rows.columns else pl.lit(None)).cast(pl.String)
-
-    def number(name: str) -> pl.Expr:
-        # Spreadsheets of some countries write a comma.
-        found = text(name).str.strip_chars().str.replace(",", ".", literal=True)
-        found = found.cast(pl.Float64, strict=False)
-        return pl.when(found.is_finite()).then(found)
-
-    content = text(CONTENT).str.strip_chars().alias(CONTENT)
-    return [content, *(number(name).alias(name) for name in PLACE)]
 
 
 def _listed_time(

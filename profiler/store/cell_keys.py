@@ -1,6 +1,6 @@
 """Keys of cells as people write them, in a CSV or Parquet file, turned into those of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,9 @@ KEYS: Mapping[str, Any] = {  # as in the cell table of a run
     TIMEPOINT: pl.Int32,
     OBJECT: pl.Int32,
 }
+CONTENT = "Metadata_CellFile"  # what lists of cells call the content of a cell's well
+PLACE = ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y")  # and where its nucleus lay
+ASIDE = (CONTENT, *PLACE)  # what such lists say of their cells besides the keys
 ROW = "\trow"  # no column of a file is called so
 LARGEST = 2**31 - 1
 MOST_NAMES = 5  # rows that a message names
@@ -77,14 +80,44 @@ def keys_in(path: Path, rows: pl.DataFrame, kind: Kind) -> list[str]:
             f"cell table ({', '.join(KEYS)}; the time point only where there are several)."
         )
     keys = [key for key in KEYS if key in rows.columns]
-    for key in keys:
-        held = rows.schema[key]
-        if held.is_nested() or held in (pl.Binary, pl.Object, pl.Duration):
-            raise kind.error(
-                f"The column {key} of {path} holds {held}; expected a name or a number in each "
-                "row. Write it as a plain column."
-            )
+    check_plain(path, rows, keys, kind)
     return keys
+
+
+def check_plain(path: Path, rows: pl.DataFrame, names: Sequence[str], kind: Kind) -> None:
+    """Refuse columns that hold neither text nor numbers."""
+    for name in names:
+        if is_odd(rows, name):
+            raise kind.error(
+                f"The column {name} of {path} holds {rows.schema[name]}; expected a name or a "
+                "number in each row. Write it as a plain column."
+            )
+
+
+def is_odd(rows: pl.DataFrame, name: str) -> bool:
+    """Whether a column holds neither text nor numbers."""
+    held = rows.schema[name]
+    return held.is_nested() or held in (pl.Binary, pl.Object, pl.Duration)
+
+
+def aside(rows: pl.DataFrame) -> list[pl.Expr]:
+    """Read what a file says in `ASIDE`: text and numbers, null where it says nothing of use."""
+
+    def said(name: str) -> pl.Expr:
+        is_said = name in rows.columns and not is_odd(rows, name)
+        return text(name) if is_said else pl.lit(None, pl.String).alias(name)
+
+    # Spreadsheets of some countries write a comma.
+    numbers = (
+        said(name).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+        for name in PLACE
+    )
+    return [said(CONTENT), *(pl.when(number.is_finite()).then(number) for number in numbers)]
+
+
+def text(name: str) -> pl.Expr:
+    """What a column says, without spaces around it."""
+    return pl.col(name).cast(pl.String).str.strip_chars()
 
 
 def checked_keys(path: Path, rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
@@ -114,10 +147,9 @@ def checked_keys(path: Path, rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
 
 def _typed(key: str) -> pl.Expr:
     """The key as the cell table has it, null where it cannot be one."""
-    text = pl.col(key).cast(pl.String).str.strip_chars()
     if KEYS[key] == pl.String:
-        return pl.when(text != "").then(text).alias(key)
-    number = text.cast(pl.Float64, strict=False)  # spreadsheets write 1 as 1.0
+        return pl.when(text(key) != "").then(text(key)).alias(key)
+    number = text(key).cast(pl.Float64, strict=False)  # spreadsheets write 1 as 1.0
     is_one = (number == number.round()) & number.is_between(0, LARGEST)
     return pl.when(is_one).then(number).cast(KEYS[key], strict=False).alias(key)
 

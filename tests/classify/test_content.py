@@ -99,7 +99,7 @@ def test_labels_follow_their_cells_to_other_numbers(listed, make, write, tmp_pat
     number = pl.when(IS_OLD).then((pl.col(OBJECT) - 2) % 30 + 1).otherwise(OBJECT)
     assert found.cells.equals(listed.select(*KEYS[:3], number.cast(pl.Int32).alias(OBJECT)))
     said = (
-        f"{old.height} of {listed.height} labels were given to cells of 2 wells that have been "
+        f"{old.height} of {listed.height} labelled cells are of 2 wells that have been "
         r"computed anew since, or are of another run: P1 A0\d, P1 A0\d\. .* found again by where"
     )
     assert re.match(said, found.told[0])
@@ -163,12 +163,12 @@ def test_one_number_for_two_cells_and_two_labels_for_one(listed, make, followed)
     out = make(renumbered)
     old = listed.filter(IS_OLD).head(1)
     since = old.with_columns(pl.lit("c" + "0" * 16).alias("Metadata_CellFile"))
-    with pytest.raises(BadLabelTable, match="other labels under the same numbers, .* P1 A0"):
+    with pytest.raises(BadLabelTable, match="other cells under the same numbers, .* P1 A0"):
         followed(pl.concat([listed, since]), out)
     now = (pl.col(OBJECT) - 2) % 30 + 1
     by_number = old.with_columns(now.alias(OBJECT), pl.lit(None).alias("Metadata_CellFile"))
     rest = listed.join(by_number, on=list(KEYS), how="anti")
-    with pytest.raises(BadLabelTable, match="two labels are of one cell now: P1 A0"):
+    with pytest.raises(BadLabelTable, match="two of them are one cell now: P1 A0"):
         followed(pl.concat([rest, by_number], how="vertical_relaxed"), out)
 
 
@@ -225,5 +225,5 @@ def test_the_list_says_where_the_cell_lies_where_the_recipe_measures_it(
     other = found.with_columns(
         pl.lit("c0").alias("Metadata_CellFile"), pl.Series("Label", list("abab" * 2))
     )
-    with pytest.raises(BadLabelTable, match="8 of 8 labels .* the run, does not say where"):
+    with pytest.raises(BadLabelTable, match="8 of 8 labelled cells .* the run, does not say where"):
         followed(other, blind.out)

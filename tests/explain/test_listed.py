@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
-from profiler.classify.labels import ASIDE, read_labels
-from profiler.explain.listed import CONTENT, PLACE, read_listed
+from profiler.classify.labels import read_labels
+from profiler.explain.listed import read_listed
+from profiler.store.cell_keys import ASIDE, CONTENT, PLACE
 from profiler.store.screen import Screen
 from profiler.store.screen import open as open_screen
 
