@@ -171,7 +171,10 @@ def killed(scene: Scene, out: Path, trial: int) -> str:
     while True:
         code = _killed_after(chance.uniform(0.0, length), scene, out)
         if code == -signal.SIGKILL:
-            return f"{len(list(out.glob('cells/*/*.parquet')))} of 12 wells done"
+            done, wells = (
+                len(list(run.glob("cells/*/*.parquet"))) for run in (out, scene.reference)
+            )
+            return f"{done} of {wells} wells done"
         assert code == 0, f"exit {code}"
         shutil.rmtree(out)  # it was faster this time, and had ended
 

@@ -1,6 +1,7 @@
 """Confidence through a whole run: in the cells, counted by field, and what filtering leaves out."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 import profiler
 from plates.errors import BadRecipe
-from profiler.events import Planned
+from profiler.events import Event, Planned
 from profiler.pipeline import run
 from profiler.recipe import Recipe, load_recipe, parse_recipe
 from profiler.request import Request
@@ -44,9 +45,8 @@ def plate(small_plate, tmp_path_factory) -> tuple[Path, tuple[int, int]]:
     return folder, (int(row), int(column))
 
 
-def done(plate: Path, out: Path, **segment) -> list:
-    asked = recipe(**segment)
-    return list(run(Request((plate,), out, asked, wells=("A01",), save_labels=True)))
+def begun(plate: Path, out: Path, **segment) -> Iterator[Event]:
+    return run(Request((plate,), out, recipe(**segment), wells=("A01",), save_labels=True))
 
 
 def cells(out: Path) -> pl.DataFrame:
@@ -61,7 +61,7 @@ def nuclei(out: Path) -> np.ndarray:
 def whole(plate, tmp_path_factory) -> Path:
     """A01 of the dusty plate, nothing left out."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    done(plate[0], out)
+    list(begun(plate[0], out))
     return out
 
 
@@ -78,7 +78,7 @@ def least(plate, whole) -> float:
 def filtered(plate, least, tmp_path_factory) -> Path:
     """The same without the fibre."""
     out = tmp_path_factory.mktemp("filtered") / "run"
-    done(plate[0], out, min_confidence=least)
+    list(begun(plate[0], out, min_confidence=least))
     return out
 
 
@@ -107,8 +107,8 @@ def test_a_fibre_is_left_out_and_counted(plate, whole, filtered):
         assert field[SURE] == pytest.approx(after[own[2]].mean(), rel=1e-5)
 
 
-def test_the_summary_says_how_many_are_wrong_and_how_many_were_left_out(plate, filtered, least):
-    said = done(plate[0], filtered, min_confidence=least)[-1].summary["quality"]
+def test_the_summary_says_how_many_are_wrong_and_how_many_were_left_out(filtered):
+    said = profiler.open(filtered).facts.summary["quality"]
     count, sure = cells(filtered).height, cells(filtered)["Metadata_QC_Confidence"]
     assert said[0].startswith(f"Of {count} cells about {(1 - sure).sum():.0f} (")
     assert said[0].endswith(
@@ -121,7 +121,7 @@ def test_the_threshold_is_part_of_what_cells_depend_on(plate, filtered, least, t
     out = Path(shutil.copytree(filtered, tmp_path / "run"))
 
     def computed(**segment):
-        events = done(plate[0], out, **segment)
+        events = begun(plate[0], out, **segment)
         return next(event.fields for event in events if isinstance(event, Planned))
 
     assert computed(min_confidence=least) == 0
@@ -129,7 +129,7 @@ def test_the_threshold_is_part_of_what_cells_depend_on(plate, filtered, least, t
 
 
 def test_a_field_of_doubtful_cells_alone_is_empty_and_says_why(plate, whole, tmp_path):
-    done(plate[0], tmp_path / "run", min_confidence=0.9999)
+    list(begun(plate[0], tmp_path / "run", min_confidence=0.9999))
     (field,) = profiler.open(tmp_path / "run").fields.collect().iter_rows(named=True)
     assert (field["Metadata_QC_Status"], field[SURE]) == ("no_cells", None)
     assert field[DOUBTFUL] == cells(whole).height

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 import profiler
 from plates.errors import BadPlate, UnknownName
-from profiler.events import FieldsDone, Finished, Planned, WellSaved
+from profiler.events import FieldsDone, Finished, Planned, StageDone, WellSaved
 from profiler.pipeline import run
 from profiler.recipe import load_recipe
 from profiler.request import Request
@@ -80,12 +81,16 @@ def test_the_planted_hit_is_found_and_the_null_compound_is_not(small_run):
     assert z[by_name["Mover"]] > 10 > abs(z[by_name["Idle"]])
 
 
-def test_a_second_identical_run_computes_no_field(small_plate, out):
+def test_a_second_identical_run_computes_no_field_and_its_summary_tells_the_run(small_plate, out):
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*.parquet")}
-    events = list(run(request(small_plate, out)))
+    *events, last = run(request(small_plate, out))
     assert planned(events).fields == 0
     assert not [e for e in events if isinstance(e, FieldsDone | WellSaved)]
     assert {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*.parquet")} == before
+    assert isinstance(last, Finished)
+    assert last.summary["fields_ok"] == last.summary["fields"] == 12
+    assert last.summary["readout"] == "Cells_Translocation_NucleusCytoplasmRatio_GFP"
+    assert profiler.open(out).facts.summary == last.summary
 
 
 def test_a_copied_and_touched_plate_is_not_computed_again(plate, out):
@@ -96,8 +101,8 @@ def test_a_copied_and_touched_plate_is_not_computed_again(plate, out):
 def test_only_the_well_whose_image_changed_is_computed_again(plate, out):
     path = next(plate.glob("mini_B02_s1_GFP*"))
     tifffile.imwrite(path, tifffile.imread(path) // 2, compression="zlib")
-    events = list(run(request(plate, out)))
-    assert [(e.plate, e.well) for e in events if isinstance(e, WellSaved)] == [("mini", "B02")]
+    computing = takewhile(lambda e: not isinstance(e, StageDone), run(request(plate, out)))
+    assert [(e.plate, e.well) for e in computing if isinstance(e, WellSaved)] == [("mini", "B02")]
 
 
 @pytest.mark.parametrize(
@@ -146,25 +151,20 @@ def test_two_plates_run_together_and_are_normalised_apart(plate, small_plate, sm
     other = plate.rename(tmp_path / "second")
     for path in other.glob("mini_*"):
         path.rename(path.with_name(path.name.replace("mini", "second")))
-    both = request(small_plate, tmp_path / "both", plates=(small_plate, other))
+    layout = pl.read_csv(small_plate / "platemap.csv")
+    wells = ("B02", *layout.filter(role="negative")["well_position"])
+    both = request(small_plate, tmp_path / "both", plates=(small_plate, other), wells=wells)
     list(run(both))
     profiles = profiler.open(tmp_path / "both").profiles.collect()
-    assert profiles.height == 24
-    alone = profiler.open(small_run).profiles.collect()
+    assert profiles.height == 2 * len(wells)
+    alone = profiler.open(small_run).profiles.filter(pl.col("Metadata_Well").is_in(wells)).collect()
     feature = "Cells_Translocation_NucleusCytoplasmRatio_GFP"
     for name in ("mini", "second"):
         part = profiles.filter(pl.col("Metadata_Plate") == name)
+        assert part["Metadata_Well"].equals(alone["Metadata_Well"])
         np.testing.assert_allclose(part[feature], alone[feature], rtol=1e-12)
 
 
 def test_two_folders_with_one_plate_name_are_refused(plate, small_plate, tmp_path):
     with pytest.raises(BadPlate, match="both hold a plate called 'mini'"):
         list(run(request(small_plate, tmp_path / "out", plates=(small_plate, plate))))
-
-
-def test_the_summary_tells_the_run(small_run, small_plate, out):
-    last = list(run(request(small_plate, out)))[-1]
-    assert isinstance(last, Finished)
-    assert last.summary["fields_ok"] == last.summary["fields"] == 12
-    assert last.summary["readout"] == "Cells_Translocation_NucleusCytoplasmRatio_GFP"
-    assert profiler.open(out).facts.summary == last.summary

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 import profiler
-from benchmarks.faults import differences
-
-QUICK = Path(__file__).parent / "quick.toml"  # the demo's recipe with few features
+from benchmarks.faults import differences, words
+from profiler import cli
 
 TABLES = (
     "cells",
@@ -29,11 +29,9 @@ TABLES = (
 PATIENCE = 240  # seconds
 
 
-def start(plate: Path, out: Path) -> subprocess.Popen:
-    command = ["run", str(plate), "--out", str(out), "--recipe", str(QUICK)]
-    layout = ["--layout", str(plate / "platemap.csv")]
+def start(command: list[str]) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "profiler.cli", *command, *layout],
+        [sys.executable, "-m", "profiler.cli", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -54,21 +52,20 @@ def kill_when(process: subprocess.Popen, reached) -> None:
 
 @pytest.fixture(scope="module")
 def battered(small_plate, tmp_path_factory) -> Path:
-    """A run killed four times on its way, then finished."""
+    """A run killed before its first well, between wells and after the last, then finished."""
     out = tmp_path_factory.mktemp("battered") / "run"
+    command = words(small_plate, out, layout=small_plate / "platemap.csv")
 
     def wells() -> int:
         return len(list((out / "cells").rglob("*.parquet")))
 
-    kill_when(start(small_plate, out), lambda: (out / "run.json").exists())
-    kill_when(start(small_plate, out), lambda: wells() >= 1)
-    assert 1 <= wells() < 12
-    kill_when(start(small_plate, out), lambda: wells() >= 7)
-    kill_when(start(small_plate, out), lambda: (out / "fields.parquet").exists())
-    process = start(small_plate, out)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output.decode()
-    assert b"up to date" in output
+    kill_when(start(command), lambda: (out / "run.json").exists())
+    kill_when(start(command), lambda: wells() >= 3)
+    assert 3 <= wells() < 12
+    kill_when(start(command), lambda: (out / "fields.parquet").exists())
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0, done.output
+    assert "up to date" in done.output
     return out
 
 

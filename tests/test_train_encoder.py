@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +33,38 @@ from profiler.encoder.command import _teaching, _told
 from profiler.encoder.judge import F1
 from profiler.encoder.take import MOST, take_crops
 from profiler.recipe import load_recipe
+from profiler.segment.segmenter import load_segmenter
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import read_footer, scan_table, write_table
 
 RUNNER = CliRunner()
 QUICK = Path(__file__).parent / "quick.toml"
 STAINS = ("DNA", "GFP", "RNA")
-SCHEDULE = Schedule(steps=60, batch=32, warmup=5, learning_rate=3e-3, save_every=10, report_every=5)
+SCHEDULE = Schedule(steps=40, batch=32, warmup=5, learning_rate=3e-3, save_every=10, report_every=5)
 KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """A network is traced anew wherever it is loaded, and every reader of fields loads it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("profiler.compute.reread.load_segmenter", cache(load_segmenter))
+        yield
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("start") / "tiny.safetensors"
-    config = ModelConfig(EncoderConfig(widths=(6, 8), blocks=(1, 1)), CropConfig(32))
+    return written(tmp_path_factory.mktemp("start"), EncoderConfig(widths=(6, 8), blocks=(1, 1)))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    """As small as networks get, where it plays no part how well it learns."""
+    return written(tmp_path_factory.mktemp("one"), EncoderConfig(widths=(8,), blocks=(1,)))
+
+
+def written(folder: Path, encoder: EncoderConfig) -> str:
+    path, config = folder / "tiny.safetensors", ModelConfig(encoder, CropConfig(32))
     save_model(path, build(config, rngs=nnx.Rngs(0)), config, about={"data": "none"})
     return str(path)
 
@@ -112,33 +131,40 @@ def test_the_encoder_is_for_any_stains_and_its_card_says_how_it_came_about(taugh
         assert len(embedder.columns) == 8 * len(stains)
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(taught, tmp_path):
+@pytest.fixture
+def begun(interrupted, tmp_path):
+    """The same training, broken off after step 20, in the test's own folder."""
+    shutil.copytree(interrupted.out.parent, tmp_path, dirs_exist_ok=True)
+    return replace(interrupted, out=tmp_path / interrupted.out.name)
+
+
+@pytest.fixture(scope="module")
+def interrupted(taught, tmp_path_factory):
     request, _ = taught
-    own = EncoderRequest(**{**vars(request), "out": tmp_path / request.out.name})
+    own = replace(request, out=tmp_path_factory.mktemp("begun") / request.out.name, replace=True)
     own.out.write_bytes(b"earlier")
-    own = EncoderRequest(**{**vars(own), "replace": True})
     for event in train_encoder(own):
-        if isinstance(event, Learnt) and event.step > 30:
+        if isinstance(event, Learnt) and event.step > 20:
             break
+    return own
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(taught, begun):
+    (request, _), own = taught, begun
     assert own.out.read_bytes() == b"earlier"
     assert checkpoint_path(own.out).exists()
     again = list(train_encoder(own))
     (started,) = only(again, Started)
-    assert started.step == 30
+    assert started.step == 20
     assert own.out.read_bytes() == request.out.read_bytes()
     assert own.out.with_suffix(".json").read_text() == request.out.with_suffix(".json").read_text()
 
 
 def test_a_checkpoint_of_other_settings_is_refused_before_a_field_is_read(
-    taught, small_run, labelled, tmp_path
+    begun, labelled, tmp_path
 ):
-    request, _ = taught
-    own = replace(request, out=tmp_path / "mine.safetensors")
-    for event in train_encoder(own):
-        if isinstance(event, Learnt) and event.step > 10:
-            break
-    assert checkpoint_path(own.out).exists()
-    slow = replace(request.schedule, learning_rate=1e-4)
+    assert checkpoint_path(begun.out).exists()
+    slow = replace(begun.schedule, learning_rate=1e-4)
     is_even = pl.col(KEYS[3]) % 2 == 0
     named = pl.when(is_even).then(pl.lit("moved")).otherwise("Label").alias("Label")
     pl.read_csv(labelled).with_columns(named).write_csv(tmp_path / "labels.csv")
@@ -153,8 +179,8 @@ def test_a_checkpoint_of_other_settings_is_refused_before_a_field_is_read(
         {"start": str(other)},
     ):
         with pytest.raises(BadModel, match="mine.training.safetensors is from a run on another"):
-            pytest.fail(f"{settings}: {next(train_encoder(replace(own, **settings)))}")
-    assert isinstance(next(train_encoder(own)), Teaching)
+            pytest.fail(f"{settings}: {next(train_encoder(replace(begun, **settings)))}")
+    assert isinstance(next(train_encoder(begun)), Teaching)
 
 
 def other_encoder():
@@ -162,7 +188,7 @@ def other_encoder():
     return build(config, rngs=nnx.Rngs(1)), config
 
 
-def test_a_frozen_encoder_stays_as_it_was_until_its_step(small_run, start, tmp_path, monkeypatch):
+def test_a_frozen_encoder_stays_as_it_was_until_its_step(small_run, tiny, tmp_path, monkeypatch):
     seen = {}
 
     def listen(model, config, lesson, *, out):
@@ -175,10 +201,10 @@ def test_a_frozen_encoder_stays_as_it_was_until_its_step(small_run, start, tmp_p
     schedule = Schedule(
         steps=4, batch=8, warmup=0, learning_rate=1e-2, frozen=2, save_every=1, report_every=1
     )
-    asked = {"start": start, "cells": 2, "schedule": schedule}
+    asked = {"start": tiny, "cells": 2, "schedule": schedule}
     out = tmp_path / "mine.safetensors"
     list(train_encoder(EncoderRequest((small_run,), out, by=("Metadata_Compound",), **asked)))
-    before = load_file(start)
+    before = load_file(tiny)
     after = load_file(out)
     name = next(name for name in before if "kernel" in name)
     (own,) = (n for n in seen[2] if n.startswith(".params") and _words(n) == _words(name))
@@ -220,10 +246,10 @@ def test_crops_are_those_that_a_run_embeds(small_run):
     "settings",
     [{}, {"by": ("Metadata_Compound",), "objective": "cross_entropy"}],
 )
-def test_every_way_of_learning_leaves_an_encoder(settings, small_run, start, tmp_path):
+def test_every_way_of_learning_leaves_an_encoder(settings, small_run, tiny, tmp_path):
     schedule = Schedule(steps=2, batch=8, warmup=1)
     out = tmp_path / "mine.safetensors"
-    asked = EncoderRequest((small_run,), out, start=start, cells=2, schedule=schedule, **settings)
+    asked = EncoderRequest((small_run,), out, start=tiny, cells=2, schedule=schedule, **settings)
     events = list(train_encoder(asked))
     model, config, card = load_model(out)
     assert (config.classes, model.head) == ((), None)
@@ -286,7 +312,7 @@ def test_a_label_of_one_cell_is_said_before_anything_is_read():
 
 
 def test_only_cells_that_are_not_kept_apart_are_learnt_from(
-    small_run, labelled, start, tmp_path, monkeypatch
+    small_run, labelled, tiny, tmp_path, monkeypatch
 ):
     class Heard(Exception):
         pass
@@ -306,7 +332,7 @@ def test_only_cells_that_are_not_kept_apart_are_learnt_from(
 
     monkeypatch.setattr("profiler.encoder.command.learn", listen)
     monkeypatch.setattr("profiler.encoder.command.take_crops", take)
-    asked = {"labels": read_labels(labelled), "start": start, "cells": 2, "apart": 0.4}
+    asked = {"labels": read_labels(labelled), "start": tiny, "cells": 2, "apart": 0.4}
     with pytest.raises(Heard):
         list(train_encoder(EncoderRequest((small_run,), tmp_path / "a.safetensors", **asked)))
     own = chosen[0].filter(pl.col("Use") == "taught")
@@ -377,9 +403,9 @@ def other_run(small_run, tmp_path) -> Path:
     return out
 
 
-def test_cells_of_several_runs_are_read_from_their_own(small_run, other_run, start, tmp_path):
+def test_cells_of_several_runs_are_read_from_their_own(small_run, other_run, tiny, tmp_path):
     schedule = Schedule(steps=1, batch=4, warmup=1)
-    settings = {"start": start, "cells": 1, "schedule": schedule, "by": ("Metadata_Plate",)}
+    settings = {"start": tiny, "cells": 1, "schedule": schedule, "by": ("Metadata_Plate",)}
     out = tmp_path / "mine.safetensors"
     events = list(train_encoder(EncoderRequest((small_run, other_run), out, **settings)))
     (said,) = only(events, Teaching)
@@ -438,13 +464,16 @@ def test_an_interruption_says_what_is_left_and_what_goes_on(kind, tmp_path, monk
 
 
 def test_the_command_prints_scores_as_csv_and_the_line_for_the_recipe(
-    small_run, labelled, start, tmp_path
+    small_run, labelled, tiny, tmp_path
 ):
     out = tmp_path / "mine.safetensors"
+    out.write_bytes(b"earlier")
     command = ["train", "encoder", str(small_run), "--labels", str(labelled), "--out", str(out)]
-    command += ["--from", start, "--steps", "2", "--batch", "8", "--cells", "0", "--apart", "0.4"]
+    command += ["--from", tiny, "--steps", "2", "--batch", "8", "--cells", "0", "--apart", "0.4"]
     command += ["--freeze", "1"]
-    done = RUNNER.invoke(app, command)
+    there = RUNNER.invoke(app, command)
+    assert "is there already" in str(there.exception)
+    done = RUNNER.invoke(app, [*command, "--replace"])
     assert done.exit_code == 0, done.output
     header, *rows = done.stdout.splitlines()
     assert header == "encoder,weighted F1,macro F1"
@@ -456,8 +485,5 @@ def test_the_command_prints_scores_as_csv_and_the_line_for_the_recipe(
     assert "cells to learn from by supcon" in done.stderr
     assert "labels: moved " in done.stderr
     assert f'[embed] model = "{out}"' in done.stderr
-    again = RUNNER.invoke(app, command)
-    assert "is there already" in str(again.exception)
-    assert RUNNER.invoke(app, [*command, "--replace"]).exit_code == 0
     lone = RUNNER.invoke(app, ["train", "encoder", str(small_run), "--out", "x", "--column", "a"])
     assert "--column is one of a label table" in lone.output

@@ -14,8 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from profiler.segment.confidence.belief import MOST, Maps
 from profiler.shapes import Labels, Stains
 
-PIXELS_PER_SIDE = 2  # room for sides: squares of 25 px, the least there are, that tile a field
-# have one in two and a half
+PIXELS_PER_SIDE = 2  # there is room for more sides than a field tiled by the least squares has
 BRIGHTEST = 2.0  # of the normalised stain: what is brighter counts as that
 AROUND = 9  # pixels of a 3 x 3 neighbourhood
 

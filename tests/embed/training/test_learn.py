@@ -27,6 +27,7 @@ SCHEDULE = Schedule(
     steps=60, batch=24, warmup=5, learning_rate=1e-2, average=0.9, report_every=20, save_every=20
 )
 AUGMENT = AugmentConfig(shift_px=1.0)
+PLAIN = ObjectiveConfig(smoothing=0.0)
 
 
 @pytest.fixture
@@ -198,31 +199,29 @@ def test_wrong_labels_cost_less_where_they_are_reckoned_with(one_level, lesson, 
     is_wrong = np.random.default_rng(0).random(90) < 0.4
     labels = lesson.examples.labels
     given = np.where(is_wrong, (labels + 1) % 3, labels).astype(np.int32)
-    plain, new = ObjectiveConfig(smoothing=0.0), shapes(60, seed=1)
+    new = shapes(60, seed=1)
 
     def log_loss(objective, weights=None):
         """Of cells that training has not seen, on their true labels."""
         out = tmp_path / "shapes.safetensors"
         examples = lesson.examples._replace(labels=given, weights=weights)
-        schedule = replace(SCHEDULE, steps=60)
-        taught(one_level, Lesson(examples, objective, schedule, AUGMENT), out)
+        taught(one_level, Lesson(examples, objective, SCHEDULE, AUGMENT), out)
         model, loaded, _ = load_model(out)
         seen = make_look(model, loaded)(new.crops)
         return -np.log(seen.probabilities[np.arange(60), new.labels]).mean()
 
-    baseline = log_loss(plain, np.ones(90))
-    assert log_loss(plain, np.where(is_wrong, 0.1, 1.0)) < 0.5 * baseline
-    assert log_loss(replace(plain, name="generalised", robustness=0.9)) < 0.5 * baseline
-    assert log_loss(replace(plain, forget=0.4, forget_over=30)) < 0.5 * baseline
+    baseline = log_loss(PLAIN, np.ones(90))
+    assert log_loss(PLAIN, np.where(is_wrong, 0.1, 1.0)) < 0.5 * baseline
+    assert log_loss(replace(PLAIN, name="generalised", robustness=0.9)) < 0.5 * baseline
+    assert log_loss(replace(PLAIN, forget=0.4, forget_over=30)) < 0.5 * baseline
 
 
 def test_a_cell_of_no_weight_may_have_any_label(one_level, lesson, tmp_path):
     weights, other = np.ones(90), lesson.examples.labels.copy()
     weights[:30], other[:30] = 0, (other[:30] + 1) % 3
-    schedule = replace(SCHEDULE, steps=3)
     for name, labels in (("one", lesson.examples.labels), ("other", other)):
         examples = lesson.examples._replace(labels=labels, weights=weights)
-        asked = replace(lesson, examples=examples, schedule=schedule)
+        asked = replace(lesson, examples=examples, objective=PLAIN)
         taught(one_level, asked, tmp_path / f"{name}.safetensors")
     one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "other"))
     for name in one:

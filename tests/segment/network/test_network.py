@@ -22,11 +22,13 @@ from profiler.segment.tiles import predict
 from profiler.segment.weights import load_network
 
 SMALL = NetworkConfig(widths=(4, 8, 8))
-FAMILY = [
-    *(replace(SMALL, block=block) for block in BLOCKS),
-    *(replace(SMALL, norm=norm) for norm in NORMS),
-    *(replace(SMALL, neck=neck) for neck in NECKS),
-]
+FAMILY = dict.fromkeys(  # each once: `SMALL` itself is of all three
+    [
+        *(replace(SMALL, block=block) for block in BLOCKS),
+        *(replace(SMALL, norm=norm) for norm in NORMS),
+        *(replace(SMALL, neck=neck) for neck in NECKS),
+    ]
+)
 
 
 @pytest.mark.parametrize("config", FAMILY, ids=lambda c: f"{c.block}-{c.norm}-{c.neck}")

@@ -30,6 +30,7 @@ SMALL = NetworkConfig(widths=(8, 16))
 SCHEDULE = Schedule(
     steps=8, batch=2, warmup=2, learning_rate=1e-2, report_every=4, validate_every=4
 )
+STILL = replace(SCHEDULE, learning_rate=0.0, average=1.0)
 CROPS = AugmentConfig(size=32, empty=0.0)
 
 
@@ -42,6 +43,21 @@ def lesson(discs):
     field = prepare("a", *discs(0), diameter_px=16.0, ignore=None)
     apart = (Labelled("b", *discs(1)),)
     return Lesson([field], np.ones(1), apart, None, SCHEDULE, CROPS, 16.0, seed=1)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """From a lesson to the weights of its whole run, learnt once for all tests that read them."""
+    done = {}
+
+    def weights(lesson):
+        key = (lesson.key(SMALL), lesson.is_taught)
+        if key not in done:
+            done[key] = tmp_path_factory.mktemp("whole") / "whole.safetensors"
+            list(learn(network(), SMALL, lesson, out=done[key]))
+        return done[key]
+
+    return weights
 
 
 def tensors(path):
@@ -107,31 +123,31 @@ def steps_of(path):
 )
 @pytest.mark.parametrize("is_taught", [False, True])
 def test_an_interrupted_run_goes_on_to_the_same_weights_and_log(
-    lesson, tmp_path, every, events, step, is_taught
+    lesson, uninterrupted, tmp_path, every, events, step, is_taught
 ):
     lesson = replace(lesson, schedule=replace(SCHEDULE, **every), is_taught=is_taught)
-    whole, halves = tmp_path / "whole.safetensors", tmp_path / "halves.safetensors"
-    list(learn(network(), SMALL, lesson, out=whole))
+    whole, halves = uninterrupted(lesson), tmp_path / "halves.safetensors"
     told = list(itertools.islice(learn(network(), SMALL, lesson, out=halves), events + is_taught))
     assert isinstance(told[-1], Learnt | Validated)
-    assert next(iter(learn(network(), SMALL, lesson, out=halves))).step == step
-    list(learn(network(), SMALL, lesson, out=halves))
+    resumed, *_ = learn(network(), SMALL, lesson, out=halves)
+    assert resumed.step == step
     for one, other in zip(tensors(whole), tensors(halves), strict=True):
         np.testing.assert_array_equal(one, other)
     assert history_path(whole).read_text() == history_path(halves).read_text()
 
 
-def test_a_run_that_is_stopped_between_reports_goes_on_from_the_last(lesson, tmp_path, monkeypatch):
+def test_a_run_that_is_stopped_between_reports_goes_on_from_the_last(
+    lesson, uninterrupted, tmp_path, monkeypatch
+):
     lesson = replace(lesson, schedule=replace(SCHEDULE, report_every=2))
-    whole, halves = tmp_path / "whole.safetensors", tmp_path / "halves.safetensors"
-    list(learn(network(), SMALL, lesson, out=whole))
+    whole, halves = uninterrupted(lesson), tmp_path / "halves.safetensors"
     with monkeypatch.context() as patch:
         patch.setattr(learning, "example", until(step=3))
         with pytest.raises(KeyboardInterrupt):
             list(learn(network(), SMALL, lesson, out=halves))
     assert steps_of(halves) == ["2"]
-    assert next(iter(learn(network(), SMALL, lesson, out=halves))).step == 2
-    list(learn(network(), SMALL, lesson, out=halves))
+    resumed, *_ = learn(network(), SMALL, lesson, out=halves)
+    assert resumed.step == 2
     for one, other in zip(tensors(whole), tensors(halves), strict=True):
         np.testing.assert_array_equal(one, other)
     assert history_path(whole).read_text() == history_path(halves).read_text()
@@ -155,21 +171,19 @@ def test_a_start_that_was_judged_is_not_judged_again(lesson, tmp_path):
     assert steps_of(out) == ["0", "4", "4", "8", "8"]
 
 
-def test_another_seed_gives_other_weights(lesson, tmp_path):
-    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
-    for seed, path in enumerate(paths):
-        list(learn(network(), SMALL, replace(lesson, seed=seed), out=path))
+def test_another_seed_gives_other_weights(lesson, uninterrupted):
+    paths = [uninterrupted(replace(lesson, seed=seed)) for seed in (1, 2)]
     assert any((a != b).any() for a, b in zip(*map(tensors, paths), strict=True))
 
 
 def test_training_stops_where_nothing_gets_better(lesson, tmp_path):
-    still = replace(SCHEDULE, steps=400, learning_rate=0.0, average=1.0, patience=2)
+    still = replace(STILL, validate_every=2, patience=2)
     events = list(
         learn(network(), SMALL, replace(lesson, schedule=still), out=tmp_path / "a.safetensors")
     )
     assert events[-1].reason == "2 validations brought nothing better"
-    assert events[-1].step == 4
-    assert sum(isinstance(e, Validated) for e in events) == 3
+    assert events[-1].step == 2
+    assert [e.step for e in events if isinstance(e, Validated)] == [2, 4, 6]  # of 8
 
 
 def test_without_images_apart_the_last_weights_are_kept(lesson, tmp_path):
@@ -195,8 +209,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(lesson, discs, tmp_pa
 
 def test_a_network_that_is_never_beaten_stays(lesson, tmp_path):
     out, start = tmp_path / "a.safetensors", network(3)
-    still = replace(SCHEDULE, learning_rate=0.0)
-    taught = replace(lesson, schedule=still, start_sha256="0" * 64, is_taught=True)
+    taught = replace(lesson, schedule=STILL, start_sha256="0" * 64, is_taught=True)
     events = list(learn(start, SMALL, taught, out=out))
     first = events[1]
     assert isinstance(first, Validated)
@@ -239,12 +252,13 @@ def test_the_last_step_may_not_ruin_what_is_saved(lesson, tmp_path):
 
 
 def test_the_last_step_is_always_told(lesson, tmp_path):
-    short = replace(SCHEDULE, steps=3, report_every=2)
+    uneven = replace(SCHEDULE, report_every=3)
     out = tmp_path / "a.safetensors"
-    events = list(learn(network(), SMALL, replace(lesson, schedule=short), out=out))
-    assert [e.step for e in events if isinstance(e, Learnt)] == [2, 3]
+    events = list(learn(network(), SMALL, replace(lesson, schedule=uneven), out=out))
+    assert [e.step for e in events if isinstance(e, Learnt)] == [3, 6, 8]
     with history_path(out).open(newline="") as file:
-        assert float(list(csv.DictReader(file))[1]["loss_foreground"]) > 0
+        last = [row["loss_foreground"] for row in csv.DictReader(file) if row["step"] == "8"]
+    assert float(last[0]) > 0
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b"", lambda b: b"x" * 200])

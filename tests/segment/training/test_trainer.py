@@ -32,6 +32,7 @@ SMALL = NetworkConfig(widths=(8, 16))
 SCHEDULE = Schedule(
     steps=4, batch=2, warmup=1, learning_rate=1e-2, report_every=2, validate_every=4
 )
+STILL = replace(SCHEDULE, learning_rate=0.0, frozen=4)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def request_(folder, tmp_path):
 def start(tmp_path):
     path = tmp_path / "start.safetensors"
     save_network(
-        path, build(SMALL, rngs=nnx.Rngs(5)), SMALL, about={"data": "none"}, diameter_px=20.0
+        path, build(SMALL, rngs=nnx.Rngs(5)), SMALL, about={"data": "none"}, diameter_px=30.0
     )
     return str(path)
 
@@ -65,14 +66,13 @@ def test_a_folder_becomes_a_network_that_says_where_it_comes_from(request_):
 
 
 def test_training_goes_on_from_other_weights_at_their_diameter(request_, start):
-    still = replace(SCHEDULE, learning_rate=0.0)
-    events = list(train_segmenter(replace(request_, start=start, schedule=still)))
+    events = list(train_segmenter(replace(request_, start=start, schedule=STILL)))
     assert isinstance(events[1], Validated)
     assert events[1].step == events[-1].step == 0  # the start is judged, and not beaten
     (one, _, card), (other, _, before) = load_network(request_.out), load_network(start)
-    assert card.diameter_px == 20.0
-    _, apart = trainer._images(request_, 20.0, 1)
-    examine = make_examiner(*load_network(start)[:2], ignore=None, trained_px=20.0)
+    assert card.diameter_px == 30.0
+    _, apart = trainer._images(request_, 30.0, 1)
+    examine = make_examiner(*load_network(start)[:2], ignore=None, trained_px=30.0)
     found = average_precision(examine, apart, ignore=None)
     assert found == pytest.approx(events[1].average_precision, abs=1e-6)
     assert card.about["started_from"]["sha256"] == before.sha256
@@ -85,11 +85,10 @@ def test_training_goes_on_from_other_weights_at_their_diameter(request_, start):
 def test_what_joins_pieces_goes_along_but_not_to_another_head(request_, start):
     joining = Joining(Evidence._fields, (0.0,) * len(Evidence._fields), 9.0, 0.4, 400, 40)
     save_joining(Path(start), joining, note="by hand")  # joins all that touch
-    still = replace(SCHEDULE, learning_rate=0.0)
-    list(train_segmenter(replace(request_, start=start, schedule=still)))
+    list(train_segmenter(replace(request_, start=start, schedule=STILL)))
     card = load_network(request_.out)[2]
     assert read_joining(card.joining, model="mine") == joining
-    other = replace(request_, start=start, schedule=still, architecture={"head": "boundary"})
+    other = replace(request_, start=start, schedule=STILL, architecture={"head": "boundary"})
     list(train_segmenter(replace(other, out=request_.out.with_name("other.safetensors"))))
     assert load_network(request_.out.with_name("other.safetensors"))[2].joining is None
 
@@ -112,8 +111,7 @@ def test_what_joins_pieces_is_left_out_where_it_does_harm(
 
     monkeypatch.setattr(learn_, "make_examiner", watched)
     monkeypatch.setattr(learn_, "average_precision", scored)
-    still = replace(SCHEDULE, learning_rate=0.0)
-    list(train_segmenter(replace(request_, start=start, schedule=still)))
+    list(train_segmenter(replace(request_, start=start, schedule=STILL)))
     card = load_network(request_.out)[2]
     assert (card.joining is None) == (with_it < without)
     if with_it < without:
@@ -185,8 +183,8 @@ def test_a_network_may_be_replaced_by_what_it_became(request_, start):
     assert [type(event) for event in events][-2:] == [Validated, Learnt]
     assert out.read_bytes() == before  # until the new one is through
     assert best_path(out).exists()
-    assert next(iter(train_segmenter(asked))).step == 6
-    list(train_segmenter(asked))
+    resumed, *_ = train_segmenter(asked)
+    assert resumed.step == 6
     assert load_network(out)[2].about["started_from"]["data"] == "none"
     assert out.read_bytes() != before
 
@@ -275,8 +273,7 @@ def test_bad_requests_say_what_is_wrong(request_, tmp_path, change, error, messa
 
 
 def test_another_head_goes_on_from_the_same_features(request_, start):
-    still = replace(SCHEDULE, learning_rate=0.0, frozen=4)
-    asked = replace(request_, start=start, schedule=still, architecture={"head": "boundary"})
+    asked = replace(request_, start=start, schedule=STILL, architecture={"head": "boundary"})
     events = list(train_segmenter(asked))
     assert events[1].losses.keys() == {"classes"}  # an untrained head is not judged
     model, config, _ = load_network(asked.out)
