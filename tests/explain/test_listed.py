@@ -25,10 +25,6 @@ def screen(small_run) -> Screen:
     return open_screen(small_run)
 
 
-def test_the_columns_are_those_of_label_tables():
-    assert (CONTENT, *PLACE) == ASIDE
-
-
 def test_every_row_counts_labelled_or_not_and_each_cell_once(screen, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text(f"{KEYS},{','.join(ASIDE)},Label{ROWS}")
