@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def data_folder() -> Path:
 def reference_folder() -> Path:
     """CellProfiler's own output and column lists."""
     return _shared("reference")
+
+
+@pytest.fixture(scope="module")
+def networks_loaded_once():
+    """A network is traced anew wherever it is loaded, which takes longer than most that it does."""
+    from profiler.segment.segmenter import load_segmenter
+
+    once = cache(load_segmenter)
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("compute.reread", "images", "suggest"):
+            patch.setattr(f"profiler.{place}.load_segmenter", once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import asdict, replace
-from functools import cache
 from pathlib import Path
 
 import h5py
@@ -37,13 +36,13 @@ from profiler.explain.sheet import AGAINST, FOR, HEAD, LABEL, TILE, Row, draw_sh
 from profiler.pipeline import run
 from profiler.recipe import load_recipe
 from profiler.request import Request, find_fields
-from profiler.segment.segmenter import load_segmenter
 from profiler.store.cell_keys import ASIDE
 from profiler.store.places import well_path
 from profiler.store.run import FACTS, read_facts
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import read_footer, scan_table, write_table
 
+pytestmark = pytest.mark.usefixtures("networks_loaded_once")
 QUICK = Path(__file__).parent / "quick.toml"
 STAINS = ("DNA", "GFP", "RNA")
 CROPS = CropConfig(32)
@@ -54,14 +53,6 @@ def write_encoder(path: Path, *, stains=STAINS, crops: CropConfig = CROPS, seed=
     config = ModelConfig(EncoderConfig(widths=(8,), blocks=(1,)), crops, stains)
     save_model(path, build(config, rngs=nnx.Rngs(seed)), config, about={})
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded_once():
-    """A network is traced anew wherever it is loaded, and every reader of fields loads it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("profiler.compute.reread.load_segmenter", cache(load_segmenter))
-        yield
 
 
 @pytest.fixture(scope="module")

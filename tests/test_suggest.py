@@ -1,6 +1,5 @@
 """Suggestions: the doubtful fields first, files that training reads, nothing overwritten."""
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +10,13 @@ from typer.testing import CliRunner
 
 from plates.errors import BadImage, BadModel, BadPlate
 from profiler.cli import app
-from profiler.segment.segmenter import load_segmenter
 from profiler.segment.training.labelled import read_labelled
 from profiler.store.screen import open as open_screen
 from profiler.suggest import Fewer, Looked, Wanted, suggest
 
+pytestmark = pytest.mark.usefixtures("networks_loaded_once")
 ONE = Wanted(fields=1)
 SHAPE = (80, 80)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded_once():
-    """Wherever a network is loaded it is traced anew, which takes longer than all else here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("profiler.suggest.load_segmenter", cache(load_segmenter))
-        yield
 
 
 def nuclei(*, blurred: bool) -> np.ndarray:

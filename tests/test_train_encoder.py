@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,23 +32,15 @@ from profiler.encoder.command import _teaching, _told
 from profiler.encoder.judge import F1
 from profiler.encoder.take import MOST, take_crops
 from profiler.recipe import load_recipe
-from profiler.segment.segmenter import load_segmenter
 from profiler.store.screen import open as open_screen
 from profiler.store.tables import read_footer, scan_table, write_table
 
+pytestmark = pytest.mark.usefixtures("networks_loaded_once")
 RUNNER = CliRunner()
 QUICK = Path(__file__).parent / "quick.toml"
 STAINS = ("DNA", "GFP", "RNA")
 SCHEDULE = Schedule(steps=40, batch=32, warmup=5, learning_rate=3e-3, save_every=10, report_every=5)
 KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded_once():
-    """A network is traced anew wherever it is loaded, and every reader of fields loads it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("profiler.compute.reread.load_segmenter", cache(load_segmenter))
-        yield
 
 
 @pytest.fixture(scope="module")

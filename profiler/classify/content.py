@@ -10,12 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from profiler.classify.labels import (
-    KIND,
-    WELL,
-    check_times,
-    name_cells,
-)
+from profiler.classify.labels import KIND, WELL, check_times, name_cells
 from profiler.classify.learned import file_of
 from profiler.store.cell_keys import CONTENT, KEYS, OBJECT, PLACE, TIMEPOINT, Kind
 from profiler.store.places import Well, well_path

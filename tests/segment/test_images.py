@@ -1,6 +1,5 @@
 """Images of a folder, segmented: labels that are there already, and places that are no folder."""
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from plates.errors import BadPlate
-from profiler import images
 from profiler.cli import app
 from profiler.images import segment_folder
 
+pytestmark = pytest.mark.usefixtures("networks_loaded_once")
 BY_HAND = np.full((64, 64), 7, np.uint16)
-load_segmenter = cache(images.load_segmenter)  # one loaded again is traced again
-
-
-@pytest.fixture(autouse=True)
-def _loaded_once(monkeypatch):
-    monkeypatch.setattr(images, "load_segmenter", load_segmenter)
 
 
 @pytest.fixture
