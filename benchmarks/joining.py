@@ -34,11 +34,10 @@ from profiler.segment.evaluation.field import count, of_fields
 from profiler.segment.heads import HEADS
 from profiler.segment.joining.fit import evidence_of, fit_joining, is_within
 from profiler.segment.joining.join import Joining, join, read_joining
-from profiler.segment.joining.joints import Joints, Pixels, add_up, grey_of, weigh
-from profiler.segment.normalise import normalise
+from profiler.segment.joining.joints import Joints, Pixels, add_up, weigh
+from profiler.segment.look import program
 from profiler.segment.score import drop_specks, score
-from profiler.segment.sizes import Seen, find_scale, see_at
-from profiler.segment.tiles import predict
+from profiler.segment.sizes import Seen, find_scale
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.weights import load_network, save_joining
 
@@ -65,13 +64,13 @@ def looker(model: str) -> Callable[[Labelled], Apart]:
     graph, state = nnx.split(weights)
     head = HEADS[config.head]
 
+    find = program(graph, config, head)
+
     @partial(jax.jit, static_argnums=1)
     def look(plane, scale: float):
-        field = normalise(plane)
-        run = partial(predict, nnx.merge(graph, state), config=config)
-        seen = see_at(run, field, head, scale=scale)
+        seen, grey = find((state,), plane, scale)
         most = most_nuclei(plane.size, head.settings.min_area_px)
-        pixels = Pixels(seen.labels, grey_of(field), seen.maps)
+        pixels = Pixels(seen.labels, grey, seen.maps)
         return seen, weigh(add_up(pixels, most=most), scale=scale)
 
     def one(image: Labelled) -> Apart:

@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from profiler.segment.training.fields import prepare
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.learn import Lesson, learn
 from profiler.segment.training.step import Schedule
-from profiler.segment.weights import load_network
+from profiler.segment.weights import load_network, with_new_head
 
 DIAMETER_PX = 28.0  # BBBC039's median, so that its images keep their pixels
 IGNORE = -1
@@ -118,12 +118,13 @@ def main() -> None:
     parser.add_argument("--average", type=float, default=0.998, help="kept of it by a step")
     parser.add_argument("--share", type=float, default=0.6, help="of crops from BBBC039")
     parser.add_argument("--start", help="model to go on from, instead of from nothing")
+    parser.add_argument("--head", help="another than the start's, which is learnt from nothing")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     if not (args.data / "bbbc039").is_dir():
         parser.exit(message=f"{args.data} holds no bbbc039/; nothing to train on.\n")
 
-    config = NetworkConfig(widths=tuple(args.widths))
+    config = NetworkConfig(widths=tuple(args.widths), head=args.head or NetworkConfig.head)
     model = build(config, rngs=nnx.Rngs(args.seed))
     schedule = Schedule(
         steps=args.steps,
@@ -135,6 +136,9 @@ def main() -> None:
     earlier = {}
     if args.start:
         model, config, card = load_network(args.start)
+        if args.head and args.head != config.head:
+            config = replace(config, head=args.head)
+            model = with_new_head(model, config, rngs=nnx.Rngs(args.seed))
         earlier = {"started_from": {"sha256": card.sha256, **card.about}, "split": SPLIT + BEFORE}
     lesson = lesson_of(args.data, schedule, share=args.share, seed=args.seed, earlier=earlier)
     start = time.time()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -83,14 +83,7 @@ def load_embedder(name: str, *, stains: Sequence[str], max_cells: int) -> Embedd
     model, config, card = load_model(name)
     check_stains(config, stains, name=card.name)
     graph, state = nnx.split(model)
-    cut = partial(cut_crops, config=config.crops, max_cells=max_cells)
-
-    @partial(jax.jit, static_argnames="zoom")
-    def fields(state: Any, images: Images, labels: LabelImages, *, zoom: float) -> Embedding:
-        one = partial(embed_field, nnx.merge(graph, state), cut=partial(cut, zoom=zoom))
-        # One field after the other: a batch of fields is many batches of cells already.
-        return jax.lax.map(lambda field: one(*field), (images, labels))
-
+    fields = _program(graph, config.crops, max_cells)
     seen: set[tuple] = set()
 
     def embed(
@@ -111,6 +104,19 @@ def load_embedder(name: str, *, stains: Sequence[str], max_cells: int) -> Embedd
     size *= 1 if config.encoder.stains == "mean" else len(stains)
     columns = tuple(f"Embedding_{number:04d}" for number in range(size))
     return Embedder(card, columns, embed, config.crops)
+
+
+@cache
+def _program(graph: nnx.GraphDef, crops: CropConfig, max_cells: int) -> Callable[..., Embedding]:
+    cut = partial(cut_crops, config=crops, max_cells=max_cells)
+
+    @partial(jax.jit, static_argnames="zoom")
+    def fields(state: Any, images: Images, labels: LabelImages, *, zoom: float) -> Embedding:
+        one = partial(embed_field, nnx.merge(graph, state), cut=partial(cut, zoom=zoom))
+        # One field after the other: a batch of fields is many batches of cells already.
+        return jax.lax.map(lambda field: one(*field), (images, labels))
+
+    return fields
 
 
 def _check_fields(images: AnyArray, labels: AnyArray, *, stains: Sequence[str], name: str) -> None:

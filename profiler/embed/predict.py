@@ -1,7 +1,7 @@
 """What a trained model says of crops: vectors, and probabilities of classes."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -60,13 +60,18 @@ def make_look(
     check_views(views)
     model.eval()
     graph, state = nnx.split(model)
-    run = partial(jax.jit(partial(see, graph, views)), state)
+    run = partial(_program(graph, views), state)
 
     def look(crops: np.ndarray) -> Seen:
         check_crops(crops, config, name)
         return Seen(*in_batches(run, crops, batch=batch))
 
     return look
+
+
+@cache
+def _program(graph: nnx.GraphDef, views: int) -> Callable[[Any, jax.Array], tuple]:
+    return jax.jit(partial(see, graph, views))
 
 
 def see(graph: Any, views: int, state: Any, crops: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -32,19 +32,16 @@ from profiler.segment.heads import HEADS
 from profiler.segment.heads.head import Head
 from profiler.segment.joining.join import read_joining
 from profiler.segment.joining.joiner import joiner
-from profiler.segment.joining.joints import Grey, grey_of
-from profiler.segment.normalise import normalise
+from profiler.segment.look import program
 from profiler.segment.score import SPECK_PX
 from profiler.segment.sizes import (
     Seen,
     find_scale,
     put_together,
     scale_for,
-    see_at,
     sizes_served,
     typical_diameter,
 )
-from profiler.segment.tiles import predict
 from profiler.segment.weights import Card, load_network
 from profiler.shapes import Image, Images, Labels, Stains
 
@@ -178,14 +175,10 @@ def _load(model: str, min_area_px: int, *, is_cpu: bool) -> tuple[Card, Look]:
         read_joining(card.joining, model=model), min_area_px=min_area_px, is_cpu=is_cpu
     )
     graph, state = nnx.split(weights)
-
-    @partial(jax.jit, static_argnums=2)
-    def find(state: Any, field: Stains, scale: float) -> tuple[Seen, Grey]:
-        run, scaled = partial(predict, nnx.merge(graph, state), config=network), normalise(field)
-        return see_at(run, scaled, head, scale=scale), grey_of(scaled)
+    find = program(graph, network, head)
 
     def look(field: Stains, scale: float) -> Seen:
-        seen, grey = find(state, field, scale)
+        seen, grey = find((state,), field, scale)
         return put_together(together, seen, grey, scale=scale)
 
     return card, look

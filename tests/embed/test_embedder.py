@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from plates.errors import BadLabels, BadModel, BadRecipe
 from plates.synthetic import discs
+from profiler.embed import embedder as embedder_stage
 from profiler.embed.crops import CropConfig
 from profiler.embed.embedder import load_embedder
 from profiler.embed.network.build import build
@@ -51,6 +52,25 @@ def test_cells_are_what_the_model_says_of_crops_cut_by_hand(embedder, saved):
     found = embedded(embedder)
     np.testing.assert_allclose(found.vectors[0, :16], expected.vectors, atol=1e-5)
     np.testing.assert_allclose(found.logits[0, :16], expected.logits, atol=1e-5)
+
+
+def test_models_of_one_architecture_are_traced_once(saved, tmp_path, monkeypatch):
+    traced = []
+
+    def embed(*args, **options):
+        traced.append(options)
+        return one(*args, **options)
+
+    one = embedder_stage.embed_field
+    monkeypatch.setattr(embedder_stage, "embed_field", embed)
+    embedder_stage._program.cache_clear()
+    path, _, config = saved
+    other = tmp_path / "other.safetensors"
+    save_model(other, build(config, rngs=nnx.Rngs(1)), config, about={})
+    found = [embedded(load_embedder(str(each), **OPTIONS)).vectors for each in (path, other, path)]
+    assert len(traced) == 1
+    np.testing.assert_array_equal(found[0], found[2])
+    assert not np.array_equal(found[0], found[1], equal_nan=True)  # of weights of its own
 
 
 def test_rows_without_a_cell_are_nan(embedder):

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from plates.errors import BadModel, BadRecipe
 from profiler.images import segment_folder
-from profiler.segment import segmenter
+from profiler.segment import look
 from profiler.segment.catalogue import MODELS
 from profiler.segment.compartments import CellsConfig
 from profiler.segment.confidence.belief import Maps
@@ -66,7 +66,7 @@ def field(*, faint: float = 0.06) -> np.ndarray:
     )
 
 
-@cache  # a segmenter loaded again is traced again
+@cache
 def load(least: float = 0.0, *, backend: str = "cpu"):
     cells = CellsConfig(method="ring", min_confidence=least)
     return load_segmenter(SegmentConfig(cells=cells, max_cells=16), backend=backend)
@@ -229,20 +229,38 @@ def test_pieces_are_joined_as_the_card_says(tmp_path, backend, intercept, count)
     assert batch.count.tolist() == [count]
 
 
-@pytest.mark.parametrize(("diameter", "scale"), [(None, 0.5), (14.0, 1.0), (56.0, 0.25)])
-def test_cells_are_seen_at_the_scale_that_suits_the_nuclei(whole, monkeypatch, diameter, scale):
+@pytest.fixture
+def traced(monkeypatch):
+    """Shape and scale of what is traced, one of a kind."""
     seen = []
 
     def see(run, stains, head, *, scale):
         seen.append((stains.shape, scale))
         return at_scale(run, stains, head, scale=scale)
 
-    at_scale = segmenter.see_at
-    monkeypatch.setattr(segmenter, "see_at", see)
-    look = load_segmenter(with_cells(whole, diameter_px=diameter)).whole_cells
-    assert look is not None
-    look(pair_of(), jnp.zeros((128, 128), jnp.int32))
-    assert seen == [((128, 128, 2), scale)]  # the cell stain, then the nuclei
+    at_scale = look.see_at
+    monkeypatch.setattr(look, "see_at", see)
+    look.program.cache_clear()  # what was traced before is not seen again
+    return seen
+
+
+def test_networks_of_one_architecture_are_traced_once(traced):
+    plane = jnp.asarray(field())
+    found = [
+        load_segmenter(SegmentConfig(model=model)).examine(plane).evidence.inside
+        for model in ("nuclei", "nuclei-any-size", "nuclei")
+    ]
+    assert traced == [((128, 128), 1.0)]
+    np.testing.assert_array_equal(found[0], found[2])
+    assert not np.array_equal(found[0], found[1], equal_nan=True)  # of weights of its own
+
+
+@pytest.mark.parametrize(("diameter", "scale"), [(None, 0.5), (14.0, 1.0), (56.0, 0.25)])
+def test_cells_are_seen_at_the_scale_that_suits_the_nuclei(whole, traced, diameter, scale):
+    whole_cells = load_segmenter(with_cells(whole, diameter_px=diameter)).whole_cells
+    assert whole_cells is not None
+    whole_cells(pair_of(), jnp.zeros((128, 128), jnp.int32))
+    assert traced == [((128, 128, 2), scale)]  # the cell stain, then the nuclei
 
 
 def test_cells_of_a_network_need_a_cell_stain_and_a_network_of_cells(whole):

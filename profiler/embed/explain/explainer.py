@@ -1,7 +1,7 @@
 """Cells of a network explained: crops in; maps, shares and changes out, a few cells at a time."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -99,9 +99,10 @@ def make_explainer(
         raise BadModel("There is no reference cell to hold cells against; give at least one.")
     model.eval()
     graph, state = nnx.split(model)
-    alone = partial(jax.jit(partial(_alone, graph)), state, line, reference.background)
-    against = partial(jax.jit(partial(_against, graph, steps)), state, line)
-    usual = float(jax.jit(partial(_place, graph))(state, line, reference.crops).mean())
+    by_itself, beside, placed = _programs(graph, steps)
+    alone = partial(by_itself, state, line, reference.background)
+    against = partial(beside, state, line)
+    usual = float(placed(state, line, reference.crops).mean())
 
     def explain(crops: CropStack, inside: MaskStack) -> Explained:
         _check(crops, inside, reference)
@@ -116,6 +117,14 @@ def make_explainer(
         return Explained(**own, **held._asdict(), missing=missing)
 
     return explain
+
+
+@cache
+def _programs(graph: nnx.GraphDef, steps: int) -> tuple[Callable, Callable, Callable]:
+    """Compile what one architecture is asked, whatever its weights."""
+    asked = partial(_alone, graph), partial(_against, graph, steps), partial(_place, graph)
+    alone, against, place = map(jax.jit, asked)
+    return alone, against, place
 
 
 class _Held(NamedTuple):

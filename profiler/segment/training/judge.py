@@ -1,8 +1,6 @@
 """How good a network is on images kept apart from training."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +11,14 @@ from profiler.nets.state import TrainState
 from profiler.segment.heads import HEADS
 from profiler.segment.joining.join import Joining
 from profiler.segment.joining.joiner import Joiner, joiner
-from profiler.segment.joining.joints import Grey, grey_of
+from profiler.segment.look import program
 from profiler.segment.network.build import Network
 from profiler.segment.network.config import NetworkConfig
-from profiler.segment.normalise import normalise
 from profiler.segment.score import SPECK_PX, Scores, drop_specks, score, where_known
 from profiler.segment.segmenter import Examined, examiner
-from profiler.segment.sizes import Seen, put_together, scale_for, see_at
-from profiler.segment.tiles import predict
+from profiler.segment.sizes import put_together, scale_for
 from profiler.segment.training.fields import median_diameter
 from profiler.segment.training.labelled import Labelled
-from profiler.shapes import Stains
 
 Judge = Callable[[TrainState], Scores]
 
@@ -43,14 +38,14 @@ def make_judge(
     has looked is not counted.
     """
     graph, _, _ = nnx.split(model, nnx.Param, nnx.BatchStat)
-    together = _joiner(joining)
+    find, together = program(graph, config, HEADS[config.head]), _joiner(joining)
 
     def judge(state: TrainState) -> Scores:
         def pair(one: Labelled) -> tuple[np.ndarray, np.ndarray]:
             truth, known = looked_at(one, ignore)
             scale = _scale_of(truth, trained_px)
             field = jnp.asarray(one.image, jnp.float32)
-            seen, grey = _find(state.average, state.statistics, field, graph, config, scale)
+            seen, grey = find((state.average, state.statistics), field, scale)
             found = put_together(together, seen, grey, scale=scale)
             labels = where_known(np.asarray(found.labels), known, truth=truth)
             return drop_specks(truth, below=SPECK_PX), drop_specks(labels, below=SPECK_PX)
@@ -72,15 +67,15 @@ def make_examiner(
 
     The image is brought to the training diameter as for `make_judge`, whose programs serve again.
     """
-    graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+    graph, *states = nnx.split(model, nnx.Param, nnx.BatchStat)
     is_cpu = jax.default_backend() == "cpu"
     examine = examiner(None, min_area_px=SPECK_PX, is_cpu=is_cpu)
-    together = _joiner(joining)
+    find, together = program(graph, config, HEADS[config.head]), _joiner(joining)
 
     def one(image: Labelled) -> Examined:
         scale = _scale_of(looked_at(image, ignore)[0], trained_px)
         field = jnp.asarray(image.image, jnp.float32)
-        seen, grey = _find(params, statistics, field, graph, config, scale)
+        seen, grey = find(tuple(states), field, scale)
         return examine(put_together(together, seen, grey, scale=scale))
 
     return one
@@ -113,18 +108,3 @@ def looked_at(one: Labelled, ignore: int | None) -> tuple[np.ndarray, np.ndarray
 def _scale_of(truth: np.ndarray, trained_px: float) -> float:
     # A field without nuclei has no size of its own and is left as it is.
     return scale_for(median_diameter(truth) or trained_px, trained_px=trained_px)
-
-
-@partial(jax.jit, static_argnames=("graph", "config", "scale"))
-def _find(
-    params: Any,
-    statistics: Any,
-    field: Stains,
-    graph: nnx.GraphDef,
-    config: NetworkConfig,
-    scale: float,
-) -> tuple[Seen, Grey]:
-    network = nnx.merge(graph, params, statistics)
-    network.eval()
-    look, scaled = partial(predict, network, config=config), normalise(field)
-    return see_at(look, scaled, HEADS[config.head], scale=scale), grey_of(scaled)
