@@ -59,9 +59,9 @@ def exchanged(losses: PerNetwork, *, step: Int[Array, ""], config: ObjectiveConf
 
 @partial(jax.jit, static_argnames=("graph", "task"), donate_argnums=0)
 def _advance_pair(
-    state: TrainState, batch: Batch, *, offsets: Offsets, graph: Any, task: Task
+    state: TrainState, batch: Batch, *, key: Array, offsets: Offsets, graph: Any, task: Task
 ) -> tuple[TrainState, Array]:
-    keys = jax.tree.map(_two, keys_of(task.seed, state.step))
+    keys = jax.tree.map(_two, keys_of(key, state.step))
     each = state._replace(step=jnp.tile(state.step, 2))
     see = partial(judge, batch=batch, offsets=offsets, graph=graph, task=task)
 

@@ -1,7 +1,7 @@
 """One update of a model, as a pure function of its state."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax import random
 from jaxtyping import Array, Float
 
 from profiler.embed.network.build import Model
@@ -87,13 +88,15 @@ class Step:
         advance: From a state and a batch to the next state and the loss.
         graphs: The network without its numbers, by the step from which each holds.
         offsets: What the loss adds to the logit of each class.
-        task: What is learnt.
+        task: What is learnt, less what no step depends on.
+        key: Of everything random.
     """
 
     advance: Callable[..., tuple[TrainState, Array]]
     graphs: Mapping[int, Any]
     offsets: Offsets
     task: Task
+    key: Array
 
     def __call__(self, state: TrainState, batch: Batch, *, at: int) -> tuple[TrainState, Array]:
         """Learn from a batch.
@@ -104,7 +107,9 @@ class Step:
             at: The state's step, known to the host: asking the device would wait for it.
         """
         graph = self.graphs[max(first for first in self.graphs if first <= at)]
-        return self.advance(state, batch, offsets=self.offsets, graph=graph, task=self.task)
+        return self.advance(
+            state, batch, key=self.key, offsets=self.offsets, graph=graph, task=self.task
+        )
 
 
 def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, Step]:
@@ -124,14 +129,21 @@ def begin(model: Model, task: Task, *, offsets: Offsets) -> tuple[TrainState, St
     # Copies, because a step gives its state's memory back.
     state = jax.tree.map(partial(jnp.array, copy=True), state)
     graphs = graphs_by_start(model, task.schedule.starts)
-    return state, Step(_advance, graphs, offsets, task)
+    return state, Step(_advance, graphs, offsets, _compiled(task), random.key(task.seed))
+
+
+def _compiled(task: Task) -> Task:
+    """A task less what no step depends on: members of an ensemble, say, are compiled once."""
+    usual = Schedule()
+    told = {"report_every": usual.report_every, "save_every": usual.save_every}
+    return replace(task, schedule=replace(task.schedule, batch=usual.batch, **told), seed=0)
 
 
 @partial(jax.jit, static_argnames=("graph", "task"), donate_argnums=0)
 def _advance(
-    state: TrainState, batch: Batch, *, offsets: Offsets, graph: Any, task: Task
+    state: TrainState, batch: Batch, *, key: Array, offsets: Offsets, graph: Any, task: Task
 ) -> tuple[TrainState, Array]:
-    keys = keys_of(task.seed, state.step)
+    keys = keys_of(key, state.step)
     see = partial(judge, batch=batch, offsets=offsets, graph=graph, task=task)
 
     def loss(params: Any) -> tuple[Array, Any]:

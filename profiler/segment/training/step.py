@@ -1,7 +1,7 @@
 """One update of a network, as a pure function of its state."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -60,7 +60,14 @@ def begin(model: Network, schedule: Schedule) -> tuple[TrainState, Step]:
     graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
     moments = adamw(schedule).init(params)
     state = TrainState(jnp.int32(0), params, statistics, moments, params)
-    return state, partial(_advance, graph=graph, schedule=schedule)
+    return state, partial(_advance, graph=graph, schedule=_compiled(schedule))
+
+
+def _compiled(schedule: Schedule) -> Schedule:
+    """A schedule less what no step depends on, so that those which differ in it share a program."""
+    usual = Schedule()
+    told = {"report_every": usual.report_every, "validate_every": usual.validate_every}
+    return replace(schedule, batch=usual.batch, patience=usual.patience, **told)
 
 
 @partial(jax.jit, static_argnames=("graph", "schedule"))

@@ -14,6 +14,7 @@ from plates.errors import BadLabels, BadModel, BadRecipe, UnknownName
 from profiler.embed.network.build import Model, build
 from profiler.embed.network.config import EncoderConfig
 from profiler.embed.predict import make_look
+from profiler.embed.training import step
 from profiler.embed.training.augment import AugmentConfig
 from profiler.embed.training.begun import check_begun
 from profiler.embed.training.events import Learnt, Started, Trained
@@ -130,6 +131,22 @@ def test_rare_and_absent_classes_are_offset_in_the_loss(config, lesson, tmp_path
     next(learn(model, config, asked, out=tmp_path / "x.safetensors"))
     expected = 0.5 * np.log(np.array([60, 20, 0.5]) / 80.5)
     np.testing.assert_allclose(seen[0], expected, rtol=1e-6)
+
+
+def test_trainings_that_differ_in_seed_alone_are_compiled_once(
+    one_level, lesson, tmp_path, monkeypatch
+):
+    traced, judge = [], step.judge
+    monkeypatch.setattr(step, "judge", lambda *of, **how: traced.append(1) or judge(*of, **how))
+    own = replace(SCHEDULE, steps=2, learning_rate=0.0123)  # a program of no other test
+    taught(one_level, replace(lesson, schedule=own), tmp_path / "0.safetensors")
+    assert traced
+    traced.clear()
+    own = replace(own, save_every=1)
+    taught(one_level, replace(lesson, schedule=own, seed=1), tmp_path / "1.safetensors")
+    assert not traced
+    one, other = (load_file(tmp_path / f"{seed}.safetensors") for seed in range(2))
+    assert any(not np.array_equal(one[name], other[name]) for name in one)
 
 
 def test_a_model_is_left_as_it_was(config, lesson, tmp_path):

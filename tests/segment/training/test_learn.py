@@ -16,6 +16,7 @@ from profiler.nets.state import finished
 from profiler.segment.network.build import Network, build
 from profiler.segment.network.config import NetworkConfig
 from profiler.segment.training import learn as learning
+from profiler.segment.training import step
 from profiler.segment.training.augment import AugmentConfig
 from profiler.segment.training.drafts import best_path
 from profiler.segment.training.events import Calibrated, Learnt, Started, Trained, Validated
@@ -62,6 +63,18 @@ def uninterrupted(tmp_path_factory):
 
 def tensors(path):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(load_network(path)[0]))]
+
+
+def test_trainings_that_differ_in_validation_alone_are_compiled_once(lesson, tmp_path, monkeypatch):
+    traced, objective = [], step._objective
+    monkeypatch.setattr(step, "_objective", lambda *of: traced.append(1) or objective(*of))
+    own = replace(SCHEDULE, steps=2, learning_rate=0.0123)  # a program of no other test
+    list(learn(network(), SMALL, replace(lesson, schedule=own), out=tmp_path / "a.safetensors"))
+    assert traced
+    traced.clear()
+    own = replace(own, patience=1, validate_every=1, report_every=1)
+    list(learn(network(), SMALL, replace(lesson, schedule=own), out=tmp_path / "b.safetensors"))
+    assert not traced
 
 
 def test_a_run_tells_what_it_does_and_leaves_weights_card_and_log(lesson, tmp_path):

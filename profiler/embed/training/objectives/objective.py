@@ -158,6 +158,6 @@ class Objective:
         return self.prepare is None
 
 
-def keys_of(seed: int, step: Int[Array, ""]) -> Keys:
-    """All that is random in one step, by seed and step alone."""
-    return Keys(*random.split(random.fold_in(random.key(seed), step), 4))
+def keys_of(key: Array, step: Int[Array, ""]) -> Keys:
+    """All that is random in one step, by the training's key and the step alone."""
+    return Keys(*random.split(random.fold_in(key, step), 4))
