@@ -174,4 +174,5 @@ FLOWS = Head(
     decode=decode,
     settings=Settings(),
     believe=believe,
+    resizable=True,
 )
