@@ -158,9 +158,21 @@ def _gather(count: Plane) -> Plane:
 
 
 def believe(prediction: Prediction) -> Belief:
-    """Say how sure a prediction is: of the foreground, as flows have no measure of it."""
+    """Say how sure a prediction is: of the foreground, and of where in it the flow runs together.
+
+    Depth is 1 where the flow runs together from all sides, at a middle; half where it runs on; 0
+    where it runs apart, between two nuclei, as it does without doubt where both are real.
+    """
     foreground = sigmoid(prediction.foreground)
-    return Belief(foreground, foreground)
+    return Belief(foreground, foreground * (1 - _divergence(prediction.flow / FLOW_SCALE)) / 2)
+
+
+def _divergence(flow: Float[Array, "height width 2"]) -> Plane:
+    """How much runs out of each pixel: 1 between opposite unit vectors that point apart."""
+    wide = jnp.pad(flow, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    down = wide[2:, 1:-1, 0] - wide[:-2, 1:-1, 0]
+    across = wide[1:-1, 2:, 1] - wide[1:-1, :-2, 1]
+    return (down + across) / 2
 
 
 FLOWS = Head(

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from profiler.segment.heads.flows import Prediction, Settings, decode, targets
+from profiler.segment.heads.flows import (
+    FLOW_SCALE,
+    Prediction,
+    Settings,
+    believe,
+    decode,
+    targets,
+)
 from profiler.segment.score import drop_specks, overlaps
 
 
@@ -61,3 +68,19 @@ def test_heat_flows_from_the_middle_as_a_slow_loop_says():
     agree = (found * expected).sum(-1)[labels > 0]
     assert np.quantile(agree, 0.05) > 0.999  # the middle itself has no direction
     assert not found[labels == 0].any()
+
+
+def test_depth_is_high_in_middles_and_low_where_two_nuclei_touch():
+    y, x = np.mgrid[:40, :60]
+    labels = np.zeros((40, 60), np.int32)
+    labels[np.hypot(y - 20, x - 18) < 12] = 1
+    labels[(np.hypot(y - 20, x - 41) < 12) & (labels == 0)] = 2
+    truth = targets(labels)
+    logit = jnp.asarray(18 * truth.foreground - 9)
+    depth = np.asarray(believe(Prediction(logit, jnp.asarray(FLOW_SCALE * truth.flow))).depth)
+    assert (labels[20, 29], labels[20, 30]) == (1, 2)
+    assert depth[19:22, 29:31].max() < 0.1  # they run apart there
+    assert depth[20, 18] > 0.95
+    assert depth[20, 41] > 0.95
+    # In between the heat falls as around a point: a unit flow there runs together by 1 / r.
+    assert depth[20, 12] == pytest.approx(0.5 + 1 / 2 / 6, abs=0.05)
