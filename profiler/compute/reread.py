@@ -86,7 +86,7 @@ def field_reader(source: Source) -> Reader:
             _check_weights(source.out, segmenter)
             found = segmenter.segment(images)
             labels = np.asarray(found.nuclei[0]), np.asarray(found.cells[0])
-        check_same(key, labels[0], well, is_kept=kept is not None)
+        check_same(key, labels, well, is_kept=kept is not None)
         size = source.pixel_sizes.get(key.plate)
         return _cut(source, images[0], *labels, pixel_size_um=size)
 

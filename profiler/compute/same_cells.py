@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int
 
 from plates.errors import BadRun
@@ -14,11 +15,7 @@ from profiler.store.places import well_path
 from profiler.store.tables import read_footer, scan_checked
 from profiler.store.wells import IN_WELL
 
-# Row and column, the same numbers in either family; a recipe may measure neither.
-PLACES = tuple(
-    (f"Nuclei_{family}_Center_Y", f"Nuclei_{family}_Center_X")
-    for family in ("Location", "AreaShape")
-)
+FAMILIES = ("Location", "AreaShape")  # the same places in either; a recipe may measure neither
 # Of the same label image: the table has float32, two of whose steps are less than this up to
 # 65,536 pixels, and a nucleus's sums are exact in it below 2**24.
 SAME_PX = 0.01
@@ -26,6 +23,7 @@ SAME_PX = 0.01
 # neighbours they are further apart. As labels follow their cells, see `classify.content`.
 NEAR_PX = 3.0
 
+LabelPair: TypeAlias = tuple[np.ndarray, np.ndarray]  # nuclei, and cells under the same numbers
 Centres: TypeAlias = Float[np.ndarray, "cell 2"]
 
 
@@ -34,11 +32,14 @@ class Listed(NamedTuple):
 
     Attributes:
         number: Labels in the label images.
-        centre: Row and column of each nucleus, NaN where it has none.
+        centre: Row and column of each nucleus, or of each whole cell, NaN where it has none.
     """
 
     number: Int[np.ndarray, " cell"]
     centre: Centres
+
+
+Fields: TypeAlias = dict[tuple[int, int], Listed]
 
 
 class KnownWell(NamedTuple):
@@ -46,12 +47,14 @@ class KnownWell(NamedTuple):
 
     Attributes:
         footer: How its cells were made.
-        listed: Site and time point -> its cells; a field without any has no entry. None where the
-            recipe does not measure where nuclei lie.
+        nuclei: Site and time point -> its cells, by their nuclei; a field without any has no entry.
+            None where the recipe does not measure where nuclei lie.
+        cells: The same by whole cells.
     """
 
     footer: Mapping[str, Any]
-    listed: dict[tuple[int, int], Listed] | None
+    nuclei: Fields | None
+    cells: Fields | None = None
 
 
 def known_well(out: Path, plate: str, well: str) -> KnownWell:
@@ -63,43 +66,57 @@ def known_well(out: Path, plate: str, well: str) -> KnownWell:
     path = well_path(out, plate, well)
     footer = read_footer(path).parameters
     cells = scan_checked([path])
+    return KnownWell(footer, *(_listed(cells, of=each) for each in ("Nuclei", "Cells")))
+
+
+def _listed(cells: pl.LazyFrame, *, of: str) -> Fields | None:
     names = set(cells.collect_schema().names())
-    place = next((pair for pair in PLACES if set(pair) <= names), None)
+    pairs = [(f"{of}_{family}_Center_Y", f"{of}_{family}_Center_X") for family in FAMILIES]
+    place = next((pair for pair in pairs if set(pair) <= names), None)
     if place is None:
-        return KnownWell(footer, None)
-    table = cells.select(*IN_WELL, OBJECT, *place).collect()
-    fields = table.partition_by(IN_WELL, as_dict=True)
-    listed = {
+        return None
+    fields = cells.select(*IN_WELL, OBJECT, *place).collect().partition_by(IN_WELL, as_dict=True)
+    return {
         (site, time): Listed(own[OBJECT].to_numpy(), own.select(place).to_numpy().astype(float))
         for (site, time), own in fields.items()
     }
-    return KnownWell(footer, listed)
 
 
-def check_same(key: FieldKey, nuclei: np.ndarray, known: KnownWell, *, is_kept: bool) -> None:
+def check_same(key: FieldKey, labels: LabelPair, known: KnownWell, *, is_kept: bool) -> None:
     """Refuse a field in which other cells are found than the run's table has.
 
     Args:
         key: The field.
-        nuclei: Label image of its nuclei.
+        labels: Label images of its nuclei and of its cells.
         known: Of its well.
-        is_kept: Whether the run kept the label image; else its nuclei were found again.
+        is_kept: Whether the run kept the label images; else its nuclei were found again, and how
+            far cells around them reach is not looked at.
 
     Raises:
-        BadRun: There are more or fewer, or a nucleus lies elsewhere. Cells that the table leaves
-            out are not looked at; one that has no nucleus in it must have none.
+        BadRun: There are more or fewer, or a nucleus or a cell lies elsewhere. Cells that the
+            table leaves out are not looked at; one that has no nucleus in it must have none.
     """
+    nuclei, cells = labels
     _check_count(key, int(nuclei.max(initial=0)), known.footer)
-    own = (known.listed or {}).get((key.site, key.timepoint))
+    within = SAME_PX if is_kept else NEAR_PX
+    _check_places(key, nuclei, known.nuclei, what="nuclei", within=within)
+    if is_kept:
+        _check_places(key, cells, known.cells, what="cells", within=within)
+
+
+def _check_places(
+    key: FieldKey, labels: np.ndarray, known: Fields | None, *, what: str, within: float
+) -> None:
+    own = (known or {}).get((key.site, key.timepoint))
     if own is None:
         return
-    found = centres_of(nuclei, most=int(own.number.max()))[own.number - 1]
+    found = centres_of(labels, most=int(own.number.max()))[own.number - 1]
     is_there = np.isfinite(found).all(axis=1)
     away = np.hypot(*(found - own.centre).T)
-    is_same = np.where(is_there, away <= (SAME_PX if is_kept else NEAR_PX), False)
+    is_same = np.where(is_there, away <= within, False)
     is_same |= ~is_there & ~np.isfinite(own.centre).all(axis=1)
     if not is_same.all():
-        _refuse(key, own, found, is_same)
+        _refuse(key, own, found, is_same, what=what)
 
 
 def centres_of(labels: np.ndarray, *, most: int = 0) -> Centres:
@@ -131,11 +148,11 @@ def _check_count(key: FieldKey, found: int, footer: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse(key: FieldKey, own: Listed, found: Centres, is_same: np.ndarray) -> None:
+def _refuse(key: FieldKey, own: Listed, found: Centres, is_same: np.ndarray, *, what: str) -> None:
     first = int(np.flatnonzero(~is_same)[0])
     raise BadRun(
         f"{key.plate} {key.well} site {key.site} has other cells now than the run's table, under "
-        f"the same numbers: {(~is_same).sum()} of {len(is_same)} nuclei lie elsewhere, such as "
+        f"the same numbers: {(~is_same).sum()} of {len(is_same)} {what} lie elsewhere, such as "
         f"cell {own.number[first]}, {_at(found[first])} and {_at(own.centre[first])} in the table. "
         "Its network or label images changed since. Run the plate again first."
     )

@@ -47,8 +47,8 @@ def labels() -> np.ndarray:
     return found
 
 
-def check(labels, known, *, key=KEY, is_kept=True):
-    check_same(key, labels, known, is_kept=is_kept)
+def check(labels, known, *, key=KEY, is_kept=True, cells=None):
+    check_same(key, (labels, labels if cells is None else cells), known, is_kept=is_kept)
 
 
 def test_centres_are_those_of_scipy_and_unknown_of_labels_that_are_not_there(labels):
@@ -94,6 +94,17 @@ def test_of_a_kept_label_image_no_pixel_may_differ_but_of_nuclei_found_again(lab
         check(far, known(labels), is_kept=False)
 
 
+def test_whole_cells_of_a_kept_label_image_are_looked_at_too(labels):
+    cells = np.where(np.roll(labels, 3, axis=1) > 0, np.roll(labels, 3, axis=1), labels)
+    before = known(labels)._replace(cells=known(cells).nuclei)
+    check(labels, before, cells=cells)
+    edited = np.where((cells == 2) & (labels == 0), 0, cells)
+    message = "1 of 3 cells lie elsewhere, such as cell 2, at row 9.5, column 45.5 and at row"
+    with pytest.raises(BadRun, match=message):
+        check(labels, before, cells=edited)
+    check(labels, before, cells=edited, is_kept=False)
+
+
 def test_only_cells_of_the_table_are_asked_for(labels):
     centres = centres_of(labels)
     check(labels, known(labels, listed=Listed(np.array([3, 1]), centres[[2, 0]])))
@@ -106,7 +117,7 @@ def test_only_cells_of_the_table_are_asked_for(labels):
 def test_fields_without_cells_or_places_and_time_points(labels):
     empty = np.zeros_like(labels)
     check(empty, known(empty))
-    check(labels, known(labels)._replace(listed=None))
+    check(labels, known(labels)._replace(nuclei=None))
     later = KEY._replace(timepoint=4)
     check(labels, known(labels, time=4), key=later)
     with pytest.raises(BadRun, match="2 of 3 nuclei"):
@@ -146,15 +157,16 @@ def test_a_run_s_own_labels_are_accepted_in_every_well_and_read_once(small_run, 
     assert calls == [well_path(small_run, "mini", well) for well in wells]
 
 
-def test_label_images_edited_by_hand_to_the_same_number_are_refused(small_run, tmp_path):
+@pytest.mark.parametrize("what", ["nuclei", "cells"])
+def test_label_images_edited_by_hand_to_the_same_number_are_refused(small_run, tmp_path, what):
     out = Path(shutil.copytree(small_run, tmp_path / "run"))
-    path = out / "labels" / "mini" / "A02_1_nuclei.tif"
+    path = out / "labels" / "mini" / f"A02_1_{what}.tif"
     labels = tifffile.imread(path)
     last = labels.max()
     swapped = np.where(labels == 1, last, np.where(labels == last, 1, labels)).astype(labels.dtype)
     tifffile.imwrite(path, swapped)
     read = field_reader(Source(out, load_recipe(QUICK), ("DNA",), CropConfig(32)))
-    with pytest.raises(BadRun, match=f"mini A02 site 1 has other cells .* 2 of {last} nuclei lie"):
+    with pytest.raises(BadRun, match=f"mini A02 site 1 has other cells .* 2 of {last} {what} lie"):
         read(KEY)
 
 
@@ -172,11 +184,11 @@ def test_the_table_says_where_nuclei_lie_by_either_family_or_not_at_all(
     write_table(path, cells.drop(away).head(3), level="cells", parameters=told)
     well = known_well(out, "mini", "A02")
     if family is None:
-        assert well.listed is None
+        assert well.nuclei is None
         return
     labels = tifffile.imread(out / "labels" / "mini" / "A02_1_nuclei.tif").astype(np.int32)
-    assert well.listed is not None
-    own = well.listed[1, 1]
+    assert well.nuclei is not None
+    own = well.nuclei[1, 1]
     assert own.number.tolist() == cells[OBJECT].head(3).to_list()
     expected = ndimage.center_of_mass(labels > 0, labels, own.number)
     np.testing.assert_allclose(own.centre, expected, atol=same_cells.SAME_PX)
