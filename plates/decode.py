@@ -8,6 +8,7 @@ image. Transparency is ignored only where all is opaque. White-is-zero integers 
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -46,7 +47,7 @@ def decode(data: bytes, *, path: str) -> Grey:
     return _decoded(lambda: _plane(data, path=path), path=path)
 
 
-def decode_page(file: io.BufferedIOBase, *, page: int, size: int, path: str) -> Grey:
+def decode_page(file: io.IOBase, *, page: int, size: int, path: str) -> Grey:
     """Decode one page of an open TIFF without reading the others.
 
     Args:
@@ -57,16 +58,23 @@ def decode_page(file: io.BufferedIOBase, *, page: int, size: int, path: str) -> 
 
     Raises:
         BadImage: As `decode`; `missing_page` if the file has fewer pages.
+        OSError: The file cannot be read: of damaged bytes tifffile says otherwise.
     """
     if not size:
         raise BadImage(f"{path} is empty (0 bytes). Copy it again.", code="empty_file")
-    return _decoded(lambda: _page(file, page=page, size=size, path=path), path=path)
+    page_of = partial(_page, file, page=page, size=size, path=path)
+    return _decoded(page_of, path=path, passed_on=(BadImage, OSError))
 
 
-def _decoded(decode: Callable[[], Grey], *, path: str) -> Grey:
+def _decoded(
+    decode: Callable[[], Grey],
+    *,
+    path: str,
+    passed_on: tuple[type[Exception], ...] = (BadImage,),
+) -> Grey:
     try:
         plane = decode()
-    except BadImage:
+    except passed_on:
         raise
     except Exception as reason:  # decoders raise anything at all on damaged bytes
         raise _refused(
@@ -128,7 +136,7 @@ def _tiff(data: bytes, *, path: str) -> Grey:
         return _tiff_page(pages[0], size=len(data), path=path)
 
 
-def _page(file: io.BufferedIOBase, *, page: int, size: int, path: str) -> Grey:
+def _page(file: io.IOBase, *, page: int, size: int, path: str) -> Grey:
     with tifffile.TiffFile(file) as tiff:  # type: ignore[arg-type]  # any open file will do
         try:
             found = tiff.pages[page].aspage()

@@ -20,7 +20,7 @@ from plates.chunks import LostChunk
 from plates.decode import Grey, decode, decode_page
 from plates.errors import BadImage, BadPlate, lookup
 from plates.hdf import dataset
-from plates.remote import read_remote, read_zarr
+from plates.remote import open_remote, read_remote, read_zarr
 
 DIGEST_BYTES = 16  # 128 bits: no two files of any archive will agree by chance
 ABSENT = -1  # `FileStamp.bytes` of a file that was not there
@@ -123,16 +123,16 @@ def _place(address: Address, *, path: str) -> _Read:
         plane = _item(lambda index: read_zarr(address.file, index), address, path=path)
         return _Read(_npy(plane), plane.nbytes, UNKNOWN)
     if is_remote(path):
-        remote = io.BytesIO(read_remote(address.file))
-        size = remote.getbuffer().nbytes
-        return _Read(_npy(_file_plane(remote, address, size=size, path=path)), size, UNKNOWN)
+        with open_remote(address.file) as file:
+            plane = _file_plane(file, address, size=file.size, path=path)
+        return _Read(_npy(plane), file.size, UNKNOWN)
     with Path(address.file).open("rb") as file:
         status = os.fstat(file.fileno())
         plane = _file_plane(file, address, size=status.st_size, path=path)
     return _Read(_npy(plane), status.st_size, status.st_mtime_ns)
 
 
-def _file_plane(file: io.BufferedIOBase, address: Address, *, size: int, path: str) -> Grey:
+def _file_plane(file: io.IOBase, address: Address, *, size: int, path: str) -> Grey:
     if address.page is not None:
         return decode_page(file, page=address.page, size=size, path=path)
     import h5py  # here, since most plates need none of it

@@ -31,6 +31,8 @@ PAUSE_S = 0.2  # doubled after each try
 _hearer: ContextVar[Callable[[str], object]] = ContextVar("hearer", default=lambda reason: None)
 PIECE = 1 << 14  # bytes: MetaXpress's header, 7 to 12 kB, in one
 OPEN_ARRAYS = 512  # remote ones whose metadata is kept: it costs more requests than a plane
+OPEN_FILES = 64  # remote ones of many planes whose headers are kept, for the same reason
+CLOCKS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created")
 
 
 def read_remote(address: str, *, start: int | None = None, end: int | None = None) -> bytes:
@@ -50,11 +52,17 @@ def read_remote(address: str, *, start: int | None = None, end: int | None = Non
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file of which only what is read is fetched, in pieces of `PIECE` bytes or more."""
+    """A remote file of which only what is read is fetched, in pieces of `PIECE` bytes or more.
 
-    def __init__(self, address: str, *, size: int):
+    Args:
+        address: Where it is.
+        size: Its bytes.
+        pieces: Headers of it that were read before, by where they start; more are added.
+    """
+
+    def __init__(self, address: str, *, size: int, pieces: dict[int, bytes] | None = None):
         self.address, self.size, self.at = address, size, 0
-        self.pieces: dict[int, bytes] = {}
+        self.pieces = {} if pieces is None else pieces
 
     def seekable(self) -> bool:
         """Whether its place can be changed."""
@@ -78,21 +86,54 @@ class RemoteFile(io.RawIOBase):
         Raises:
             OSError: As for `read_remote`.
         """
-        count = min(len(buffer), self.size - self.at)  # a store refuses what lies behind the end
+        view = memoryview(buffer).cast("B")  # tifffile hands in arrays
+        count = min(len(view), self.size - self.at)  # a store refuses what lies behind the end
         if count <= 0:
             return 0
         data = self._bytes(count)
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         self.at += len(data)
         return len(data)
 
     def _bytes(self, count: int) -> bytes:
-        for start, piece in self.pieces.items():
+        for start, piece in list(self.pieces.items()):  # other threads add to it
             if start <= self.at and self.at + count <= start + len(piece):
                 return piece[self.at - start :][:count]
         end = min(self.size, self.at + max(count, PIECE))
-        self.pieces[self.at] = read_remote(self.address, start=self.at, end=end)
-        return self.pieces[self.at][:count]
+        found = read_remote(self.address, start=self.at, end=end)
+        if count < PIECE:  # more is pixels, which nobody reads twice
+            self.pieces[self.at] = found
+        return found[:count]
+
+
+def open_remote(address: str) -> RemoteFile:
+    """Open a remote file of many planes: of each, only its own bytes are fetched.
+
+    The headers that lead to them are kept for the planes to come, until the store says that the
+    file has changed.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        OSError: As for `read_remote`.
+    """
+
+    def look() -> tuple[int | None, str]:
+        system, path = fsspec_package(address).core.url_to_fs(address)
+        said = system.info(path)
+        return said.get("size"), repr([said.get(clock) for clock in CLOCKS])
+
+    size, clock = persistent(look, address=address)
+    if size is None:  # a web server may not say
+        whole = read_remote(address)
+        return RemoteFile(address, size=len(whole), pieces={0: whole})
+    return RemoteFile(address, size=size, pieces=_headers(address, size, clock))
+
+
+@lru_cache(OPEN_FILES)
+def _headers(address: str, size: int, clock: str) -> dict[int, bytes]:
+    """Pieces of one state of a remote file."""
+    del address, size, clock  # they are what it is kept by
+    return {}
 
 
 def find_remote(address: str) -> dict[str, int]:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
 
 import plates.remote as remote
 from plates.errors import BadImage, BadPlate
@@ -156,6 +158,85 @@ def test_pages_in_a_store(trees, tmp_path, store):
     local = scan(home)["path"][4]
     far = local.replace(str(home), address)
     assert read_plane(far).stamp.digest == read_plane(local).stamp.digest
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Bytes of each request to the store."""
+    counts, system = [], type(fsspec.filesystem("memory"))
+    whole = system.cat_file
+
+    def counting(self, path, **options):
+        found = whole(self, path, **options)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(system, "cat_file", counting)
+    return counts
+
+
+def many_planes(path: Path, *, seed: int = 0) -> np.ndarray:
+    """Twenty planes of 128 kB each, one file."""
+    planes = np.random.default_rng(seed).integers(0, 60_000, (20, 256, 256), np.uint16)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, planes, photometric="minisblack")
+    else:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("images", data=planes, chunks=(1, 256, 256), compression="gzip")
+    return planes
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("many.tif", "#page={}"), ("many.h5", "#dataset=/images&index={}")]
+)
+def test_of_many_planes_in_one_file_of_a_store_only_what_is_asked_for_is_fetched(
+    tmp_path, store, fetched, name, place
+):
+    planes = many_planes(tmp_path / name)
+    address = store(tmp_path / name, name)
+    plane = planes[0].nbytes
+    for number in (13, 4, 19):
+        fetched.clear()
+        found = read_plane(address + place.format(number))
+        np.testing.assert_array_equal(found.pixels, planes[number])
+        assert found.stamp.bytes == (tmp_path / name).stat().st_size
+        assert sum(fetched) < 4 * plane
+    fetched.clear()
+    read_plane(address + place.format(7))
+    assert len(fetched) <= 2, fetched  # the headers are known
+    other = many_planes(tmp_path / name, seed=1)
+    store(tmp_path / name, name)
+    np.testing.assert_array_equal(read_plane(address + place.format(7)).pixels, other[7])
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("many.tif", "#page=3"), ("many.h5", "#dataset=/images&index=3")]
+)
+def test_a_store_that_goes_down_within_a_file(tmp_path, store, monkeypatch, name, place):
+    many_planes(tmp_path / name)
+    address = store(tmp_path / name, name)
+
+    def down(self, path, **options):
+        raise TimeoutError("no route")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", down)
+    with pytest.raises(BadImage, match=r"cannot be read: .*failed 6 times: no route") as caught:
+        read_plane(address + place)
+    assert caught.value.code == "unreadable"
+
+
+def test_a_file_whose_size_no_store_tells_is_fetched_whole(tmp_path, store, fetched, monkeypatch):
+    planes = many_planes(tmp_path / "many.tif")
+    address = store(tmp_path / "many.tif", "many.tif")
+    system = type(fsspec.filesystem("memory"))
+    info = system.info
+
+    def sizeless(self, path, **options):
+        return info(self, path, **options) | {"size": None}
+
+    monkeypatch.setattr(system, "info", sizeless)
+    np.testing.assert_array_equal(read_plane(f"{address}#page=3").pixels, planes[3])
+    assert fetched == [(tmp_path / "many.tif").stat().st_size]
 
 
 def test_headers_in_a_store_are_not_read(trees, tmp_path, store):
