@@ -21,6 +21,7 @@ from plates.hdf import groups
 from plates.imageset import FieldKey
 from plates.readers.folder import indexes
 from plates.readers.hdf5 import check_whole, site_number
+from plates.readers.mirror import opened
 from plates.readers.reader import PlaneRow, Reader, check_field, table
 from plates.well import parse_well
 
@@ -42,7 +43,7 @@ def _is_cellh5(path: Path) -> bool:
     import h5py
 
     try:
-        with h5py.File(path, "r") as store:
+        with h5py.File(opened(path), "r") as store:
             return PLATES in store
     except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
         return False
@@ -66,7 +67,7 @@ def _planes(path: Path) -> Iterator[PlaneRow]:
     import h5py
 
     try:
-        with h5py.File(path, "r") as store:
+        with h5py.File(opened(path), "r") as store:
             for plate, wells in groups(store[PLATES]):
                 for well, experiment in groups(wells["experiment"]):
                     positions = list(groups(experiment["position"]))

@@ -24,6 +24,7 @@ from plates.errors import BadPlate
 from plates.hdf import groups
 from plates.imageset import FieldKey
 from plates.readers.folder import indexes
+from plates.readers.mirror import opened
 from plates.readers.noted import AXIS, PROFILES, profile_of
 from plates.readers.reader import METADATA, PlaneRow, Reader, check_field, table
 from plates.table import as_count
@@ -48,7 +49,7 @@ def _format(path: Path) -> str | None:
     import h5py
 
     try:
-        with h5py.File(path, "r") as store:
+        with h5py.File(opened(path), "r") as store:
             return str(store.attrs.get("format", ""))
     except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
         return None
@@ -68,7 +69,7 @@ def check_whole(source: Path, *patterns: str) -> None:
 
     for path in indexes(source, *patterns, depth=1):
         try:
-            h5py.File(path, "r").close()
+            h5py.File(opened(path), "r").close()
         except OSError as reason:
             if "unable to lock file" in str(reason):
                 raise BadPlate(
@@ -78,7 +79,7 @@ def check_whole(source: Path, *patterns: str) -> None:
                 ) from reason
             raise BadPlate(
                 f"{path} cannot be opened as HDF5, so it is damaged or cut short: {reason}. Copy "
-                "it again (a plate in a store must be copied here first), or move it away."
+                "it again, or move it away."
             ) from reason
 
 
@@ -99,7 +100,7 @@ def _planes(path: Path) -> Iterator[PlaneRow]:
     import h5py
 
     try:
-        with h5py.File(path, "r") as store:
+        with h5py.File(opened(path), "r") as store:
             version = store.attrs.get("version")
             if version not in VERSIONS:
                 raise BadPlate(

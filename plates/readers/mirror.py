@@ -1,10 +1,11 @@
 """A remote plate's shape on this disk: its indexes in full, its images as empty files.
 
 Readers look at folders and indexes, so they read the mirror as they would the plate; then its paths
-are turned back into the store's addresses. What a reader wants of an image itself it asks `opened`
-for. Formats whose images hold the index (OME-TIFF, HDF5) cannot be read so.
+are turned back into the store's addresses. What a reader wants of an image itself, as where images
+hold the index (OME-TIFF, HDF5), it asks `opened` for.
 """
 
+import filecmp
 import tempfile
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -25,11 +26,19 @@ LARGEST = 1 << 30  # bytes of an index: a million images in Harmony's XML are le
 
 
 class _Mirror(NamedTuple):
-    """What a mirror shows: the folder that stands for the store, and the files' sizes there."""
+    """What a mirror shows.
+
+    Attributes:
+        home: The folder that stands for the store.
+        root: Its address.
+        sizes: Bytes of each file there.
+        pieces: Of files what was read of them, by where it starts.
+    """
 
     home: Path
     root: str
     sizes: Mapping[Path, int]
+    pieces: dict[Path, dict[int, bytes]]
 
 
 # Of the thread that scans; else a parameter of every reader for the sake of one.
@@ -49,8 +58,21 @@ def opened(path: Path) -> Path | BufferedReader:
     shown = _mirror.get()
     if shown is None:
         return path
-    address = f"{shown.root}/{path.relative_to(shown.home).as_posix()}"
-    return BufferedReader(RemoteFile(address, size=shown.sizes.get(path, 0)))
+    size, pieces = shown.sizes.get(path, 0), shown.pieces.setdefault(path, {})
+    return BufferedReader(RemoteFile(_address(path, shown), size=size, pieces=pieces))
+
+
+def are_equal(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes, wherever they really are."""
+    shown = _mirror.get()
+    if shown is None:
+        return filecmp.cmp(one, other, shallow=False)
+    sizes = {shown.sizes.get(path) for path in (one, other)}
+    return len(sizes) == 1 and len({read_remote(_address(x, shown)) for x in (one, other)}) == 1
+
+
+def _address(path: Path, shown: _Mirror) -> str:
+    return f"{shown.root}/{path.relative_to(shown.home).as_posix()}"
 
 
 def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:
@@ -85,7 +107,7 @@ def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.Data
             raise BadPlate(f"There is no {address}. Check bucket, path and spelling.") from reason
         except OSError as reason:
             raise BadPlate(f"{address} cannot be read: {reason}.") from reason
-        token = _mirror.set(_Mirror(home, root, sizes))
+        token = _mirror.set(_Mirror(home, root, sizes, {}))
         try:
             planes = scan(home / name)
         except BadPlate as reason:

@@ -6,10 +6,12 @@ that is a well (`screen1_h15.ome.tif`), and its images are then that well's site
 `s1` or `f1` is the site's number; files that differ in `w2`, `z03` or `t4` are no sites.
 """
 
-import filecmp
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -20,6 +22,7 @@ from plates.address import page_of
 from plates.errors import BadPlate
 from plates.readers import ome
 from plates.readers.folder import indexes, inside, is_there, plate_name
+from plates.readers.mirror import are_equal, opened
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import parse_xml, read_xml, well_in
 from plates.well import parse_well
@@ -31,6 +34,7 @@ WORDS = re.compile(r"[^A-Za-z0-9]+")
 WELL = re.compile(r"[A-Za-z]{1,2}\d{1,2}")
 NUMBERED = re.compile(r"(?:(?:[sfwztcp]|ch)\d+)+", re.IGNORECASE)  # site, field, wave, z, time...
 SITE = ("s", "f")
+AT_ONCE = 16  # headers read: on a network drive nearly all of the time is waiting
 MOST_SITES = 999_999  # larger numbers are dates
 WRITTEN_OUT = re.compile(r"[A-Z]{1,2}\d\d")  # C03, which is a channel's number less often than c3
 EXAMPLE = r".+_(?P<well>[A-Z]\d\d)_[sf]?(?P<site>\d+)_(?P<channel>[^_]+)\.ome\.tif"
@@ -93,22 +97,40 @@ def scan(source: Path) -> pl.DataFrame:
 def _indexes(source: Path) -> Iterator[_Index]:
     """Companions first; then those files that no index before has named."""
     named: set[Path] = set()
-    for path in (*indexes(source, COMPANION), *indexes(source, *TIFF)):
-        if path in named:
-            continue
-        index = read_index(path)
+    companions = indexes(source, COMPANION)
+    for path, header in chain(((path, None) for path in companions), _headers(source, named)):
+        index = read_index(path, header=header)
         files = {page.file for image in index.images.values() for page in image.pages}
         named |= {_file(index, name) for name in files}
         yield index
 
 
-def read_index(path: Path) -> _Index:
+def _headers(source: Path, named: set[Path]) -> Iterator[tuple[Path, bytes]]:
+    """Header of every OME-TIFF that is not named when its turn comes, some read ahead."""
+    waiting = indexes(source, *TIFF)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while waiting := [path for path in waiting if path not in named]:
+            some, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+            read = [pool.submit(_header, opened(path), path=path) for path in some]
+            for path, header in zip(some, read, strict=True):
+                if path not in named:
+                    yield path, header.result()
+
+
+def read_index(path: Path, *, header: bytes | None = None) -> _Index:
     """Read the OME-XML of a companion file or of an OME-TIFF.
+
+    Args:
+        path: The file.
+        header: The XML, where it was read.
 
     Raises:
         BadPlate: There is none, it is damaged, or it leads to a companion that is not there.
     """
-    root = read_xml(path) if path.suffix == ".ome" else parse_xml(_header(path), path=str(path))
+    if path.suffix == ".ome":
+        root = read_xml(path)
+    else:
+        root = parse_xml(_header(path, path=path) if header is None else header, path=str(path))
     if root.tag != "OME":
         raise BadPlate(f"{path} holds no OME-XML, but {root.tag}. Export it as OME-TIFF again.")
     if (elsewhere := root.find("BinaryOnly")) is not None:
@@ -149,10 +171,10 @@ def _uuid(text: str | None) -> str:
     return (text or "").strip().lower()
 
 
-def _header(path: Path) -> bytes:
+def _header(file: Path | BufferedReader, *, path: Path) -> bytes:
     try:
-        with tifffile.TiffFile(path) as file:
-            tag = file.pages.first.tags.get(270)
+        with tifffile.TiffFile(file) as tiff:
+            tag = tiff.pages.first.tags.get(270)
             description = None if tag is None else tag.value
     except Exception as reason:  # tifffile raises anything at all on damaged bytes
         raise BadPlate(
@@ -225,7 +247,7 @@ def _check_field(there: list[_Site], own: _Site, *, well: str) -> None:
             continue
         is_like = own.uuid and (other.uuid, other.number) == (own.uuid, own.number)
         # Some write one UUID always.
-        if is_like and filecmp.cmp(other.path, own.path, shallow=False):
+        if is_like and are_equal(other.path, own.path):
             raise BadPlate(
                 f"{other.path} and {own.path} are copies of one file, which would be two fields "
                 f"of well {well}. Remove one."

@@ -1,5 +1,6 @@
 """Plates in a store: every index format through its mirror, stores that fail, and none at all."""
 
+import re
 from pathlib import Path
 
 import h5py
@@ -38,7 +39,7 @@ def store(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "kind",
     ["harmony", "cellvoyager", "incell", "scanr", "imagexpress", "imagexpress, exported", "pattern",
-     "loaddata", "samplesheet", "ome-tiff, companion"],
+     "loaddata", "samplesheet", "ome-tiff, companion", "ome-tiff", "hdf5", "cellh5"],
 )  # fmt: skip
 def test_a_plate_in_a_store_is_the_plate(trees, tmp_path, store, kind):
     home = trees[kind](tmp_path / "plate")
@@ -239,10 +240,34 @@ def test_a_file_whose_size_no_store_tells_is_fetched_whole(tmp_path, store, fetc
     assert fetched == [(tmp_path / "many.tif").stat().st_size]
 
 
-def test_headers_in_a_store_are_not_read(trees, tmp_path, store):
-    address = store(trees["ome-tiff"](tmp_path / "plate"))
+def test_a_damaged_header_in_a_store(trees, tmp_path, store):
+    home = trees["ome-tiff"](tmp_path / "plate")
+    (home / "screen_b03.ome.tif").write_bytes(b"II*\0cut short")
+    address = store(home)
     with pytest.raises(BadPlate, match=rf"The header of {address}/screen_b03.ome.tif cannot be"):
         scan(address)
+    home = trees["hdf5"](tmp_path / "other")
+    (file,) = home.rglob("*.h5")
+    file.write_bytes(file.read_bytes()[:500])
+    address = store(home, "other")
+    with pytest.raises(BadPlate, match=rf"{address}/.*h5 cannot be opened as HDF5, so it is dam"):
+        scan(address)
+
+
+def test_copies_of_one_file_in_a_store_are_told_from_files_of_one_uuid(tmp_path, store):
+    home = tmp_path / "plate"
+    home.mkdir()
+    for site, level in enumerate((7, 9), 1):
+        path = home / f"screen_B03_s{site}.ome.tif"
+        tifffile.imwrite(path, np.full((1, 8, 8), level, np.uint16), metadata={"axes": "CYX"})
+        with tifffile.TiffFile(path) as file:
+            said = file.ome_metadata
+        tifffile.tiffcomment(path, re.sub('UUID="[^"]*"', 'UUID="urn:uuid:1"', str(said)).encode())
+    assert len(scan(store(home))) == len(scan(home)) == 2
+    (home / "screen_B03_s2.ome.tif").write_bytes((home / "screen_B03_s1.ome.tif").read_bytes())
+    for place in (home, store(home)):
+        with pytest.raises(BadPlate, match="are copies of one file, which would be two fields"):
+            scan(place)
 
 
 def test_a_store_that_fails_now_and_then(trees, tmp_path, store, monkeypatch):
