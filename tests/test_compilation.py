@@ -34,7 +34,7 @@ def test_no_shape_compiles_twice(compiled, small_plate, tmp_path):
     )
     list(run(request))  # two batches, the last one padded
     found = compiled()
-    assert any("jit(find)" in name for name in found)
+    assert any("jit(look)" in name for name in found)
     assert found.most_common(1)[0][1] == 1, found.most_common(3)
 
 
