@@ -30,7 +30,7 @@ from profiler.segment.training.fields import prepare
 from profiler.segment.training.labelled import Labelled
 from profiler.segment.training.learn import Lesson, learn
 from profiler.segment.training.step import Schedule
-from profiler.segment.weights import load_network, with_new_head
+from profiler.segment.weights import load_network, widened, with_new_head
 
 DIAMETER_PX = 28.0  # BBBC039's median, so that its images keep their pixels
 IGNORE = -1
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("nuclei.safetensors"))
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 128, 128])
+    parser.add_argument("--widths", type=int, nargs="+", help="at least the start's; else its own")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--average", type=float, default=0.998, help="kept of it by a step")
     parser.add_argument("--share", type=float, default=0.6, help="of crops from BBBC039")
@@ -124,7 +124,8 @@ def main() -> None:
     if not (args.data / "bbbc039").is_dir():
         parser.exit(message=f"{args.data} holds no bbbc039/; nothing to train on.\n")
 
-    config = NetworkConfig(widths=tuple(args.widths), head=args.head or NetworkConfig.head)
+    widths = tuple(args.widths or NetworkConfig.widths)
+    config = NetworkConfig(widths=widths, head=args.head or NetworkConfig.head)
     model = build(config, rngs=nnx.Rngs(args.seed))
     schedule = Schedule(
         steps=args.steps,
@@ -139,6 +140,8 @@ def main() -> None:
         if args.head and args.head != config.head:
             config = replace(config, head=args.head)
             model = with_new_head(model, config, rngs=nnx.Rngs(args.seed))
+        if args.widths:
+            model, config = widened(model, config, widths, rngs=nnx.Rngs(args.seed))
         earlier = {"started_from": {"sha256": card.sha256, **card.about}, "split": SPLIT + BEFORE}
     lesson = lesson_of(args.data, schedule, share=args.share, seed=args.seed, earlier=earlier)
     start = time.time()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flax import nnx
+from jax import Array
 
 from plates.errors import BadModel, UnknownName, lookup
 from profiler.nets.cards import Tensors, copy_weights
@@ -150,6 +151,42 @@ def with_new_head(model: Network, config: NetworkConfig, *, rngs: nnx.Rngs) -> N
     kept = [(key, leaf) for key, leaf in flat(model) if key[0] != "head"]
     nnx.update(fresh, nnx.from_flat_state(kept))
     return fresh
+
+
+def widened(
+    model: Network, config: NetworkConfig, widths: tuple[int, ...], *, rngs: nnx.Rngs
+) -> tuple[Network, NetworkConfig]:
+    """Give a network more features at some levels, which nobody listens to yet.
+
+    What it knew stays, and so does what it predicts if its blocks are plain, dilated or separable
+    and features are normalised one by one ("batch"); training draws the new ones in (Chen et al.
+    2016, arXiv:1511.05641).
+
+    Raises:
+        BadModel: There are other levels, or fewer features at one.
+    """
+    are_levels = len(widths) == len(config.widths)
+    if not are_levels or any(new < old for new, old in zip(widths, config.widths, strict=True)):
+        raise BadModel(
+            f"Widths {widths} do not hold those of the network to go on from, {config.widths}; "
+            "expected as many levels, each at least as wide."
+        )
+    wide = replace(config, widths=widths)
+    fresh = build(wide, rngs=rngs)
+    old = dict(flat(model))
+    grown = [
+        (key, leaf.replace(_grown(leaf[...], old[key][...])) if key in old else leaf)
+        for key, leaf in flat(fresh)
+    ]
+    nnx.update(fresh, nnx.from_flat_state(grown))
+    return fresh, wide
+
+
+def _grown(new: Array, old: Array) -> Array:
+    """Put old numbers first; what old features would hear of new ones is 0."""
+    if old.ndim > 1:  # a kernel, [..., from, to]
+        new = new.at[..., old.shape[-2] :, : old.shape[-1]].set(0)
+    return new.at[tuple(map(slice, old.shape))].set(old)
 
 
 def network_config(architecture: Mapping[str, Any]) -> NetworkConfig:

@@ -27,6 +27,7 @@ from profiler.segment.weights import (
     save_calibration,
     save_joining,
     save_network,
+    widened,
 )
 
 SMALL = NetworkConfig(widths=(4, 8))
@@ -55,6 +56,39 @@ def test_a_loaded_network_is_the_saved_one(saved):
 def test_running_averages_travel(saved):
     names = load_file(saved[0])
     assert any(name.endswith("mean") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("block", "norm", "old", "new"),
+    [
+        ("plain", "batch", (4, 8), (8, 10)),
+        ("dilated", "batch", (4, 4, 8), (6, 8, 8)),
+        ("separable", "batch", (4, 8), (6, 16)),
+        ("residual", "batch", (4, 8), (8, 12)),
+        ("plain", "group", (8, 16), (16, 24)),  # whole groups of 8 are added
+    ],
+)
+def test_a_widened_network_predicts_the_same_and_can_learn_more(block, norm, old, new):
+    config = NetworkConfig(widths=old, block=block, norm=norm)
+    model = build(config, rngs=nnx.Rngs(1))
+    field = jax.random.normal(jax.random.key(0), (1, 16, 24, 1))
+    model(field)  # moves the running averages
+    model.eval()
+    wide, config = widened(model, config, new, rngs=nnx.Rngs(2))
+    assert config.widths == new
+    wide.eval()
+    for before, after in zip(model(field), wide(field), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
+
+    grads = nnx.grad(lambda network: sum(part.sum() for part in network(field)))(wide)
+    assert np.abs(grads["head"]["kernel"][...]).min() > 0  # of what was added, too: it is drawn in
+
+
+@pytest.mark.parametrize("widths", [(4, 6), (4, 8, 8), (4,)])
+def test_a_network_that_does_not_hold_the_first_is_refused(widths):
+    model = build(SMALL, rngs=nnx.Rngs(1))
+    with pytest.raises(BadModel, match=r"do not hold .*\(4, 8\); expected as many levels"):
+        widened(model, SMALL, widths, rngs=nnx.Rngs(2))
 
 
 def test_an_unknown_model_gets_a_suggestion():
