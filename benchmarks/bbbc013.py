@@ -59,6 +59,7 @@ def lines(screen: Screen, reference: Path) -> Iterator[Line]:
     )
     apart = positive.min() > negative.max()
     yield Line("every positive above every negative", str(apart), "True", apart, "-")
+    yield from _kinds(screen)
     seconds = screen.fields.select(pl.col("Metadata_Seconds").median()).collect().item()
     yield Line(
         "seconds a field (segment and measure), this machine",
@@ -66,6 +67,23 @@ def lines(screen: Screen, reference: Path) -> Iterator[Line]:
         "< 4.5",
         seconds < 4.5,
         "4.5 (CellProfiler, one core)",
+    )
+
+
+def _kinds(screen: Screen) -> Iterator[Line]:
+    """How far apart the shares of kinds of cells are, which nobody told of treatments."""
+    roles = screen.wells.select("Metadata_Well", "Metadata_Role").collect()
+    shares = screen.subpopulations.collect().join(roles, on="Metadata_Well")
+    mean = shares.group_by("subpopulation", "Metadata_Role").agg(pl.col("share").mean())
+    wide = mean.pivot("Metadata_Role", index="subpopulation", values="share")
+    apart = (wide["positive"] - wide["negative"]).abs().sum() / 2
+    text = f"{apart:.2f} ({wide.height} kinds)"
+    yield Line("share of cells of another kind, controls", text, ">= 0.5", apart >= 0.5, "-")
+    treated = shares.filter(pl.col("Metadata_Role") == "treatment")
+    shifted = treated.filter(pl.col("q_value") <= 0.05)["Metadata_Well"].n_unique()
+    of = treated["Metadata_Well"].n_unique()
+    yield Line(
+        "treated wells whose kinds shifted", f"{shifted} of {of}", ">= half", 2 * shifted >= of, "-"
     )
 
 

@@ -2,8 +2,10 @@
 
 Every cell is expressed in robust standard deviations of its plate's control cells, compressed, and
 projected on the principal axes of the sample, where features and embeddings weigh the same as
-blocks. The sample takes as many cells of every well, those
-whose hashed name comes first: neither the order of the table nor other wells change which.
+blocks, and features in which control cells stray weigh less. Then the axes are stretched until
+control cells that are neighbours differ alike in all directions. The sample takes as many cells of
+every well, those whose hashed name comes first: neither the order of the table nor other wells
+change which.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +16,11 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from plates.errors import lookup
-from profiler.phenotype.space import Axes, Points, Values, fit_axes
+from profiler.phenotype.space import Axes, Points, Values, fit_axes, whitened
 from profiler.profile.blocks import block_weights
 from profiler.profile.features import feature_matrix
 from profiler.profile.scaling.scale import FLOAT_NOISE, MAD_TO_SD
+from profiler.profile.scaling.stray import straying
 from profiler.profile.wells.aggregate import WELL
 
 NAME = ("Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber")
@@ -34,8 +37,9 @@ class CellSpace(NamedTuple):
     Attributes:
         features: Those that vary among the control cells of every plate.
         scales: For each plate with control cells, centre and spread of each feature.
-        axes: Principal axes of the sample.
+        axes: Principal axes of the sample, stretched by the control cells.
         scaled: The sampled cells that have a profile, in robust sds of the control cells.
+        stray: How far control cells stray in each feature, from `straying`.
         points: The same, on the axes.
     """
 
@@ -43,6 +47,7 @@ class CellSpace(NamedTuple):
     scales: Mapping[str, PlateScale]
     axes: Axes
     scaled: Values
+    stray: Float[np.ndarray, " feature"]
     points: Points
 
 
@@ -79,8 +84,13 @@ def fit_cell_space(
     scaled = rescale(values[is_fitted][:, kept], plate[is_fitted], scales)
     scaled = scaled[has_profile(scaled)]
     names = [features[i] for i in kept.tolist()]
-    axes = fit_axes(scaled, weights=block_weights(names))
-    return CellSpace(names, scales, axes, scaled, axes(scaled))
+    is_on = is_control & np.isin(plate, list(scales))
+    usual = rescale(values[is_on][:, kept], plate[is_on], scales)
+    usual = usual[has_profile(usual)]
+    stray = straying(usual)
+    axes = fit_axes(scaled, weights=block_weights(names) / stray**2)
+    axes = whitened(axes, axes(usual))
+    return CellSpace(names, scales, axes, scaled, stray, axes(scaled))
 
 
 def _chances(wells: pl.DataFrame, *, n_cells: int) -> pl.DataFrame:

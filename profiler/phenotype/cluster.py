@@ -15,7 +15,9 @@ from profiler.phenotype.graph import Labels, Number
 from profiler.phenotype.methods import METHODS, NOISE
 from profiler.phenotype.space import Points, Space, Values, profile_space
 from profiler.phenotype.structure import structure_p_value
+from profiler.profile.controls import is_role
 from profiler.profile.features import EMBEDDING, feature_matrix
+from profiler.profile.scaling.stray import furthest, straying
 
 MOST_ROWS = 10_000  # that are clustered; the rest joins its nearest
 N_FEATURES = 10  # that describe a cluster
@@ -140,11 +142,14 @@ def _describe(
     stability: Float[np.ndarray, " cluster"],
 ) -> pl.DataFrame:
     values, count = feature_matrix(profiles, features), log_counts(profiles)
+    has_roles = "Metadata_Role" in profiles.columns
+    is_control = profiles.select(is_role("negative")).to_series().to_numpy() if has_roles else []
+    stray = straying(values[np.flatnonzero(is_control)])
     has_compound = "Metadata_Compound" in profiles.columns
     lines = []
     for number in range(len(stability)):
         inside = labels == number
-        names, medians = most_deviating(values[inside], features)
+        names, medians = most_deviating(values[inside], features, stray=stray)
         compounds = profiles.filter(inside)["Metadata_Compound"] if has_compound else None
         lines.append(
             {
@@ -168,20 +173,23 @@ COLUMNS |= {"stability": pl.Float64, "silhouette": pl.Float64, "log2_count_ratio
 COLUMNS |= {"features": pl.List(pl.String), "z": pl.List(pl.Float64)}
 
 
-def most_deviating(values: Values, features: Sequence[str]) -> tuple[list[str], list[float]]:
-    """Name the ten features with the largest absolute median, and these medians.
+def most_deviating(
+    values: Values, features: Sequence[str], *, stray: Float[np.ndarray, " feature"]
+) -> tuple[list[str], list[float]]:
+    """Name the ten features whose median is furthest out, and these medians.
 
     Args:
         values: Rows of a cluster; NaN where there is no value.
         features: The names of its columns; embeddings among them, which say nothing to a reader,
             are passed over.
+        stray: How far controls stray in each, from `straying`.
     """
     means_something = np.array([not name.startswith(EMBEDDING) for name in features], dtype=bool)
     known = means_something & np.atleast_1d(np.isfinite(values).any(axis=0))
     medians = np.nanmedian(values[:, known], axis=0)
     names = [name for name, is_known in zip(features, known, strict=True) if is_known]
-    order = np.argsort(-np.abs(medians), kind="stable")[:N_FEATURES]
-    return [names[i] for i in order], medians[order].tolist()
+    first = furthest(medians, stray[known], most=N_FEATURES)
+    return [names[i] for i in first], medians[first].tolist()
 
 
 def _mean(values: np.ndarray) -> float | None:

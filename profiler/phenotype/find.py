@@ -20,7 +20,7 @@ from profiler.phenotype.space import Space, profile_space
 from profiler.phenotype.subpopulations import subpopulations
 from profiler.phenotype.treatments import find_treatments
 from profiler.profile.controls import is_role
-from profiler.profile.features import feature_columns, phenotype_features
+from profiler.profile.features import feature_columns, free_of_rotation, phenotype_features
 from profiler.profile.labels import MECHANISM, find_labels
 from profiler.profile.wells.aggregate import WELL
 from profiler.profile.wells.compounds import check_wells
@@ -69,7 +69,8 @@ def find_phenotypes(
         profiles: Annotated wells, one row each, normalised to the controls, in any order.
         features: Columns that make a profile; by default all that may speak for a phenotype.
         cells: One row per cell, in any order; without them there are no subpopulations.
-        cell_features: As `features`, for cells; by default those of `features` they have.
+        cell_features: As `features`, for cells; by default those of `features` they have, but
+            for what says how a cell lies.
         settings: Seed, clusterings, labels.
 
     Returns:
@@ -86,7 +87,7 @@ def find_phenotypes(
     labels = find_labels(wells, settings.labels)
     of_wells = _of_wells(wells, features, labels=labels, settings=settings)
     of_treatments = _of_treatments(wells, features, labels=labels, settings=settings)
-    wanted = features if cell_features is None else cell_features
+    wanted = free_of_rotation(features) if cell_features is None else cell_features
     of_cells = _of_cells(cells, wells, wanted, settings=settings)
     named = of_treatments.named
     return Phenotypes(

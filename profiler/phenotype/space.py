@@ -7,11 +7,15 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from profiler.profile.correction.compress import LIMIT
 from profiler.profile.features import feature_matrix
+from profiler.profile.scaling.stray import compressed
 
 MOST_AXES = 50
 FLOAT_NOISE = 1e-9  # relative; a smaller spread is none
+NEAR = 20  # neighbours of a control
+ROUNDS = 3  # of stretching and looking who is near then
+RIDGE = 0.1  # of the mean variance along an axis
+MOST_USUAL = 4_000  # controls to look at
 SHARE = 0.99  # of the variance, that the axes hold at least unless there are MOST_AXES
 
 Values: TypeAlias = Float[np.ndarray, "row feature"]
@@ -39,15 +43,6 @@ class Space(NamedTuple):
 
     points: Points
     rows: Int[np.ndarray, " row"]
-
-
-def compressed(values: Values) -> Values:
-    """Bring far values near: `5 asinh(z / 5)`, and 0 where there is no value.
-
-    Args:
-        values: Robust standard deviations from the controls.
-    """
-    return np.nan_to_num(LIMIT * np.arcsinh(values / LIMIT), nan=0.0)
 
 
 def has_profile(values: Values) -> Bool[np.ndarray, " row"]:
@@ -78,6 +73,39 @@ def fit_axes(values: Values, *, weights: Float[np.ndarray, " feature"] | None = 
     axes = axes[:n_axes]
     largest = np.abs(axes).argmax(axis=1)  # an axis has no sign of its own: make this positive
     return Axes(centre, root[:, None] * axes.T * np.sign(axes[np.arange(n_axes), largest]))
+
+
+def whitened(axes: Axes, usual: Points) -> Axes:
+    """Stretch axes until neighbours differ alike in all directions, nearly.
+
+    Most of what rows differ in, they differ in anyway, and that hides what few of them have of
+    their own. Neighbours show what is usual, and nothing of what sets groups apart, be these
+    treated or among the controls.
+
+    Args:
+        axes: From `fit_axes`.
+        usual: Controls as points on these axes, two or more; with fewer they stay as they are.
+
+    Source:
+        Art, Gnanadesikan & Kettenring 1982, Utilitas Mathematica 21A:75, with nearest neighbours
+        for closest pairs; turned as little as can be (Kessy et al. 2018, arXiv:1512.00809). A
+        ridge keeps directions narrow in which neighbours hardly differ: those are mostly noise.
+    """
+    from sklearn.neighbors import NearestNeighbors  # scikit-learn takes a second to import
+
+    some = usual[:: max(1, -(-len(usual) // MOST_USUAL))]
+    if len(some) < 2 or not some.shape[1]:
+        return axes
+    stretch, search = np.eye(some.shape[1]), NearestNeighbors(n_neighbors=min(NEAR, len(some) - 1))
+    for _ in range(ROUNDS):
+        near = search.fit(some @ stretch).kneighbors(return_distance=False)
+        apart = (some[:, None] - some[near]).reshape(-1, some.shape[1])
+        variance, directions = np.linalg.eigh(apart.T @ apart / len(apart))
+        if variance[-1] <= 0:
+            return axes
+        wide = np.sqrt(np.maximum(variance, 0.0) + RIDGE * variance.mean())
+        stretch = (directions / wide) @ directions.T
+    return Axes(axes.centre, axes.matrix @ stretch)
 
 
 def _principal(centred: Values) -> tuple[Float[np.ndarray, " axis"], Float[np.ndarray, "axis f"]]:

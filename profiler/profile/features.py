@@ -15,6 +15,10 @@ POSITION = re.compile(
     r"_(Location|Parent|Children|Number)_|_BoundingBoxM(in|ax)imum_|_AreaShape_Center_|ObjectNumber"
 )
 
+TURNING = re.compile(
+    r"_AreaShape_(Orientation|InertiaTensor_|(Spatial|Central|Normalized)Moment_)|_ZernikePhase_"
+)
+
 
 def feature_columns(frame: pl.DataFrame | pl.LazyFrame) -> list[str]:
     """Name the columns that hold features, in the order of the table.
@@ -50,6 +54,23 @@ def phenotype_features(features: Iterable[str]) -> list[str]:
     ['Nuclei_AreaShape_BoundingBoxArea']
     """
     return [name for name in features if not POSITION.search(name)]
+
+
+def free_of_rotation(features: Iterable[str]) -> list[str]:
+    """Leave out features that say how a cell lies in its field, which is chance.
+
+    The mean of many cells says little of it; single cells would be told apart by it.
+
+    Args:
+        features: Feature names.
+
+    Returns:
+        The names that do not match `TURNING`, in their order.
+
+    >>> free_of_rotation(["Cells_AreaShape_Orientation", "Cells_AreaShape_Zernike_2_2"])
+    ['Cells_AreaShape_Zernike_2_2']
+    """
+    return [name for name in features if not TURNING.search(name)]
 
 
 def named_features(features: Iterable[str]) -> list[str]:

@@ -116,6 +116,32 @@ def test_the_sample_is_decided_by_the_seed_and_takes_wells_evenly():
     assert len(one.points) == pytest.approx(2_000, rel=0.1)
 
 
+def test_neither_heavy_tails_nor_usual_differences_hide_what_treated_cells_have():
+    """A seventh of the wells moves two sds in twelve of forty features."""
+    random = np.random.default_rng(3)
+    n_wells, n_cells = 28, 100
+    well = np.repeat(np.arange(n_wells), n_cells)
+    usual = random.normal(size=(len(well), 4))  # size, brightness: all cells differ in them
+    values = usual @ random.normal(size=(4, 40)) + random.normal(size=(len(well), 40))
+    values += 2.0 * np.outer(well >= 24, np.arange(40) < 12)
+    tails = random.standard_cauchy(size=(len(well), 3)) ** 5
+    names = [f"Cells_F{i}" for i in range(40)] + [f"Cells_HuMoment_{i}" for i in range(3)]
+    wells = np.array([f"A{i + 1:02d}" for i in range(n_wells)])
+    cells = pl.DataFrame(np.hstack([values, tails]), schema=names).with_columns(
+        pl.lit("P").alias("Metadata_Plate"),
+        pl.Series("Metadata_Well", wells[well]),
+        pl.lit(1).alias("Metadata_Site"),
+        pl.int_range(pl.len()).alias("Metadata_ObjectNumber"),
+    )
+    roles = ["negative"] * 12 + ["treatment"] * 16
+    plate = pl.DataFrame({"Metadata_Plate": "P", "Metadata_Well": wells, "Metadata_Role": roles})
+    found = subpopulations(cells, plate, features=names, how=TWO)
+    share = found.table.filter(subpopulation=2)["share"].to_numpy()
+    assert share[:24].max() < 0.1
+    assert share[24:].min() > 0.8
+    assert not any("Hu" in name for name in found.kinds["features"][1][:5])
+
+
 def test_pieces_make_no_difference(monkeypatch):
     cells, wells = screen(PLANTED)
     expected = subpopulations(cells, wells, features=FEATURES, how=TWO).table

@@ -13,6 +13,7 @@ from profiler.profile.features import (
     finite,
     named_features,
 )
+from profiler.profile.scaling.stray import furthest, straying
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
 COMPOUND, ROLE, DOSE = "Metadata_Compound", "Metadata_Role", "Metadata_Concentration"
@@ -103,14 +104,17 @@ def rank_compounds(
         cells too; of all doses where none could be ranked), threshold (the raised one),
         is_hit, is_toxic, the
         EC50 of the ranked readout with interval and curve_status, top_features (the
-        five with the largest median |robust z| at that dose, embeddings not among them: their
-        numbers explain nothing) and top_z (these medians),
+        five whose median robust z at that dose is furthest out for how far the negative controls
+        stray, see `straying`; embeddings are not among them: their numbers explain nothing) and
+        top_z (these medians),
         and rank (ties by name), null if no well could be ranked.
     """
     wells = _at_best_dose(_prepared(hits, rule), rule)
     table = wells.group_by(PER).agg(*_counts(), *_at_best(), _is_hit(rule), _fewest_controls())
     table = table.with_columns(is_hit=pl.col("is_hit") | _is_hit_by_run(table, wells, rule))
-    table = table.join(_top_features(wells, profiles), on=PER, how="left", nulls_equal=True)
+    controls = hits.filter(is_role("negative")) if ROLE in hits.columns else hits.clear()
+    top = _top_features(wells, profiles, controls=controls)
+    table = table.join(top, on=PER, how="left", nulls_equal=True)
     table = table.join(_ec50(hits, curves), on=PER, how="left", nulls_equal=True)
     return _ordered(table, rule)
 
@@ -230,15 +234,18 @@ def _run_limit(rule: HitRule, run: int, doses: int, controls: int) -> float:
     )
 
 
-def _top_features(wells: pl.DataFrame, profiles: pl.DataFrame) -> pl.DataFrame:
-    """The features that moved most at the best dose."""
+def _top_features(
+    wells: pl.DataFrame, profiles: pl.DataFrame, *, controls: pl.DataFrame
+) -> pl.DataFrame:
+    """The features that moved most at the best dose, for how far the controls stray in them."""
     features = named_features(feature_columns(profiles))
+    numbers = profiles.select(*KEY, finite(features))
+    stray = straying(feature_matrix(numbers.join(controls, on=KEY, how="semi"), features))
     best = wells.filter("is_best").select(*PER, *KEY)
-    moved = best.join(profiles.select(*KEY, finite(features)), on=KEY).group_by(PER)
-    table = moved.agg(pl.col(features).median())
+    table = best.join(numbers, on=KEY).group_by(PER).agg(pl.col(features).median())
     values = np.nan_to_num(feature_matrix(table, features))
-    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :TOP_FEATURES]
-    top = [[i for i in row if size[i] != 0] for row, size in zip(order, values, strict=True)]
+    first = [furthest(size, stray, most=TOP_FEATURES) for size in values]
+    top = [[i for i in row if size[i] != 0] for row, size in zip(first, values, strict=True)]
     names = [[features[i] for i in row] for row in top]
     sizes = [size[row].tolist() for row, size in zip(top, values, strict=True)]
     return table.select(

@@ -9,8 +9,8 @@ from profiler.report.draw.svg import Markup, element, join
 from profiler.report.numbers import Number, defined, number
 
 PITCH = 15
-LEFT, TOP, BELOW, LEGEND, SCALE = 170, 6, 170, 34, 160
-LONGEST = 30  # characters of a name; the whole of it is in the tooltip
+LEFT, TOP, BELOW, LEGEND, SCALE = 180, 6, 180, 34, 160
+LONGEST = 28  # characters of a name; the whole of it is in the tooltip
 
 
 class Grid(NamedTuple):

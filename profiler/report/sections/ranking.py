@@ -13,8 +13,9 @@ from profiler.report.wells import treatment
 
 MAX_COMPOUNDS = 200
 MAX_FEATURES = 3
+DIRECTION = "Direction"
 COLUMNS = (
-    "Rank", "Compound", "Score", "EC50", "Dose-response", "Best dose", "Hit wells", "Direction",
+    "Rank", "Compound", "Score", "EC50", "Dose-response", "Best dose", "Hit wells", DIRECTION,
     "Strongest features",
 )  # fmt: skip
 MAX_WELLS = 100
@@ -43,10 +44,15 @@ def compound_table(
         series: From `all_series`, for the small curves.
         cards: Compounds with a card, and its id, which their names then lead to.
     """
-    rows = ranked(compounds).head(MAX_COMPOUNDS).iter_rows(named=True)
+    first = ranked(compounds).head(MAX_COMPOUNDS)
     remark = left_out(compounds.height, MAX_COMPOUNDS, what="compounds", where="compounds.parquet")
     caption = "Compounds, the strongest first. EC50 with its 95 % interval."
-    return Table(caption, COLUMNS, [_row(row, series, cards or {}) for row in rows], remark)
+    rows = [_row(row, series, cards or {}) for row in first.iter_rows(named=True)]
+    if "direction" in first.columns and first["direction"].null_count() < first.height:
+        return Table(caption, COLUMNS, rows, remark)
+    without = COLUMNS.index(DIRECTION)  # a distance has none
+    rows = [(*row[:without], *row[without + 1 :]) for row in rows]
+    return Table(caption, (*COLUMNS[:without], *COLUMNS[without + 1 :]), rows, remark)
 
 
 def hit_table(hits: pl.DataFrame) -> Table:

@@ -178,6 +178,19 @@ def test_toxic_at_the_best_dose(make_plate):
     assert row(found, "C000")["is_toxic"] is False
 
 
+def test_a_feature_in_which_controls_stray_explains_nothing(make_plate):
+    wells = planted(make_plate(doses=6), change=30.0)
+    is_first = pl.int_range(pl.len()) == 0
+    assert wells.filter(is_first)["Metadata_Role"].item() == "negative"
+    usual = pl.Series(np.random.default_rng(0).normal(size=wells.height))
+    is_far = is_first | (pl.col("Metadata_Compound") == "C001")
+    stray = pl.when(is_far).then(1e4).otherwise(usual).alias("Cells_AreaShape_HuMoment_6")
+    compounds = ranked(wells.with_columns(stray))
+    best = row(compounds, "C001")
+    assert best["top_features"][0] == READOUT
+    assert "Cells_AreaShape_HuMoment_6" in best["top_features"]
+
+
 def test_ties_go_by_name(make_plate):
     wells = make_plate(doses=1).with_columns(
         pl.when(TREATED).then(5.0).otherwise(READOUT).alias(READOUT)
