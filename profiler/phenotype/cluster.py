@@ -79,8 +79,8 @@ def cluster(
 
     Returns:
         Labels, one row per cluster, and how the number was chosen (see `choice.choose`).
-        Features that describe a cluster are those with the largest absolute median, given
-        in the units of the profiles.
+        Features that describe a cluster are those whose median is furthest out for how far the
+        controls stray, in the units of the profiles.
 
     Raises:
         UnknownName: The method is none.
