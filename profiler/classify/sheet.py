@@ -59,12 +59,13 @@ def pictures_of(run: Path, fields: pl.DataFrame) -> Pictures:
     return Pictures(views, dict(first.iter_rows()))
 
 
-def placed(cells: pl.DataFrame, pictures: Pictures) -> pl.DataFrame:
+def placed(cells: pl.DataFrame, pictures: Pictures, *, margin: int = 0) -> pl.DataFrame:
     """Say where in its thumbnail each cell is.
 
     Args:
         cells: With their keys, and with `X` and `Y` where the recipe measures locations.
         pictures: From `pictures_of`.
+        margin: How many of a thumbnail's pixels its border must be away for it to show a cell.
 
     Returns:
         The cells with `LINE` and `COLUMN`, null for those that no thumbnail shows.
@@ -82,7 +83,8 @@ def placed(cells: pl.DataFrame, pictures: Pictures) -> pl.DataFrame:
     views = pl.DataFrame(rows, schema=kinds, orient="row")
     line = ((pl.col(Y) - pl.col("top")) / pl.col("step")).round()
     column = ((pl.col(X) - pl.col("left")) / pl.col("step")).round()
-    is_seen = line.is_between(0, pl.col("height") - 1) & column.is_between(0, pl.col("width") - 1)
+    last = pl.col("height") - 1 - margin, pl.col("width") - 1 - margin
+    is_seen = line.is_between(margin, last[0]) & column.is_between(margin, last[1])
     return (
         cells.join(views, on=keys, how="left", maintain_order="left")
         .with_columns(

@@ -26,6 +26,7 @@ from profiler.classify.scale import plate_scale
 from profiler.classify.sheet import (
     LINE,
     PLATE,
+    SIDE,
     SITE,
     WELL,
     Entry,
@@ -197,7 +198,8 @@ def _sample(
         features, scales, _ = usable_features(features, scales)
     places = [name for name in (X, Y) if name in columns]
     held = drawn(cells, count=wanted.sample, seed=wanted.seed).select(*KEYS, *places, *features)
-    found = placed(held.collect(engine="streaming").sort(*KEYS), pictures)
+    margin = SIDE // 4 if is_seen else 0  # a nucleus that is half seen nobody can label
+    found = placed(held.collect(engine="streaming").sort(*KEYS), pictures, margin=margin)
     found = found.filter(pl.col(LINE).is_not_null()) if is_seen else found
     vectors, has_profile, _ = by_plate(found, scales, features=features)
     if not has_profile.any():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from plates.errors import BadPlate, BadRecipe, UnknownName
 from profiler.classify.labels import BadLabelTable, read_labels
-from profiler.classify.sheet import LINE, SIDE, crops, pictures_of, placed
+from profiler.classify.sheet import COLUMN, LINE, SIDE, crops, pictures_of, placed
 from profiler.classify.suggest import Wanted, suggest
 from profiler.store.screen import open as open_screen
 
@@ -132,6 +132,19 @@ def test_the_cell_is_in_the_middle_of_its_crop(one_plate):
     for crop in crops(cells, pictures):
         middle = np.asarray(crop)[SIDE // 2, SIDE // 2]
         assert middle[1] > 150  # the bright pixel of the cell
+
+
+def test_cells_at_the_border_of_a_thumbnail_are_not_suggested(one_plate, tmp_path):
+    found = suggest(one_plate.out, tmp_path, wanted=Wanted(cells=40))
+    screen = open_screen(one_plate.out)
+    pictures = pictures_of(one_plate.out, screen.fields.collect())
+    cells = placed(screen.cells.select(*KEYS, "Metadata_Timepoint", *PLACES).collect(), pictures)
+    width, height = next(size for _, _, size in pictures.views.values())  # all are alike
+    far = SIDE // 4
+    is_inside = pl.col(LINE).is_between(far, height - 1 - far)
+    is_inside &= pl.col(COLUMN).is_between(far, width - 1 - far)
+    assert cells.drop_nulls(LINE).filter(~is_inside).height > 10  # whose nuclei may be cut
+    assert cells.join(found.cells, on=KEYS, how="semi").select(is_inside.all()).item()
 
 
 def test_cells_that_no_thumbnail_shows_come_only_when_asked(one_plate, tmp_path):
