@@ -40,6 +40,9 @@ class PixelFormat(NamedTuple):
     width: int
     dtype: np.dtype
 
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width} {self.dtype}"
+
 
 class Failure(NamedTuple):
     """A field that could not be loaded, with a short code and a sentence."""

@@ -18,7 +18,7 @@ from profiler.compute.devices import device_name, leave_accelerators
 from profiler.compute.field import compile_recipe
 from profiler.compute.gather import wells_of
 from profiler.compute.pictures import LABELS, has_times, label_path
-from profiler.compute.worker import Looker, Taken, Task, work
+from profiler.compute.worker import Looker, Taken, Task, format_of, work
 from profiler.events import Event, Incident, Planned
 from profiler.execute.executor import About, Executor, NoCluster, Started
 from profiler.execute.local import here
@@ -33,7 +33,15 @@ from profiler.store.index import write_index
 from profiler.store.places import safe_name, stored
 from profiler.store.run import FACTS, RunFacts, claim
 from profiler.store.tables import write_table
-from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep
+from profiler.store.wells import (
+    Files,
+    Well,
+    collect_fields,
+    finished,
+    of_another_format,
+    strays,
+    sweep,
+)
 from profiler.throughput.trace import traced
 
 
@@ -154,9 +162,22 @@ def _up_to_date(
     sizes = plates.pixel_sizes if is_by_plate else {}
     how = {"computed_by": about.computed_by, "pixel_sizes": sizes}
     done = finished(request.out, wanted=wanted, **how)
+    done -= set(_of_another_format(request, plates.sets, wanted, done))
     if not request.save_labels:
         return done
     return done - _without_labels(request, plates.sets, done)
+
+
+def _of_another_format(
+    request: Request, sets: pl.DataFrame, wanted: Mapping[Well, Files], done: set[Well]
+) -> Iterator[Well]:
+    """Finished wells of plates that others have come to, whose images are now mostly otherwise."""
+    growing = {plate for plate, _ in wanted.keys() - done}
+    stains = tuple(request.recipe.images.channels)
+    for plate in sorted(growing & {plate for plate, _ in done}):
+        usual = str(format_of(sets.filter(pl.col("plate") == plate), stains))
+        own = [well for well in done if well[0] == plate]
+        yield from of_another_format(request.out, own, pixel_format=usual)
 
 
 def _without_labels(request: Request, sets: pl.DataFrame, wells: set[Well]) -> set[Well]:

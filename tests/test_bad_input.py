@@ -137,6 +137,32 @@ def test_every_kind_of_broken_image_is_a_coded_row_and_the_run_goes_on(damaged, 
     assert first.fields == 0  # a broken image is not read again until it changes
 
 
+def test_a_plate_that_grows_is_judged_anew_by_what_most_images_are(plate, small_plate, tmp_path):
+    """Two wells of three are smaller, then two of six."""
+    keep_images(plate, "A01", "A04", "B01")
+    for well in ("A01", "A04"):
+        for path in plate.glob(f"mini_{well}_*"):
+            resized(path)
+
+    def told(out: str, *wells: str) -> tuple[int, dict[str, str]]:
+        planned = next(run(request(plate, tmp_path / out, wells=wells)))
+        list(run(request(plate, tmp_path / out, wells=wells)))
+        fields = profiler.open(tmp_path / out).fields.collect()
+        return planned.fields, dict(
+            fields.select("Metadata_Well", "Metadata_QC_Status").iter_rows()
+        )
+
+    wells = ("A01", "A04", "B01")
+    assert told("out", *wells) == (3, {"A01": "ok", "A04": "ok", "B01": "wrong_shape"})
+    for well in ("A02", "B02", "B03"):
+        for path in small_plate.glob(f"mini_{well}_*"):
+            shutil.copy(path, plate)
+    now = {"A01": "wrong_shape", "A04": "wrong_shape", "B01": "ok", "B02": "ok"}
+    assert told("out", *wells, "B02") == (4, now)
+    assert told("out", *wells, "B02") == (0, now)
+    assert told("at once", *wells, "B02") == (4, now)
+
+
 def test_a_mended_image_is_read_again(damaged, small_plate, tmp_path):
     home = Path(shutil.copytree(damaged, tmp_path / "home"))
     shutil.copy(image(small_plate, "A03"), image(home / "mini", "A03"))

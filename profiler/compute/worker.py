@@ -76,7 +76,7 @@ class Looker:
         """Read the sample of a plate, or remember it."""
         plate = sets["plate"][0]
         if self._last is None or self._last[0] != plate:
-            pixel_format = _format(sets, tuple(self.request.recipe.images.channels))
+            pixel_format = format_of(sets, tuple(self.request.recipe.images.channels))
             look = Look(pixel_format, _pictures(self.request, sets, pixel_format))
             self._last = (plate, look)
         return self._last[1]
@@ -107,7 +107,8 @@ def work(
     images = request.recipe.images
     stains = tuple(images.channels)
     with clock("look"):
-        pixel_format, pictures = (look or Looker(request))(task.sets)
+        seen = (look or Looker(request))(task.sets)
+    pixel_format = seen.pixel_format
     pixels = pixel_format.height * pixel_format.width
     size = request.batch or batch_size(pixels=pixels, channels=len(stains))
     prospect = Prospect(program.computed_by, pixel_format, len(stains), size, task.todo.height)
@@ -128,7 +129,7 @@ def work(
     fitting = Fitting(program, most=size, span=clock)
     schema = cell_schema(program.columns)
     gatherer = WellGatherer(wells_of(task.todo), schema, program.image_columns)
-    finisher = _Finisher(request, program, pictures, gatherer, clock, pixel_size_um)
+    finisher = _Finisher(request, program, seen, gatherer, clock, pixel_size_um)
     with (
         closing(_computed(loaded, fitting, clock)) as computed,
         closing(behind(computed, finisher.finish)) as written,
@@ -190,7 +191,7 @@ class _Finisher:
 
     request: Request
     program: FieldProgram
-    pictures: Pictures
+    look: Look
     gatherer: WellGatherer
     clock: Clock
     pixel_size_um: float | None
@@ -212,6 +213,7 @@ class _Finisher:
                     computed_by=self.program.computed_by,
                     embedder=self.program.embedder,
                     pixel_size_um=self.pixel_size_um if self.program.embedder else None,
+                    pixel_format=str(self.look.pixel_format),
                 )
             events.append(WellSaved(well.plate, well.well))
         return events
@@ -222,7 +224,7 @@ class _Finisher:
             results = fetch(done.shares)[: len(batch.keys)]
         with self.clock("pictures"):
             for key, image, result in zip(batch.keys, batch.images, results, strict=False):
-                self.pictures.keep(key, image, result)
+                self.look.pictures.keep(key, image, result)
         max_cells = self.request.recipe.segment.max_cells
         seconds = done.seconds / max(len(batch.keys), 1)
         good = zip(batch.keys, results, strict=True)
@@ -261,7 +263,7 @@ def _first_image(task: Task, request: Request) -> np.ndarray | None:
     (batch,) = batches(
         sample,
         channels=stains,
-        pixel_format=_format(task.sets, stains),
+        pixel_format=format_of(task.sets, stains),
         size=1,
         projection=images.projection,
     )
@@ -278,7 +280,7 @@ def _pictures(request: Request, sets: pl.DataFrame, pixel_format: PixelFormat) -
     return Pictures(request.out, stains, limits, request.save_labels, first, has_times(sets))
 
 
-def _format(sets: pl.DataFrame, stains: tuple[str, ...]) -> PixelFormat:
+def format_of(sets: pl.DataFrame, stains: tuple[str, ...]) -> PixelFormat:
     """What the plate's images are like; where none can be read, each is to say why."""
     try:
         return expected_format(sets, channels=stains)

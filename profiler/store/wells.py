@@ -57,6 +57,7 @@ def write_well(
     computed_by: str,
     embedder: str | None = None,
     pixel_size_um: float | None = None,
+    pixel_format: str | None = None,
 ) -> Path:
     """Write a finished well, whole or not at all: with its cell file it is there.
 
@@ -66,6 +67,7 @@ def write_well(
         computed_by: Hash of all that the cells depend on besides the files.
         embedder: Hash of the network that their vectors are of.
         pixel_size_um: Of the images, as crops for that network were cut.
+        pixel_format: Shape and type that its images were asked to have.
 
     Returns:
         The cell file, sorted by site, time point and object number.
@@ -86,6 +88,7 @@ def write_well(
         "has_images": has_images,
         "embedder": embedder,
         "pixel_size_um": pixel_size_um,
+        "pixel_format": pixel_format,
     }
     is_ready = isinstance(tables.cells, pa.Table)
     cells = tables.cells if is_ready else _cells(tables.cells)
@@ -122,6 +125,26 @@ def finished(
     with ThreadPoolExecutor(_THREADS) as pool:
         current = pool.map(is_current, wanted)
         return {well for well, yes in zip(wanted, current, strict=True) if yes}
+
+
+def of_another_format(out: Path, wells: Iterable[Well], *, pixel_format: str) -> set[Well]:
+    """Find finished wells whose images were asked to be of another shape or type.
+
+    What most images of a plate are is known for sure when all of them are there: until then some
+    may have failed for what is now usual, and others passed for what no longer is.
+
+    Args:
+        out: The run folder.
+        wells: Of one plate.
+        pixel_format: What its images are asked to have now.
+
+    Returns:
+        Those of `wells`; not the ones of older files, which do not say.
+    """
+    paths = well_paths(out, wells, table="cells")
+    asked = [footer.parameters.get("pixel_format") for footer in read_footers(paths.values())]
+    pairs = zip(paths, asked, strict=True)
+    return {well for well, then in pairs if then is not None and then != pixel_format}
 
 
 def collect_fields(out: Path, wanted: Iterable[Well]) -> pl.DataFrame:
