@@ -25,6 +25,7 @@ from profiler.profile.wells.aggregate import WELL
 
 NAME = ("Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber")
 CONTROL_CELLS = 2_000  # of each plate, that set its scale
+MOST_USUAL = 4_000  # of all plates, that say what is usual
 MOST_BYTES = 2**26  # of one piece of cells, in float64
 DRAW = "draw of the cell"  # uniform from 0 to 1
 
@@ -80,13 +81,16 @@ def fit_cell_space(
     )
     kept = np.flatnonzero(varies.all(axis=0)) if len(scales) else np.arange(0)
     scales = {name: (centre[kept], spread[kept]) for name, (centre, spread) in scales.items()}
-    is_fitted = sample["is_fitted"].to_numpy() & np.isin(plate, list(scales))
-    scaled = rescale(values[is_fitted][:, kept], plate[is_fitted], scales)
-    scaled = scaled[has_profile(scaled)]
+    is_scaled = np.isin(plate, list(scales))
+
+    def whole(rows: np.ndarray) -> Values:
+        scaled = rescale(values[rows][:, kept], plate[rows], scales)
+        return scaled[has_profile(scaled)]
+
     names = [features[i] for i in kept.tolist()]
-    is_on = is_control & np.isin(plate, list(scales))
-    usual = rescale(values[is_on][:, kept], plate[is_on], scales)
-    usual = usual[has_profile(usual)]
+    scaled = whole(np.flatnonzero(sample["is_fitted"].to_numpy() & is_scaled))
+    controls = np.flatnonzero(is_control & is_scaled)
+    usual = whole(controls[:: max(1, -(-len(controls) // MOST_USUAL))])
     stray = straying(usual)
     axes = fit_axes(scaled, weights=block_weights(names) / stray**2)
     axes = whitened(axes, axes(usual))

@@ -15,7 +15,6 @@ FLOAT_NOISE = 1e-9  # relative; a smaller spread is none
 NEAR = 20  # neighbours of a control
 ROUNDS = 3  # of stretching and looking who is near then
 RIDGE = 0.1  # of the mean variance along an axis
-MOST_USUAL = 4_000  # controls to look at
 SHARE = 0.99  # of the variance, that the axes hold at least unless there are MOST_AXES
 
 Values: TypeAlias = Float[np.ndarray, "row feature"]
@@ -93,13 +92,13 @@ def whitened(axes: Axes, usual: Points) -> Axes:
     """
     from sklearn.neighbors import NearestNeighbors  # scikit-learn takes a second to import
 
-    some = usual[:: max(1, -(-len(usual) // MOST_USUAL))]
-    if len(some) < 2 or not some.shape[1]:
+    n_rows, n_axes = usual.shape
+    if n_rows < 2 or not n_axes:
         return axes
-    stretch, search = np.eye(some.shape[1]), NearestNeighbors(n_neighbors=min(NEAR, len(some) - 1))
+    stretch, search = np.eye(n_axes), NearestNeighbors(n_neighbors=min(NEAR, n_rows - 1))
     for _ in range(ROUNDS):
-        near = search.fit(some @ stretch).kneighbors(return_distance=False)
-        apart = (some[:, None] - some[near]).reshape(-1, some.shape[1])
+        near = search.fit(usual @ stretch).kneighbors(return_distance=False)
+        apart = (usual[:, None] - usual[near]).reshape(-1, n_axes)
         variance, directions = np.linalg.eigh(apart.T @ apart / len(apart))
         if variance[-1] <= 0:
             return axes
