@@ -41,6 +41,7 @@ class PixelFormat(NamedTuple):
     dtype: np.dtype
 
     def __str__(self) -> str:
+        # Wells keep it in their footers: worded otherwise, finished plates would be run again.
         return f"{self.height} x {self.width} {self.dtype}"
 
 

@@ -38,7 +38,6 @@ from profiler.store.wells import (
     Well,
     collect_fields,
     finished,
-    of_another_format,
     strays,
     sweep,
 )
@@ -161,23 +160,32 @@ def _up_to_date(
     is_by_plate = about.embedder and not request.recipe.embed.pixel_size_um
     sizes = plates.pixel_sizes if is_by_plate else {}
     how = {"computed_by": about.computed_by, "pixel_sizes": sizes}
-    done = finished(request.out, wanted=wanted, **how)
-    done -= set(_of_another_format(request, plates.sets, wanted, done))
+    judged = finished(request.out, wanted=wanted, **how)
+    done = judged.keys() - set(_judged_otherwise(request, plates.sets, wanted, judged))
     if not request.save_labels:
         return done
     return done - _without_labels(request, plates.sets, done)
 
 
-def _of_another_format(
-    request: Request, sets: pl.DataFrame, wanted: Mapping[Well, Files], done: set[Well]
+def _judged_otherwise(
+    request: Request,
+    sets: pl.DataFrame,
+    wanted: Mapping[Well, Files],
+    judged: Mapping[Well, str | None],
 ) -> Iterator[Well]:
-    """Finished wells of plates that others have come to, whose images are now mostly otherwise."""
-    growing = {plate for plate, _ in wanted.keys() - done}
+    """Finished wells whose images were asked to be of another shape or type than the plate's are.
+
+    What most of its images are is known for sure when all of them are there: until then some may
+    have failed for what is now usual, and others passed for what no longer is. So plates are
+    looked at that others have come to, or that a run was stopped on before all were judged alike.
+    """
+    growing = {plate for plate, _ in wanted.keys() - judged.keys()}
     stains = tuple(request.recipe.images.channels)
-    for plate in sorted(growing & {plate for plate, _ in done}):
-        usual = str(format_of(sets.filter(pl.col("plate") == plate), stains))
-        own = [well for well in done if well[0] == plate]
-        yield from of_another_format(request.out, own, pixel_format=usual)
+    for plate in sorted({plate for plate, _ in judged}):
+        then = {well: asked for well, asked in judged.items() if well[0] == plate and asked}
+        if then and (plate in growing or len(set(then.values())) > 1):
+            usual = str(format_of(sets.filter(pl.col("plate") == plate), stains))
+            yield from (well for well, asked in then.items() if asked != usual)
 
 
 def _without_labels(request: Request, sets: pl.DataFrame, wells: set[Well]) -> set[Well]:

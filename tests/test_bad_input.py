@@ -158,9 +158,14 @@ def test_a_plate_that_grows_is_judged_anew_by_what_most_images_are(plate, small_
         for path in small_plate.glob(f"mini_{well}_*"):
             shutil.copy(path, plate)
     now = {"A01": "wrong_shape", "A04": "wrong_shape", "B01": "ok", "B02": "ok"}
+    shutil.copytree(tmp_path / "out", tmp_path / "stopped")
     assert told("out", *wells, "B02") == (4, now)
     assert told("out", *wells, "B02") == (0, now)
     assert told("at once", *wells, "B02") == (4, now)
+    # As a run leaves it that was killed once it had the new well, or was asked for that one alone.
+    assert told("stopped", "B02")[0] == 1
+    assert told("stopped", *wells, "B02") == (3, now)
+    assert told("stopped", *wells, "B02") == (0, now)
 
 
 def test_a_mended_image_is_read_again(damaged, small_plate, tmp_path):

@@ -221,8 +221,9 @@ FOOTER = {
         "How it was made, as JSON. For cells: `computed_by` (hash of all that the cells depend "
         "on), `inputs` (site, time point, and path, bytes, mtime and digest of each file read), "
         "`fields` (the well's rows of the field table), `has_images` (whether there is a file "
-        "of images beside it), `embedder` (sha256 of the encoder's weights, null without one) and "
-        "`pixel_size_um` (by which its crops were cut). "
+        "of images beside it), `embedder` (sha256 of the encoder's weights, null without one), "
+        "`pixel_size_um` (by which its crops were cut) and `pixel_format` (height x width and type "
+        "that its images were asked to have, as most of the plate's). "
         "For cell_classes: `model` (sha256 of the classifier), `coverage` of the sets, `cells` and "
         "`plate` (hashes of the footers of the well's and of the plate's cell files)"
     ),

@@ -19,7 +19,7 @@ from profiler.store.atomic import is_draft
 from profiler.store.index import makers
 from profiler.store.places import Well, stored, well_path, well_paths
 from profiler.store.schema import CELL_KEYS, FIELD_KEYS, FIELDS, cell_schema, image_schema
-from profiler.store.tables import read_footer, read_footers, scan_checked, write_table
+from profiler.store.tables import Footer, read_footer, read_footers, scan_checked, write_table
 
 IN_WELL = ("Metadata_Site", "Metadata_Timepoint")  # what tells the fields of a well apart
 SAME_SIZE = 1e-3  # relative: crops that differ by less are the same to a fraction of a pixel
@@ -102,8 +102,8 @@ def finished(
     wanted: Mapping[Well, Files],
     computed_by: str,
     pixel_sizes: Mapping[str, float] = MappingProxyType({}),
-) -> set[Well]:
-    """Find the wells that need no computing.
+) -> dict[Well, str | None]:
+    """Find the wells that need no computing, and what their images were asked to be.
 
     Args:
         out: The run folder.
@@ -114,37 +114,18 @@ def finished(
     Returns:
         The wells of `wanted` whose file is whole, was computed the same way, and from the same
         bytes; with vectors, by the same pixel size, where both are known. A file of unchanged path,
-        size and mtime is taken as unchanged; others are hashed.
+        size and mtime is taken as unchanged; others are hashed. Each with the shape and type that
+        its images were asked to have; None for older files, which do not say.
     """
 
-    def is_current(well: Well) -> bool:
+    def footer_of(well: Well) -> Footer | None:
         size = pixel_sizes.get(well[0])
         how = {"computed_by": computed_by, "pixel_size_um": size}
-        return _is_current(out, well, files=wanted[well], **how)
+        return _if_current(out, well, files=wanted[well], **how)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        current = pool.map(is_current, wanted)
-        return {well for well, yes in zip(wanted, current, strict=True) if yes}
-
-
-def of_another_format(out: Path, wells: Iterable[Well], *, pixel_format: str) -> set[Well]:
-    """Find finished wells whose images were asked to be of another shape or type.
-
-    What most images of a plate are is known for sure when all of them are there: until then some
-    may have failed for what is now usual, and others passed for what no longer is.
-
-    Args:
-        out: The run folder.
-        wells: Of one plate.
-        pixel_format: What its images are asked to have now.
-
-    Returns:
-        Those of `wells`; not the ones of older files, which do not say.
-    """
-    paths = well_paths(out, wells, table="cells")
-    asked = [footer.parameters.get("pixel_format") for footer in read_footers(paths.values())]
-    pairs = zip(paths, asked, strict=True)
-    return {well for well, then in pairs if then is not None and then != pixel_format}
+        footers = zip(wanted, pool.map(footer_of, wanted), strict=True)
+        return {well: footer.parameters.get("pixel_format") for well, footer in footers if footer}
 
 
 def collect_fields(out: Path, wanted: Iterable[Well]) -> pl.DataFrame:
@@ -260,21 +241,22 @@ def _with_nulls(table: pl.DataFrame, columns: Iterable[pa.Field]) -> pl.DataFram
     return table.with_columns(pl.lit(None).alias(name) for name in lacking)
 
 
-def _is_current(
+def _if_current(
     out: Path, well: Well, *, files: Files, computed_by: str, pixel_size_um: float | None
-) -> bool:
+) -> Footer | None:
+    """The footer of a well that needs no computing."""
     try:
         footer = read_footer(well_path(out, *well))
     except BadRun:  # absent, cut short or foreign: computed and written again
-        return False
+        return None
     made = footer.parameters
     if footer.level != "cells" or made["computed_by"] != computed_by:
-        return False
+        return None
     then = made.get("pixel_size_um")  # which older files do not say
     if then and pixel_size_um and not isclose(then, pixel_size_um, rel_tol=SAME_SIZE):
-        return False
+        return None
     is_whole = not made["has_images"] or well_path(out, *well, table="images").is_file()
-    return is_whole and inputs.are_unchanged(made["inputs"], files)
+    return footer if is_whole and inputs.are_unchanged(made["inputs"], files) else None
 
 
 def _check_uniform(out: Path, made_by: Mapping[Well, str]) -> None:

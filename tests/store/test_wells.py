@@ -47,7 +47,7 @@ def files(out, make_well, make_files):
 
 
 def is_finished(out, files, *, computed_by="c1") -> bool:
-    return finished(out, wanted={WELL: files}, computed_by=computed_by) == {WELL}
+    return finished(out, wanted={WELL: files}, computed_by=computed_by).keys() == {WELL}
 
 
 def test_well_comes_back(out, make_well):
@@ -100,9 +100,9 @@ def test_features_of_fields_come_back_by_site(out, make_well):
 def test_a_well_without_its_images_is_not_finished(out, make_well):
     write_well(out, make_well(), computed_by="c1")
     wanted = {WELL: {FieldKey(*WELL, site): () for site in (1, 2)}}
-    assert finished(out, wanted=wanted, computed_by="c1") == {WELL}
+    assert finished(out, wanted=wanted, computed_by="c1").keys() == {WELL}
     well_path(out, *WELL, table="images").unlink()
-    assert finished(out, wanted=wanted, computed_by="c1") == set()
+    assert finished(out, wanted=wanted, computed_by="c1") == {}
 
 
 def test_a_recipe_may_measure_no_whole_fields(out, make_well):
@@ -209,7 +209,8 @@ def test_other_computation_is_not_finished(out, files):
 def test_vectors_cut_by_another_pixel_size_are_not_finished(out, make_well, files):
     def is_kept(now: float | None) -> bool:
         sizes = {} if now is None else {WELL[0]: now}
-        return finished(out, wanted={WELL: files}, computed_by="c1", pixel_sizes=sizes) == {WELL}
+        how = {"computed_by": "c1", "pixel_sizes": sizes}
+        return WELL in finished(out, wanted={WELL: files}, **how)
 
     write_well(out, make_well(files=files), computed_by="c1", embedder="e", pixel_size_um=0.65)
     assert [is_kept(size) for size in (0.65, 0.6501, None, 0.325)] == [True, True, True, False]
@@ -313,7 +314,7 @@ def test_strange_file_in_the_wells_place_is_not_finished(out, files):
 
 def test_nothing_is_finished_in_a_new_folder(out, make_files):
     assert not is_finished(out, make_files())
-    assert finished(out, wanted={}, computed_by="c1") == set()
+    assert finished(out, wanted={}, computed_by="c1") == {}
 
 
 def test_each_well_is_judged_alone(out, make_well, make_files):
@@ -321,9 +322,13 @@ def test_each_well_is_judged_alone(out, make_well, make_files):
     for well in ("A01", "A02", "A03"):
         files = make_files(well=well)
         wanted["P1", well] = files
-        write_well(out, make_well(well=well, files=files), computed_by="c1")
+        size = "4 x 5 uint16" if well == "A01" else None
+        write_well(out, make_well(well=well, files=files), computed_by="c1", pixel_format=size)
     Path(wanted["P1", "A02"][FieldKey("P1", "A02", 2)][0]).write_bytes(b"edited")
-    assert finished(out, wanted=wanted, computed_by="c1") == {("P1", "A01"), ("P1", "A03")}
+    assert finished(out, wanted=wanted, computed_by="c1") == {
+        ("P1", "A01"): "4 x 5 uint16",
+        ("P1", "A03"): None,
+    }
 
 
 def test_a_whole_plate_is_judged_in_a_blink(out, make_well, make_files):
@@ -337,7 +342,7 @@ def test_a_whole_plate_is_judged_in_a_blink(out, make_well, make_files):
         for made in (first, well_path(out, "P1", "A01", table="images")):
             shutil.copy(made, made.with_stem(well))
     start = time.process_time()
-    assert finished(out, wanted=wanted, computed_by="c1") == wanted.keys()
+    assert finished(out, wanted=wanted, computed_by="c1").keys() == wanted.keys()
     used = time.process_time() - start
     assert used < 3.0, used
 
