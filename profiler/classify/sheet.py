@@ -17,6 +17,7 @@ TICK = 4  # of the marks that point to the cell in the middle
 QUALITY = 85
 PLATE, WELL, SITE = "Metadata_Plate", "Metadata_Well", "Metadata_Site"
 TIMEPOINT = "Metadata_Timepoint"
+DIAMETER = "Nuclei_AreaShape_EquivalentDiameter"  # pixels of the field
 LINE, COLUMN = "line in the thumbnail", "column in the thumbnail"
 
 
@@ -59,13 +60,15 @@ def pictures_of(run: Path, fields: pl.DataFrame) -> Pictures:
     return Pictures(views, dict(first.iter_rows()))
 
 
-def placed(cells: pl.DataFrame, pictures: Pictures, *, margin: int = 0) -> pl.DataFrame:
+def placed(cells: pl.DataFrame, pictures: Pictures, *, only_whole: bool = False) -> pl.DataFrame:
     """Say where in its thumbnail each cell is.
 
     Args:
-        cells: With their keys, and with `X` and `Y` where the recipe measures locations.
+        cells: With their keys, with `X` and `Y` where the recipe measures locations, and with
+            `DIAMETER` where it measures shapes.
         pictures: From `pictures_of`.
-        margin: How many of a thumbnail's pixels its border must be away for it to show a cell.
+        only_whole: Whether a thumbnail shows a cell only if its border does not cut the nucleus,
+            of which a half or less nobody can judge.
 
     Returns:
         The cells with `LINE` and `COLUMN`, null for those that no thumbnail shows.
@@ -83,8 +86,11 @@ def placed(cells: pl.DataFrame, pictures: Pictures, *, margin: int = 0) -> pl.Da
     views = pl.DataFrame(rows, schema=kinds, orient="row")
     line = ((pl.col(Y) - pl.col("top")) / pl.col("step")).round()
     column = ((pl.col(X) - pl.col("left")) / pl.col("step")).round()
-    last = pl.col("height") - 1 - margin, pl.col("width") - 1 - margin
-    is_seen = line.is_between(margin, last[0]) & column.is_between(margin, last[1])
+    usual = pl.lit(SIDE // 4)
+    radius = pl.col(DIAMETER) / 2 / pl.col("step") if DIAMETER in cells.columns else usual
+    reach = radius.fill_null(usual) if only_whole else pl.lit(0)
+    is_seen = line.is_between(reach, pl.col("height") - 1 - reach)
+    is_seen &= column.is_between(reach, pl.col("width") - 1 - reach)
     return (
         cells.join(views, on=keys, how="left", maintain_order="left")
         .with_columns(

@@ -24,9 +24,9 @@ from profiler.classify.model import Model, read_model
 from profiler.classify.predict import Said, check_fits, judge_of, say
 from profiler.classify.scale import plate_scale
 from profiler.classify.sheet import (
+    DIAMETER,
     LINE,
     PLATE,
-    SIDE,
     SITE,
     WELL,
     Entry,
@@ -196,10 +196,9 @@ def _sample(
     scales = {p: plate_scale(every.filter(pl.col(PLATE) == p), features=features) for p in plates}
     if known is None:
         features, scales, _ = usable_features(features, scales)
-    places = [name for name in (X, Y) if name in columns]
+    places = [name for name in (X, Y, DIAMETER) if name in columns and name not in features]
     held = drawn(cells, count=wanted.sample, seed=wanted.seed).select(*KEYS, *places, *features)
-    margin = SIDE // 4 if is_seen else 0  # a nucleus that is half seen nobody can label
-    found = placed(held.collect(engine="streaming").sort(*KEYS), pictures, margin=margin)
+    found = placed(held.collect(engine="streaming").sort(*KEYS), pictures, only_whole=is_seen)
     found = found.filter(pl.col(LINE).is_not_null()) if is_seen else found
     vectors, has_profile, _ = by_plate(found, scales, features=features)
     if not has_profile.any():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from plates.errors import BadPlate, BadRecipe, UnknownName
 from profiler.classify.labels import BadLabelTable, read_labels
-from profiler.classify.sheet import COLUMN, LINE, SIDE, crops, pictures_of, placed
+from profiler.classify.sheet import COLUMN, DIAMETER, LINE, SIDE, crops, pictures_of, placed
 from profiler.classify.suggest import Wanted, suggest
 from profiler.store.screen import open as open_screen
 
@@ -144,7 +144,24 @@ def test_cells_at_the_border_of_a_thumbnail_are_not_suggested(one_plate, tmp_pat
     is_inside = pl.col(LINE).is_between(far, height - 1 - far)
     is_inside &= pl.col(COLUMN).is_between(far, width - 1 - far)
     assert cells.drop_nulls(LINE).filter(~is_inside).height > 10  # whose nuclei may be cut
-    assert cells.join(found.cells, on=KEYS, how="semi").select(is_inside.all()).item()
+    shown = cells.join(found.cells, on=KEYS, how="semi")
+    assert shown.height == 40
+    assert shown.select(is_inside.all()).item()
+
+
+def test_a_nucleus_is_whole_by_its_own_diameter(one_plate):
+    """Of a large one more is cut than of a small one, and a thumbnail has fewer pixels."""
+    screen = open_screen(one_plate.out)
+    pictures = pictures_of(one_plate.out, screen.fields.collect())
+    cells = screen.cells.select(*KEYS, "Metadata_Timepoint", *PLACES).collect()
+    height = next(size for _, _, size in pictures.views.values())[1]
+    step = next(view.step for _, view, _ in pictures.views.values())
+    for diameter in (4.0, 40.0, 80.0):
+        sized = cells.with_columns(pl.lit(diameter).alias(DIAMETER))
+        lines = placed(sized, pictures, only_whole=True)[LINE].drop_nulls()
+        assert len(lines) > 5
+        assert lines.is_between(diameter / 2 / step, height - 1 - diameter / 2 / step).all()
+        assert lines.min() < diameter / 2 / step + 12
 
 
 def test_cells_that_no_thumbnail_shows_come_only_when_asked(one_plate, tmp_path):
