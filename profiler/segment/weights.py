@@ -16,6 +16,7 @@ from profiler.segment.confidence.calibration import Calibration
 from profiler.segment.joining.join import Joining
 from profiler.segment.network.build import Network, build, check
 from profiler.segment.network.config import NetworkConfig, check_fields
+from profiler.segment.network.norms import GROUP
 
 CARD = "a model card"
 WIDEST_PX = 10_000  # of an object: more is a slip, as below a pixel
@@ -158,12 +159,12 @@ def widened(
 ) -> tuple[Network, NetworkConfig]:
     """Give a network more features at some levels, which nobody listens to yet.
 
-    What it knew stays, and so does what it predicts if its blocks are plain, dilated or separable
-    and features are normalised one by one ("batch"); training draws the new ones in (Chen et al.
-    2016, arXiv:1511.05641).
+    What it knew and what it predicts stay; training draws the new ones in (Chen et al. 2016,
+    arXiv:1511.05641).
 
     Raises:
-        BadModel: There are other levels, or fewer features at one.
+        BadModel: There are other levels, or fewer features at one; or old and new features would
+            mix: in dense blocks, in groups that are not whole, or in a shortcut that was none.
     """
     are_levels = len(widths) == len(config.widths)
     if not are_levels or any(new < old for new, old in zip(widths, config.widths, strict=True)):
@@ -173,11 +174,15 @@ def widened(
         )
     wide = replace(config, widths=widths)
     fresh = build(wide, rngs=rngs)
-    old = dict(flat(model))
-    grown = [
-        (key, leaf.replace(_grown(leaf[...], old[key][...])) if key in old else leaf)
-        for key, leaf in flat(fresh)
-    ]
+    old, new = dict(flat(model)), dict(flat(fresh))
+    is_cut = config.norm == "group" and any(width % GROUP for width in (*config.widths, *widths))
+    if config.block == "dense" or is_cut or new.keys() != old.keys():
+        raise BadModel(
+            f"A network of {config.block} blocks and {config.norm} norms cannot be widened from "
+            f"{config.widths} to {widths}: it would forget what it knows. Take plain blocks, batch "
+            "norms and levels whose widths differ, or begin from nothing."
+        )
+    grown = [(key, leaf.replace(_grown(leaf[...], old[key][...]))) for key, leaf in new.items()]
     nnx.update(fresh, nnx.from_flat_state(grown))
     return fresh, wide
 

@@ -91,6 +91,21 @@ def test_a_network_that_does_not_hold_the_first_is_refused(widths):
         widened(model, SMALL, widths, rngs=nnx.Rngs(2))
 
 
+@pytest.mark.parametrize(
+    ("block", "norm", "old", "new"),
+    [
+        ("dense", "batch", (4, 8), (8, 12)),
+        ("plain", "group", (4, 8), (6, 12)),
+        ("residual", "batch", (8, 8), (8, 12)),
+    ],
+)
+def test_a_network_that_would_forget_is_not_widened(block, norm, old, new):
+    config = NetworkConfig(widths=old, block=block, norm=norm)
+    model = build(config, rngs=nnx.Rngs(1))
+    with pytest.raises(BadModel, match=f"{block} blocks and {norm} norms cannot be widened"):
+        widened(model, config, new, rngs=nnx.Rngs(2))
+
+
 def test_an_unknown_model_gets_a_suggestion():
     with pytest.raises(UnknownName, match=r"no segmentation model called 'nucle'.*'nuclei'"):
         load_network("nucle")
