@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -106,7 +106,7 @@ def load_embedder(name: str, *, stains: Sequence[str], max_cells: int) -> Embedd
     return Embedder(card, columns, embed, config.crops)
 
 
-@cache
+@lru_cache(maxsize=8)  # compiled programs hold memory
 def _program(graph: nnx.GraphDef, crops: CropConfig, max_cells: int) -> Callable[..., Embedding]:
     cut = partial(cut_crops, config=crops, max_cells=max_cells)
 

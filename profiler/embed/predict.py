@@ -1,7 +1,7 @@
 """What a trained model says of crops: vectors, and probabilities of classes."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -69,7 +69,7 @@ def make_look(
     return look
 
 
-@cache
+@lru_cache(maxsize=8)  # compiled programs hold memory
 def _program(graph: nnx.GraphDef, views: int) -> Callable[[Any, jax.Array], tuple]:
     return jax.jit(partial(see, graph, views))
 

@@ -1,7 +1,7 @@
 """What a network sees in a field: compiled once for an architecture, whatever its weights."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import jax
@@ -18,7 +18,7 @@ from profiler.shapes import Stains
 Program: TypeAlias = Callable[[tuple[Any, ...], Stains, float], tuple[Seen, Grey]]
 
 
-@cache
+@lru_cache(maxsize=8)  # compiled programs hold memory
 def program(graph: nnx.GraphDef, config: NetworkConfig, head: Head) -> Program:
     """Compile what a network sees, for each size of fields and each scale.
 

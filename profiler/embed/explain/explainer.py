@@ -1,7 +1,7 @@
 """Cells of a network explained: crops in; maps, shares and changes out, a few cells at a time."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -119,7 +119,7 @@ def make_explainer(
     return explain
 
 
-@cache
+@lru_cache(maxsize=8)  # compiled programs hold memory
 def _programs(graph: nnx.GraphDef, steps: int) -> tuple[Callable, Callable, Callable]:
     """Compile what one architecture is asked, whatever its weights."""
     asked = partial(_alone, graph), partial(_against, graph, steps), partial(_place, graph)

@@ -164,11 +164,12 @@ def believe(prediction: Prediction) -> Belief:
     where it runs apart, between two nuclei, as it does without doubt where both are real.
     """
     foreground = sigmoid(prediction.foreground)
-    return Belief(foreground, foreground * (1 - _divergence(prediction.flow / FLOW_SCALE)) / 2)
+    together = (1 - _divergence(prediction.flow / FLOW_SCALE)) / 2  # more than 1 at a point
+    return Belief(foreground, foreground * jnp.clip(together, 0, 1))
 
 
 def _divergence(flow: Float[Array, "height width 2"]) -> Plane:
-    """How much runs out of each pixel: 1 between opposite unit vectors that point apart."""
+    """How much runs out of each pixel: 1 where unit vectors of one axis point apart, 2 of both."""
     wide = jnp.pad(flow, ((1, 1), (1, 1), (0, 0)), mode="edge")
     down = wide[2:, 1:-1, 0] - wide[:-2, 1:-1, 0]
     across = wide[1:-1, 2:, 1] - wide[1:-1, :-2, 1]
