@@ -8,6 +8,7 @@ it asks for whole files, several at a time, while those before are worked on.
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from jaxtyping import Shaped
 from plates.address import is_remote, without_slash
 from plates.chunks import check_stored
 from plates.errors import BadPlate
+from plates.pieces import BLOCK, Pieces, Shelf
 
 T = TypeVar("T")
 
@@ -31,8 +33,8 @@ PAUSE_S = 0.2  # doubled after each try
 _hearer: ContextVar[Callable[[str], object]] = ContextVar("hearer", default=lambda reason: None)
 PIECE = 1 << 14  # bytes: MetaXpress's header, 7 to 12 kB, in one
 OPEN_ARRAYS = 512  # remote ones whose metadata is kept: it costs more requests than a plane
-OPEN_FILES = 64  # remote ones of many planes whose headers are kept, for the same reason
-CLOCKS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created")
+# What stores call that which changes with a file: ETag, Last-Modified, modificationTime, md5Hash.
+CLOCK = re.compile(r"etag|modif|mtime|updated|created|md5|digest|generation|version", re.IGNORECASE)
 
 
 def read_remote(address: str, *, start: int | None = None, end: int | None = None) -> bytes:
@@ -54,15 +56,46 @@ def read_remote(address: str, *, start: int | None = None, end: int | None = Non
 class RemoteFile(io.RawIOBase):
     """A remote file of which only what is read is fetched, in pieces of `PIECE` bytes or more.
 
+    What reads it may take a request that failed for damage, or for the end of the file. So the
+    file remembers: leaving a `with` block raises that failure, whatever was made of it.
+
     Args:
         address: Where it is.
         size: Its bytes.
-        pieces: Headers of it that were read before, by where they start; more are added.
+        pieces: Of it, read before or to be kept for later; of its own, if None.
+        whole: All of it, where it had to be fetched at once.
+
+    Attributes:
+        failure: Why a request failed; from then on every one does.
     """
 
-    def __init__(self, address: str, *, size: int, pieces: dict[int, bytes] | None = None):
+    def __init__(
+        self,
+        address: str,
+        *,
+        size: int,
+        pieces: Pieces | None = None,
+        whole: bytes | None = None,
+    ):
         self.address, self.size, self.at = address, size, 0
-        self.pieces = {} if pieces is None else pieces
+        self.pieces = Pieces() if pieces is None else pieces
+        self.whole = whole
+        self.failure: OSError | None = None
+
+    def __repr__(self) -> str:  # by which h5py names it in messages
+        return self.address
+
+    def __exit__(self, *reason: object) -> None:
+        """Close it.
+
+        Raises:
+            OSError: A request has failed meanwhile.
+        """
+        self.close()
+        # Kept, it would hold h5py's frames, and these the file: nothing could free them.
+        failure, self.failure = self.failure, None
+        if failure is not None and failure not in reason:
+            raise failure
 
     def seekable(self) -> bool:
         """Whether its place can be changed."""
@@ -86,65 +119,87 @@ class RemoteFile(io.RawIOBase):
         Raises:
             OSError: As for `read_remote`.
         """
+        if self.failure is not None:  # to ask six times again, and again, helps nobody
+            raise self.failure
         view = memoryview(buffer).cast("B")  # tifffile hands in arrays
         count = min(len(view), self.size - self.at)  # a store refuses what lies behind the end
         if count <= 0:
             return 0
-        data = self._bytes(count)
-        view[: len(data)] = data
-        self.at += len(data)
-        return len(data)
+        try:
+            view[:count] = self._bytes(count)
+        except OSError as reason:
+            self.failure = reason
+            raise
+        self.at += count
+        return count
 
     def _bytes(self, count: int) -> bytes:
-        for start, piece in list(self.pieces.items()):  # other threads add to it
-            if start <= self.at and self.at + count <= start + len(piece):
-                return piece[self.at - start :][:count]
-        end = min(self.size, self.at + max(count, PIECE))
-        found = read_remote(self.address, start=self.at, end=end)
-        if count < PIECE:  # more is pixels, which nobody reads twice
-            self.pieces[self.at] = found
-        return found[:count]
+        if self.whole is not None:
+            return self.whole[self.at : self.at + count]
+        if count >= PIECE:  # pixels, which nobody reads twice
+            return self._fetched(self.at, self.at + count)
+        first, last = self.at // BLOCK, (self.at + count - 1) // BLOCK
+        found = {number: self.pieces.read(number) for number in range(first, last + 1)}
+        missing = [number for number, block in found.items() if block is None]
+        if missing:  # one request: it reaches from the first beyond the last
+            start = missing[0] * BLOCK
+            data = self._fetched(start, min(self.size, max(start + PIECE, (last + 1) * BLOCK)))
+            cuts = range(0, len(data), BLOCK)
+            blocks = {missing[0] + at // BLOCK: data[at : at + BLOCK] for at in cuts}
+            self.pieces.add(blocks, read=missing)
+            found |= {number: blocks[number] for number in missing}
+        return b"".join(block or b"" for block in found.values())[self.at - first * BLOCK :][:count]
+
+    def _fetched(self, start: int, end: int) -> bytes:
+        found = read_remote(self.address, start=start, end=end)
+        if len(found) != end - start:  # some web servers know whole files only
+            raise OSError(
+                f"{self.address} gave {len(found)} bytes where {end - start} were asked for. Was "
+                "it changed just now? If its server gives whole files only, copy the plate here"
+            )
+        return found
 
 
 def open_remote(address: str) -> RemoteFile:
     """Open a remote file of many planes: of each, only its own bytes are fetched.
 
     The headers that lead to them are kept for the planes to come, until the store says that the
-    file has changed.
+    file has changed; where it cannot say so, they are fetched again at each opening.
 
     Raises:
         FileNotFoundError: It is not there.
         OSError: As for `read_remote`.
     """
-
-    def look() -> tuple[int | None, str]:
-        system, path = fsspec_package(address).core.url_to_fs(address)
-        said = system.info(path)
-        return said.get("size"), repr([said.get(clock) for clock in CLOCKS])
-
-    size, clock = persistent(look, address=address)
-    if size is None:  # a web server may not say
+    said = persistent(lambda: _said(address), address=address)
+    if (size := said.get("size")) is None:  # a web server may not say
         whole = read_remote(address)
-        return RemoteFile(address, size=len(whole), pieces={0: whole})
-    return RemoteFile(address, size=size, pieces=_headers(address, size, clock))
+        return RemoteFile(address, size=len(whole), whole=whole)
+    tells = any(value for name, value in said.items() if CLOCK.search(name))
+    state = f"{address} {sorted(said.items())}"
+    return RemoteFile(address, size=size, pieces=_headers.of(state) if tells else None)
 
 
-@lru_cache(OPEN_FILES)
-def _headers(address: str, size: int, clock: str) -> dict[int, bytes]:
-    """Pieces of one state of a remote file."""
-    del address, size, clock  # they are what it is kept by
-    return {}
+_headers = Shelf()
 
 
-def find_remote(address: str) -> dict[str, int]:
+def _said(address: str) -> dict[str, Any]:
+    """What a store says of a file now."""
+    system, path = fsspec_package(address).core.url_to_fs(address)
+    system.invalidate_cache()  # s3fs would say what it saw when it listed the folder
+    return system.info(path)
+
+
+def find_remote(address: str) -> dict[str, int | None]:
     """Every file below a remote folder and its size; of a file, itself under the name "".
+
+    A size is None where the listing has none, as those of web servers; `size_of` asks for it.
 
     Raises:
         FileNotFoundError: There is nothing.
         OSError: As for `read_remote`.
     """
 
-    def read() -> dict[str, int]:
+    def read() -> dict[str, int | None]:
         system, path = fsspec_package(address).core.url_to_fs(address)
         system.invalidate_cache()  # a plate may have grown since
         found = system.find(path, detail=True)
@@ -152,9 +207,19 @@ def find_remote(address: str) -> dict[str, int]:
             raise FileNotFoundError(address)
         home = path.strip("/")
         names = {name.strip("/").removeprefix(home).lstrip("/"): i for name, i in found.items()}
-        return {name: int(info.get("size") or 0) for name, info in names.items()}
+        return {name: info.get("size") for name, info in names.items()}
 
     return persistent(read, address=address)
+
+
+def size_of(address: str) -> int | None:
+    """Bytes of a remote file; None if the store does not say.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        OSError: As for `read_remote`.
+    """
+    return persistent(lambda: _said(address).get("size"), address=address)
 
 
 def read_json(folder: str, name: str) -> dict[str, Any] | None:
@@ -211,9 +276,8 @@ _open_remote_array = lru_cache(OPEN_ARRAYS)(_open_array)
 def _exists(address: str) -> bool:
     if not is_remote(address):
         return Path(address).exists()
-    system, path = fsspec_package(address).core.url_to_fs(address)
     try:  # not `exists`, by which some stores say that there is nothing if they cannot be asked
-        system.info(path)
+        _said(address)
     except FileNotFoundError:
         return False
     return True

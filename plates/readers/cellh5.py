@@ -42,11 +42,12 @@ def _files(source: Path) -> list[Path]:
 def _is_cellh5(path: Path) -> bool:
     import h5py
 
-    try:
-        with h5py.File(opened(path), "r") as store:
-            return PLATES in store
-    except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
-        return False
+    with opened(path, again=True) as file:
+        try:
+            with h5py.File(file, "r") as store:
+                return PLATES in store
+        except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
+            return False
 
 
 def scan(source: Path) -> pl.DataFrame:
@@ -66,20 +67,27 @@ def scan(source: Path) -> pl.DataFrame:
 def _planes(path: Path) -> Iterator[PlaneRow]:
     import h5py
 
-    try:
-        with h5py.File(opened(path), "r") as store:
-            for plate, wells in groups(store[PLATES]):
-                for well, experiment in groups(wells["experiment"]):
-                    positions = list(groups(experiment["position"]))
-                    for number, (site, position) in enumerate(positions, start=1):
-                        images = position["image/channel"]
-                        site = site_number(site) if site.isdecimal() else number
-                        key = FieldKey(plate, _well(well, path=path), site)
-                        yield from _field(path, images, names=_names(store, images), key=key)
-    except BadPlate:
-        raise
-    except Exception as reason:  # h5py raises almost anything on damaged bytes
-        raise BadPlate(f"{path} is no complete CellH5 file: {reason}. Export it again.") from reason
+    with opened(path, again=True) as file:
+        try:
+            with h5py.File(file, "r") as store:
+                yield from _positions(path, store)
+        except BadPlate:
+            raise
+        except Exception as reason:  # h5py raises almost anything on damaged bytes
+            raise BadPlate(
+                f"{path} is no complete CellH5 file: {reason}. Export it again."
+            ) from reason
+
+
+def _positions(path: Path, store: Any) -> Iterator[PlaneRow]:
+    for plate, wells in groups(store[PLATES]):
+        for well, experiment in groups(wells["experiment"]):
+            positions = list(groups(experiment["position"]))
+            for number, (site, position) in enumerate(positions, start=1):
+                images = position["image/channel"]
+                site = site_number(site) if site.isdecimal() else number
+                key = FieldKey(plate, _well(well, path=path), site)
+                yield from _field(path, images, names=_names(store, images), key=key)
 
 
 def _well(name: str, *, path: Path) -> str:

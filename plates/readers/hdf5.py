@@ -27,6 +27,7 @@ from plates.readers.folder import indexes
 from plates.readers.mirror import opened
 from plates.readers.noted import AXIS, PROFILES, profile_of
 from plates.readers.reader import METADATA, PlaneRow, Reader, check_field, table
+from plates.remote import RemoteFile
 from plates.table import as_count
 from plates.well import parse_well
 
@@ -48,11 +49,12 @@ def _plates(source: Path) -> list[Path]:
 def _format(path: Path) -> str | None:
     import h5py
 
-    try:
-        with h5py.File(opened(path), "r") as store:
-            return str(store.attrs.get("format", ""))
-    except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
-        return None
+    with opened(path, again=True) as file:
+        try:
+            with h5py.File(file, "r") as store:
+                return str(store.attrs.get("format", ""))
+        except Exception:  # h5py raises almost anything on damaged bytes; `check_whole` says so
+            return None
 
 
 def check_whole(source: Path, *patterns: str) -> None:
@@ -64,23 +66,29 @@ def check_whole(source: Path, *patterns: str) -> None:
 
     Raises:
         BadPlate: One cannot; the message names it.
+        OSError: A store cannot be asked.
     """
+    for path in indexes(source, *patterns, depth=1):
+        with opened(path, again=True) as file:
+            _check_opens(file, path=path)
+
+
+def _check_opens(file: Path | RemoteFile, *, path: Path) -> None:
     import h5py
 
-    for path in indexes(source, *patterns, depth=1):
-        try:
-            h5py.File(opened(path), "r").close()
-        except OSError as reason:
-            if "unable to lock file" in str(reason):
-                raise BadPlate(
-                    f"{path} is locked: another program is writing it, or its file system cannot "
-                    f"lock files ({reason}). Wait until it is written; if nobody writes it, set "
-                    "HDF5_USE_FILE_LOCKING=FALSE."
-                ) from reason
+    try:
+        h5py.File(file, "r").close()
+    except OSError as reason:
+        if "unable to lock file" in str(reason):
             raise BadPlate(
-                f"{path} cannot be opened as HDF5, so it is damaged or cut short: {reason}. Copy "
-                "it again, or move it away."
+                f"{path} is locked: another program is writing it, or its file system cannot "
+                f"lock files ({reason}). Wait until it is written; if nobody writes it, set "
+                "HDF5_USE_FILE_LOCKING=FALSE."
             ) from reason
+        raise BadPlate(
+            f"{path} cannot be opened as HDF5, so it is damaged or cut short: {reason}. Copy "
+            "it again, or move it away."
+        ) from reason
 
 
 def scan(source: Path) -> pl.DataFrame:
@@ -99,23 +107,28 @@ def scan(source: Path) -> pl.DataFrame:
 def _planes(path: Path) -> Iterator[PlaneRow]:
     import h5py
 
-    try:
-        with h5py.File(opened(path), "r") as store:
-            version = store.attrs.get("version")
-            if version not in VERSIONS:
-                raise BadPlate(
-                    f"{path} is a plate of version {version}; this release reads "
-                    f"{' and '.join(map(str, VERSIONS))}. Update plate-profiler."
-                )
-            plate = dict(store.attrs)
-            for well, sites in groups(store):
-                for site, field in () if well == PROFILES else groups(sites):
-                    key = FieldKey(str(plate["plate"]), _well(well, path=path), site_number(site))
-                    yield from _field(path, field, key=key, plate=plate)
-    except BadPlate:
-        raise
-    except Exception as reason:  # h5py raises almost anything on damaged bytes
-        raise BadPlate(f"{path} is damaged: {reason}. Convert the plate again.") from reason
+    with opened(path, again=True) as file:
+        try:
+            with h5py.File(file, "r") as store:
+                yield from _fields(path, store)
+        except BadPlate:
+            raise
+        except Exception as reason:  # h5py raises almost anything on damaged bytes
+            raise BadPlate(f"{path} is damaged: {reason}. Convert the plate again.") from reason
+
+
+def _fields(path: Path, store: Any) -> Iterator[PlaneRow]:
+    version = store.attrs.get("version")
+    if version not in VERSIONS:
+        raise BadPlate(
+            f"{path} is a plate of version {version}; this release reads "
+            f"{' and '.join(map(str, VERSIONS))}. Update plate-profiler."
+        )
+    plate = dict(store.attrs)
+    for well, sites in groups(store):
+        for site, field in () if well == PROFILES else groups(sites):
+            key = FieldKey(str(plate["plate"]), _well(well, path=path), site_number(site))
+            yield from _field(path, field, key=key, plate=plate)
 
 
 def site_number(name: str) -> int:

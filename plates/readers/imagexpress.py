@@ -12,7 +12,7 @@ Fields that the .HTD states and of which no image is there are listed as files t
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from io import BufferedReader
+from contextlib import AbstractContextManager
 from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -26,6 +26,7 @@ from plates.readers.htd import Htd, read_htd
 from plates.readers.mirror import is_mirror, opened
 from plates.readers.reader import PlaneRow, Reader, power, table
 from plates.readers.safe_xml import as_number, parse_xml
+from plates.remote import RemoteFile
 from plates.well import parse_well
 
 GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
@@ -232,20 +233,19 @@ def _shared(file: _File) -> _Shared:
     return file.plate, file.well, file.wave
 
 
-def _header(image: Path | BufferedReader) -> _Header:
+def _header(image: AbstractContextManager[Path | RemoteFile]) -> _Header:
     """Read the calibration that MetaXpress writes into an image; nothing if there is none.
 
     Raises:
         OSError: A store cannot be asked: all its plates would seem to have no pixel size.
     """
-    try:
-        with tifffile.TiffFile(image) as file:
-            description = file.pages.first.description
-        root = parse_xml(description, path=str(image))
-    except Exception as reason:  # the loader will say what is wrong with the file
-        if isinstance(reason, OSError) and not isinstance(image, Path):
-            raise
-        return _Header()
+    with image as file:
+        try:
+            with tifffile.TiffFile(file) as tiff:  # type: ignore[arg-type]  # any open file will do
+                description = tiff.pages.first.description
+            root = parse_xml(description, path=str(file))
+        except Exception:  # the loader will say what is wrong with the file
+            return _Header()
     said = {p.get("id"): p.get("value") for p in root.iter() if p.tag in ("prop", "custom-prop")}
     is_um = said.get("spatial-calibration-units") in ("um", "µm")
     objective = said.get("_MagSetting_")

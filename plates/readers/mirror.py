@@ -6,10 +6,11 @@ hold the index (OME-TIFF, HDF5), it asks `opened` for.
 """
 
 import filecmp
+import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -17,8 +18,9 @@ import polars as pl
 
 from plates.address import without_slash
 from plates.errors import BadPlate
+from plates.pieces import Shelf
 from plates.readers.folder import inside
-from plates.remote import RemoteFile, find_remote, read_remote
+from plates.remote import PIECE, RemoteFile, find_remote, open_remote, read_remote, size_of
 
 INDEXES = (".xml", ".mlf", ".mrf", ".mes", ".wpi", ".htd", ".xdce", ".csv", ".tsv", ".txt", ".ome")
 DISKS = ("file:/", "local:/")
@@ -31,14 +33,16 @@ class _Mirror(NamedTuple):
     Attributes:
         home: The folder that stands for the store.
         root: Its address.
-        sizes: Bytes of each file there.
-        pieces: Of files what was read of them, by where it starts.
+        sizes: Bytes of each file there; None where the store's listing does not say.
+        pieces: Of files that are opened more than once.
+        digests: Of what was compared: a file, and where the piece of it starts, or None for all.
     """
 
     home: Path
     root: str
-    sizes: Mapping[Path, int]
-    pieces: dict[Path, dict[int, bytes]]
+    sizes: Mapping[Path, int | None]
+    pieces: Shelf
+    digests: dict[tuple[Path, int | None], bytes]
 
 
 # Of the thread that scans; else a parameter of every reader for the sake of one.
@@ -50,25 +54,52 @@ def is_mirror() -> bool:
     return _mirror.get() is not None
 
 
-def opened(path: Path) -> Path | BufferedReader:
-    """An image that a reader has found, to be opened where it really is.
+def opened(path: Path, *, again: bool = False) -> AbstractContextManager[Path | RemoteFile]:
+    """An image that a reader has found, for a `with` block that opens it where it really is.
 
-    To be called in the thread that scans; what is returned may be read in any.
+    To be called in the thread that scans; what is returned may be entered in any. Whatever the
+    block makes of a store that cannot be asked, it is left by the `OSError` that says so.
+
+    Args:
+        path: The image.
+        again: Whether this scan opens it several times, so that what is read of it is kept.
     """
     shown = _mirror.get()
-    if shown is None:
-        return path
-    size, pieces = shown.sizes.get(path, 0), shown.pieces.setdefault(path, {})
-    return BufferedReader(RemoteFile(_address(path, shown), size=size, pieces=pieces))
+    return nullcontext(path) if shown is None else _opened(path, shown, again=again)
+
+
+@contextmanager
+def _opened(path: Path, shown: _Mirror, *, again: bool) -> Iterator[RemoteFile]:
+    address, size = _address(path, shown), shown.sizes.get(path, 0)
+    pieces = shown.pieces.of(path) if again else None
+    file = open_remote(address) if size is None else RemoteFile(address, size=size, pieces=pieces)
+    with file:
+        yield file
 
 
 def are_equal(one: Path, other: Path) -> bool:
-    """Whether two files hold the same bytes, wherever they really are."""
+    """Whether two files hold the same bytes, wherever they really are.
+
+    In a store a piece from the middle, where pixels are, tells most files from another; only
+    those that agree in it are fetched. Neither is fetched twice.
+    """
     shown = _mirror.get()
     if shown is None:
         return filecmp.cmp(one, other, shallow=False)
-    sizes = {shown.sizes.get(path) for path in (one, other)}
-    return len(sizes) == 1 and len({read_remote(_address(x, shown)) for x in (one, other)}) == 1
+    size = shown.sizes.get(one)
+    if size != shown.sizes.get(other):
+        return False
+    starts = (None,) if size is None else (size // 2, None)
+    return all(_digest(one, at, shown) == _digest(other, at, shown) for at in starts)
+
+
+def _digest(path: Path, start: int | None, shown: _Mirror) -> bytes:
+    """Of a piece of a file, or all of it."""
+    if (path, start) not in shown.digests:
+        end = None if start is None else min(shown.sizes[path] or 0, start + PIECE)
+        data = read_remote(_address(path, shown), start=start, end=end)
+        shown.digests[path, start] = hashlib.blake2b(data).digest()
+    return shown.digests[path, start]
 
 
 def _address(path: Path, shown: _Mirror) -> str:
@@ -107,7 +138,7 @@ def scan_mirrored(address: str, scan: Callable[[Path], pl.DataFrame]) -> pl.Data
             raise BadPlate(f"There is no {address}. Check bucket, path and spelling.") from reason
         except OSError as reason:
             raise BadPlate(f"{address} cannot be read: {reason}.") from reason
-        token = _mirror.set(_Mirror(home, root, sizes, {}))
+        token = _mirror.set(_Mirror(home, root, sizes, Shelf(), {}))
         try:
             planes = scan(home / name)
         except BadPlate as reason:
@@ -135,13 +166,16 @@ def _folder(address: str) -> str:
     return f"{address}/" if address.endswith(":/") else address
 
 
-def _shown(address: str, files: dict[str, int], *, home: Path) -> dict[Path, int]:
+def _shown(address: str, files: Mapping[str, int | None], *, home: Path) -> dict[Path, int | None]:
     """Make the mirror of a folder; returns the size of each file in the store."""
-    sizes = {}
+    sizes: dict[Path, int | None] = {}
     for below, size in files.items():
         path = inside(home, below, index=Path(address))
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_index = path.suffix.lower() in INDEXES and size <= LARGEST
+        is_index = path.suffix.lower() in INDEXES
+        if is_index and size is None:
+            size = size_of(f"{address}/{below}")
+        is_index = is_index and (size or 0) <= LARGEST
         path.write_bytes(read_remote(f"{address}/{below}") if is_index else b"")
         sizes[path] = size
     return sizes

@@ -10,8 +10,8 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BufferedReader
-from itertools import chain
+from contextlib import AbstractContextManager
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -25,6 +25,7 @@ from plates.readers.folder import indexes, inside, is_there, plate_name
 from plates.readers.mirror import are_equal, opened
 from plates.readers.reader import PlaneRow, Reader, table
 from plates.readers.safe_xml import parse_xml, read_xml, well_in
+from plates.remote import RemoteFile
 from plates.well import parse_well
 
 COMPANION = "*.companion.ome"
@@ -107,10 +108,9 @@ def _indexes(source: Path) -> Iterator[_Index]:
 
 def _headers(source: Path, named: set[Path]) -> Iterator[tuple[Path, bytes]]:
     """Header of every OME-TIFF that is not named when its turn comes, some read ahead."""
-    waiting = indexes(source, *TIFF)
+    waiting = (path for path in indexes(source, *TIFF) if path not in named)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        while waiting := [path for path in waiting if path not in named]:
-            some, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+        while some := list(islice(waiting, AT_ONCE)):
             read = [pool.submit(_header, opened(path), path=path) for path in some]
             for path, header in zip(some, read, strict=True):
                 if path not in named:
@@ -130,7 +130,9 @@ def read_index(path: Path, *, header: bytes | None = None) -> _Index:
     if path.suffix == ".ome":
         root = read_xml(path)
     else:
-        root = parse_xml(_header(path, path=path) if header is None else header, path=str(path))
+        root = parse_xml(
+            _header(opened(path), path=path) if header is None else header, path=str(path)
+        )
     if root.tag != "OME":
         raise BadPlate(f"{path} holds no OME-XML, but {root.tag}. Export it as OME-TIFF again.")
     if (elsewhere := root.find("BinaryOnly")) is not None:
@@ -171,15 +173,16 @@ def _uuid(text: str | None) -> str:
     return (text or "").strip().lower()
 
 
-def _header(file: Path | BufferedReader, *, path: Path) -> bytes:
-    try:
-        with tifffile.TiffFile(file) as tiff:
-            tag = tiff.pages.first.tags.get(270)
-            description = None if tag is None else tag.value
-    except Exception as reason:  # tifffile raises anything at all on damaged bytes
-        raise BadPlate(
-            f"The header of {path} cannot be read: {reason}. Copy it again, or move it away."
-        ) from reason
+def _header(image: AbstractContextManager[Path | RemoteFile], *, path: Path) -> bytes:
+    with image as file:
+        try:
+            with tifffile.TiffFile(file) as tiff:  # type: ignore[arg-type]  # any open file will do
+                tag = tiff.pages.first.tags.get(270)
+                description = None if tag is None else tag.value
+        except Exception as reason:  # tifffile raises anything at all on damaged bytes
+            raise BadPlate(
+                f"The header of {path} cannot be read: {reason}. Copy it again, or move it away."
+            ) from reason
     if description is None:
         raise BadPlate(
             f"{path} has no OME-XML in its header, and no companion file beside it names it. Copy "

@@ -20,6 +20,38 @@ def _no_array_of_another_test():
     remote._open_remote_array.cache_clear()
 
 
+@pytest.fixture
+def store(monkeypatch):
+    """Put a folder into fsspec's store in memory."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setattr(remote, "PAUSE_S", 0)
+    memory = fsspec.filesystem("memory")
+
+    def store(home, name="plate"):
+        memory.put(str(home), f"/bucket/{name}", recursive=True)
+        return f"memory://bucket/{name}"
+
+    yield store
+    if memory.exists("/bucket"):
+        memory.rm("/bucket", recursive=True)
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Bytes of each request to fsspec's store in memory."""
+    fsspec = pytest.importorskip("fsspec")
+    counts, system = [], type(fsspec.filesystem("memory"))
+    whole = system.cat_file
+
+    def counting(self, path, **options):
+        found = whole(self, path, **options)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(system, "cat_file", counting)
+    return counts
+
+
 def pixels(*place: int) -> np.ndarray:
     """A plane that no other place has."""
     return np.random.default_rng((1, *place)).integers(0, 60_000, (HEIGHT, WIDTH), dtype=np.uint16)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tifffile
 
+import plates.remote as remote
 from plates.errors import BadImage, BadPlate
 from plates.pixels import read_plane
 from plates.readers import scan, unused_images
-from plates.remote import RemoteFile
 
 GUID = "66923EBB-9960-4952-8955-D1721D112EE2"
 
@@ -200,10 +200,10 @@ def test_a_store_that_fails_is_not_a_plate_without_pixel_sizes(tmp_path, asked, 
     plate_of(tmp_path / "P1", {"B02": (0.65, "10X")}, waves=(1,), sites=(1,))
     address = in_store(tmp_path / "P1")
 
-    def refused(self, buffer):
+    def refused(address, **options):
         raise OSError("the store is away")
 
-    monkeypatch.setattr(RemoteFile, "readinto", refused)
+    monkeypatch.setattr(remote, "read_remote", refused)
     with pytest.raises(BadPlate, match=r"memory://bucket/P1 cannot be read: the store is away"):
         scan(address)
 

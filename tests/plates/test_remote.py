@@ -1,14 +1,10 @@
 """Plates in a store: every index format through its mirror, stores that fail, and none at all."""
 
-import re
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-import tifffile
 
-import plates.remote as remote
 from plates.errors import BadImage, BadPlate
 from plates.imageset import image_sets
 from plates.loader import batches, expected_format
@@ -19,21 +15,6 @@ from plates.remote import asked_again
 from tests.plates.conftest import edit_ome
 
 fsspec = pytest.importorskip("fsspec")
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """Put a folder into fsspec's store in memory."""
-    monkeypatch.setattr(remote, "PAUSE_S", 0)
-    memory = fsspec.filesystem("memory")
-
-    def store(home, name="plate"):
-        memory.put(str(home), f"/bucket/{name}", recursive=True)
-        return f"memory://bucket/{name}"
-
-    yield store
-    if memory.exists("/bucket"):
-        memory.rm("/bucket", recursive=True)
 
 
 @pytest.mark.parametrize(
@@ -161,85 +142,6 @@ def test_pages_in_a_store(trees, tmp_path, store):
     assert read_plane(far).stamp.digest == read_plane(local).stamp.digest
 
 
-@pytest.fixture
-def fetched(monkeypatch):
-    """Bytes of each request to the store."""
-    counts, system = [], type(fsspec.filesystem("memory"))
-    whole = system.cat_file
-
-    def counting(self, path, **options):
-        found = whole(self, path, **options)
-        counts.append(len(found))
-        return found
-
-    monkeypatch.setattr(system, "cat_file", counting)
-    return counts
-
-
-def many_planes(path: Path, *, seed: int = 0) -> np.ndarray:
-    """Twenty planes of 128 kB each, one file."""
-    planes = np.random.default_rng(seed).integers(0, 60_000, (20, 256, 256), np.uint16)
-    if path.suffix == ".tif":
-        tifffile.imwrite(path, planes, photometric="minisblack")
-    else:
-        with h5py.File(path, "w") as file:
-            file.create_dataset("images", data=planes, chunks=(1, 256, 256), compression="gzip")
-    return planes
-
-
-@pytest.mark.parametrize(
-    ("name", "place"), [("many.tif", "#page={}"), ("many.h5", "#dataset=/images&index={}")]
-)
-def test_of_many_planes_in_one_file_of_a_store_only_what_is_asked_for_is_fetched(
-    tmp_path, store, fetched, name, place
-):
-    planes = many_planes(tmp_path / name)
-    address = store(tmp_path / name, name)
-    plane = planes[0].nbytes
-    for number in (13, 4, 19):
-        fetched.clear()
-        found = read_plane(address + place.format(number))
-        np.testing.assert_array_equal(found.pixels, planes[number])
-        assert found.stamp.bytes == (tmp_path / name).stat().st_size
-        assert sum(fetched) < 4 * plane
-    fetched.clear()
-    read_plane(address + place.format(7))
-    assert len(fetched) <= 2, fetched  # the headers are known
-    other = many_planes(tmp_path / name, seed=1)
-    store(tmp_path / name, name)
-    np.testing.assert_array_equal(read_plane(address + place.format(7)).pixels, other[7])
-
-
-@pytest.mark.parametrize(
-    ("name", "place"), [("many.tif", "#page=3"), ("many.h5", "#dataset=/images&index=3")]
-)
-def test_a_store_that_goes_down_within_a_file(tmp_path, store, monkeypatch, name, place):
-    many_planes(tmp_path / name)
-    address = store(tmp_path / name, name)
-
-    def down(self, path, **options):
-        raise TimeoutError("no route")
-
-    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", down)
-    with pytest.raises(BadImage, match=r"cannot be read: .*failed 6 times: no route") as caught:
-        read_plane(address + place)
-    assert caught.value.code == "unreadable"
-
-
-def test_a_file_whose_size_no_store_tells_is_fetched_whole(tmp_path, store, fetched, monkeypatch):
-    planes = many_planes(tmp_path / "many.tif")
-    address = store(tmp_path / "many.tif", "many.tif")
-    system = type(fsspec.filesystem("memory"))
-    info = system.info
-
-    def sizeless(self, path, **options):
-        return info(self, path, **options) | {"size": None}
-
-    monkeypatch.setattr(system, "info", sizeless)
-    np.testing.assert_array_equal(read_plane(f"{address}#page=3").pixels, planes[3])
-    assert fetched == [(tmp_path / "many.tif").stat().st_size]
-
-
 def test_a_damaged_header_in_a_store(trees, tmp_path, store):
     home = trees["ome-tiff"](tmp_path / "plate")
     (home / "screen_b03.ome.tif").write_bytes(b"II*\0cut short")
@@ -252,22 +154,6 @@ def test_a_damaged_header_in_a_store(trees, tmp_path, store):
     address = store(home, "other")
     with pytest.raises(BadPlate, match=rf"{address}/.*h5 cannot be opened as HDF5, so it is dam"):
         scan(address)
-
-
-def test_copies_of_one_file_in_a_store_are_told_from_files_of_one_uuid(tmp_path, store):
-    home = tmp_path / "plate"
-    home.mkdir()
-    for site, level in enumerate((7, 9), 1):
-        path = home / f"screen_B03_s{site}.ome.tif"
-        tifffile.imwrite(path, np.full((1, 8, 8), level, np.uint16), metadata={"axes": "CYX"})
-        with tifffile.TiffFile(path) as file:
-            said = file.ome_metadata
-        tifffile.tiffcomment(path, re.sub('UUID="[^"]*"', 'UUID="urn:uuid:1"', str(said)).encode())
-    assert len(scan(store(home))) == len(scan(home)) == 2
-    (home / "screen_B03_s2.ome.tif").write_bytes((home / "screen_B03_s1.ome.tif").read_bytes())
-    for place in (home, store(home)):
-        with pytest.raises(BadPlate, match="are copies of one file, which would be two fields"):
-            scan(place)
 
 
 def test_a_store_that_fails_now_and_then(trees, tmp_path, store, monkeypatch):
