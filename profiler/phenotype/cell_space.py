@@ -2,10 +2,10 @@
 
 Every cell is expressed in robust standard deviations of its plate's control cells, compressed, and
 projected on the principal axes of the sample, where features and embeddings weigh the same as
-blocks, and features in which control cells stray weigh less. Then the axes are stretched until
-control cells that are neighbours differ alike in all directions. The sample takes as many cells of
-every well, those whose hashed name comes first: neither the order of the table nor other wells
-change which.
+blocks, and features in which some control cells lie far out weigh less. Then the axes are
+stretched until control cells that are neighbours differ alike in all directions. The sample takes
+as many cells of every well, those whose hashed name comes first: neither the order of the table nor
+other wells change which.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ from plates.errors import lookup
 from profiler.phenotype.space import Axes, Points, Values, fit_axes, whitened
 from profiler.profile.blocks import block_weights
 from profiler.profile.features import feature_matrix
+from profiler.profile.scaling.control_spread import control_spread, medians
 from profiler.profile.scaling.scale import FLOAT_NOISE, MAD_TO_SD
-from profiler.profile.scaling.stray import straying
 from profiler.profile.wells.aggregate import WELL
 
 NAME = ("Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_ObjectNumber")
@@ -40,7 +40,7 @@ class CellSpace(NamedTuple):
         scales: For each plate with control cells, centre and spread of each feature.
         axes: Principal axes of the sample, stretched by the control cells.
         scaled: The sampled cells that have a profile, in robust sds of the control cells.
-        stray: How far control cells stray in each feature, from `straying`.
+        spread: Of the control cells in each feature, from `control_spread`.
         points: The same, on the axes.
     """
 
@@ -48,7 +48,7 @@ class CellSpace(NamedTuple):
     scales: Mapping[str, PlateScale]
     axes: Axes
     scaled: Values
-    stray: Float[np.ndarray, " feature"]
+    spread: Float[np.ndarray, " feature"]
     points: Points
 
 
@@ -91,10 +91,10 @@ def fit_cell_space(
     scaled = whole(np.flatnonzero(sample["is_fitted"].to_numpy() & is_scaled))
     controls = np.flatnonzero(is_control & is_scaled)
     usual = whole(controls[:: max(1, -(-len(controls) // MOST_USUAL))])
-    stray = straying(usual)
-    axes = fit_axes(scaled, weights=block_weights(names) / stray**2)
+    spread = control_spread(usual)
+    axes = fit_axes(scaled, weights=block_weights(names) / spread**2)
     axes = whitened(axes, axes(usual))
-    return CellSpace(names, scales, axes, scaled, stray, axes(scaled))
+    return CellSpace(names, scales, axes, scaled, spread, axes(scaled))
 
 
 def _chances(wells: pl.DataFrame, *, n_cells: int) -> pl.DataFrame:
@@ -135,13 +135,9 @@ def _scales(
 
 def _scale(values: Values) -> PlateScale:
     """Median and robust sd of every feature; a spread of 0 where it does not vary."""
-    known = np.isfinite(values).any(axis=0)
-    centre, spread = np.zeros((2, values.shape[1]))
-    centre[known] = np.nanmedian(values[:, known], axis=0)
-    off = np.abs(values[:, known] - centre[known])
-    mad = MAD_TO_SD * np.nanmedian(off, axis=0)
-    spread[known] = np.where(mad > FLOAT_NOISE * np.abs(centre[known]), mad, 0.0)
-    return centre, spread
+    centre = medians(values)
+    mad = MAD_TO_SD * medians(np.abs(values - centre))
+    return centre, np.where(mad > FLOAT_NOISE * np.abs(centre), mad, 0.0)
 
 
 def rescale(values: Values, plate: np.ndarray, scales: Mapping[str, PlateScale]) -> Values:

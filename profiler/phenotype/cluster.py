@@ -17,7 +17,7 @@ from profiler.phenotype.space import Points, Space, Values, profile_space
 from profiler.phenotype.structure import structure_p_value
 from profiler.profile.controls import is_role
 from profiler.profile.features import EMBEDDING, feature_matrix
-from profiler.profile.scaling.stray import furthest, straying
+from profiler.profile.scaling.control_spread import control_spread, furthest
 
 MOST_ROWS = 10_000  # that are clustered; the rest joins its nearest
 N_FEATURES = 10  # that describe a cluster
@@ -79,8 +79,8 @@ def cluster(
 
     Returns:
         Labels, one row per cluster, and how the number was chosen (see `choice.choose`).
-        Features that describe a cluster are those whose median is furthest out for how far the
-        controls stray, in the units of the profiles.
+        Features that describe a cluster are those whose median is furthest out relative to the
+        spread of the controls, in the units of the profiles.
 
     Raises:
         UnknownName: The method is none.
@@ -142,14 +142,16 @@ def _describe(
     stability: Float[np.ndarray, " cluster"],
 ) -> pl.DataFrame:
     values, count = feature_matrix(profiles, features), log_counts(profiles)
-    has_roles = "Metadata_Role" in profiles.columns
-    is_control = profiles.select(is_role("negative")).to_series().to_numpy() if has_roles else []
-    stray = straying(values[np.flatnonzero(is_control)])
+    is_control = np.zeros(profiles.height, dtype=bool)
+    if "Metadata_Role" in profiles.columns:
+        is_control = profiles.select(is_role("negative")).to_series().to_numpy()
+    plate = profiles["Metadata_Plate"].to_numpy()
+    spread = control_spread(values[is_control], plate=plate[is_control])
     has_compound = "Metadata_Compound" in profiles.columns
     lines = []
     for number in range(len(stability)):
         inside = labels == number
-        names, medians = most_deviating(values[inside], features, stray=stray)
+        names, medians = most_deviating(values[inside], features, spread=spread)
         compounds = profiles.filter(inside)["Metadata_Compound"] if has_compound else None
         lines.append(
             {
@@ -174,7 +176,7 @@ COLUMNS |= {"features": pl.List(pl.String), "z": pl.List(pl.Float64)}
 
 
 def most_deviating(
-    values: Values, features: Sequence[str], *, stray: Float[np.ndarray, " feature"]
+    values: Values, features: Sequence[str], *, spread: Float[np.ndarray, " feature"]
 ) -> tuple[list[str], list[float]]:
     """Name the ten features whose median is furthest out, and these medians.
 
@@ -182,13 +184,13 @@ def most_deviating(
         values: Rows of a cluster; NaN where there is no value.
         features: The names of its columns; embeddings among them, which say nothing to a reader,
             are passed over.
-        stray: How far controls stray in each, from `straying`.
+        spread: Of the controls in each, from `control_spread`.
     """
     means_something = np.array([not name.startswith(EMBEDDING) for name in features], dtype=bool)
     known = means_something & np.atleast_1d(np.isfinite(values).any(axis=0))
     medians = np.nanmedian(values[:, known], axis=0)
     names = [name for name, is_known in zip(features, known, strict=True) if is_known]
-    first = furthest(medians, stray[known], most=N_FEATURES)
+    first = furthest(medians, spread[known], most=N_FEATURES)
     return [names[i] for i in first], medians[first].tolist()
 
 

@@ -20,7 +20,12 @@ from profiler.phenotype.space import Space, profile_space
 from profiler.phenotype.subpopulations import subpopulations
 from profiler.phenotype.treatments import find_treatments
 from profiler.profile.controls import is_role
-from profiler.profile.features import feature_columns, free_of_rotation, phenotype_features
+from profiler.profile.features import (
+    feature_columns,
+    free_of_rotation,
+    phenotype_features,
+    with_mean_textures,
+)
 from profiler.profile.labels import MECHANISM, find_labels
 from profiler.profile.wells.aggregate import WELL
 from profiler.profile.wells.compounds import check_wells
@@ -70,7 +75,7 @@ def find_phenotypes(
         features: Columns that make a profile; by default all that may speak for a phenotype.
         cells: One row per cell, in any order; without them there are no subpopulations.
         cell_features: As `features`, for cells; by default those of `features` they have, but
-            for what says how a cell lies.
+            for what says how a cell lies; textures as the mean of their four directions.
         settings: Seed, clusterings, labels.
 
     Returns:
@@ -208,9 +213,10 @@ def _of_cells(
 ) -> OfCells:
     if cells is None:
         return OfCells(None, None, [sentences.no_cells()])
-    schema = cells.lazy().collect_schema()
+    lazy = with_mean_textures(cells.lazy())
+    schema = lazy.collect_schema()
     found = subpopulations(
-        cells,
+        lazy,
         wells,
         features=[name for name in features if name in schema],
         seed=settings.seed,

@@ -8,13 +8,13 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from profiler.profile.features import feature_matrix
-from profiler.profile.scaling.stray import compressed
+from profiler.profile.scaling.control_spread import compressed
 
 MOST_AXES = 50
 FLOAT_NOISE = 1e-9  # relative; a smaller spread is none
 NEAR = 20  # neighbours of a control
 ROUNDS = 3  # of stretching and looking who is near then
-RIDGE = 0.1  # of the mean variance along an axis
+LEAST_SHRINKAGE = 1 / 11  # as much as a ridge of a tenth of the mean variance
 SHARE = 0.99  # of the variance, that the axes hold at least unless there are MOST_AXES
 
 Values: TypeAlias = Float[np.ndarray, "row feature"]
@@ -83,12 +83,12 @@ def whitened(axes: Axes, usual: Points) -> Axes:
 
     Args:
         axes: From `fit_axes`.
-        usual: Controls as points on these axes, two or more; with fewer they stay as they are.
+        usual: Controls as points on these axes. Few of them hardly tell which directions are
+            wide, and hardly stretch them; fewer than two tell nothing, and axes stay as they are.
 
     Source:
         Art, Gnanadesikan & Kettenring 1982, Utilitas Mathematica 21A:75, with nearest neighbours
-        for closest pairs; turned as little as can be (Kessy et al. 2018, arXiv:1512.00809). A
-        ridge keeps directions narrow in which neighbours hardly differ: those are mostly noise.
+        for closest pairs; turned as little as can be (Kessy et al. 2018, arXiv:1512.00809).
     """
     from sklearn.neighbors import NearestNeighbors  # scikit-learn takes a second to import
 
@@ -99,12 +99,37 @@ def whitened(axes: Axes, usual: Points) -> Axes:
     for _ in range(ROUNDS):
         near = search.fit(usual @ stretch).kneighbors(return_distance=False)
         apart = (usual[:, None] - usual[near]).reshape(-1, n_axes)
-        variance, directions = np.linalg.eigh(apart.T @ apart / len(apart))
+        # Twenty pairs of each row, but they say no more than the rows do, less one for the mean.
+        covariance = shrunk(apart.T @ apart / len(apart), n_rows=n_rows - 1)
+        variance, directions = np.linalg.eigh(covariance)
         if variance[-1] <= 0:
             return axes
-        wide = np.sqrt(np.maximum(variance, 0.0) + RIDGE * variance.mean())
-        stretch = (directions / wide) @ directions.T
+        stretch = (directions / np.sqrt(variance)) @ directions.T
     return Axes(axes.centre, axes.matrix @ stretch)
+
+
+def shrunk(
+    covariance: Float[np.ndarray, "axis axis"], *, n_rows: int
+) -> Float[np.ndarray, "axis axis"]:
+    """Shrink a covariance towards one that is alike in all directions.
+
+    By as much of its unevenness as is chance, which is all of it where rows are few; and by 9% at
+    least, which keeps directions narrow in which rows hardly differ: those are mostly noise.
+
+    Args:
+        covariance: Mean square of rows, or of their differences.
+        n_rows: How many independent ones.
+
+    Source:
+        The oracle approximating shrinkage of Chen, Wiesel, Eldar & Hero 2010, IEEE Transactions
+        on Signal Processing 58:5016, as scikit-learn's `oas`, which the tests hold it against.
+    """
+    n_axes = len(covariance)
+    mean, square = np.trace(covariance) / n_axes, (covariance**2).mean()
+    uneven = (n_rows + 1) * (square - mean**2 / n_axes)
+    by_chance = (square + mean**2) / uneven if uneven > 0 else 1.0
+    share = np.clip(by_chance, LEAST_SHRINKAGE, 1.0)
+    return (1 - share) * covariance + share * mean * np.eye(n_axes)
 
 
 def _principal(centred: Values) -> tuple[Float[np.ndarray, " axis"], Float[np.ndarray, "axis f"]]:

@@ -127,7 +127,7 @@ def _describe(space: CellSpace, choice: Choice) -> pl.DataFrame:
     lines = []
     for i, stability in enumerate(choice.best.of_cluster):
         inside = choice.best.labels == i
-        found = most_deviating(space.scaled[inside], space.features, stray=space.stray)
+        found = most_deviating(space.scaled[inside], space.features, spread=space.spread)
         lines.append((i + 1, int(inside.sum()), float(stability), *found))
     return pl.DataFrame(lines, schema=KINDS, orient="row")
 

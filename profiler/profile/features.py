@@ -15,9 +15,12 @@ POSITION = re.compile(
     r"_(Location|Parent|Children|Number)_|_BoundingBoxM(in|ax)imum_|_AreaShape_Center_|ObjectNumber"
 )
 
-TURNING = re.compile(
-    r"_AreaShape_(Orientation|InertiaTensor_|(Spatial|Central|Normalized)Moment_)|_ZernikePhase_"
+# Boxes are upright, and so differ for a long cell that lies level and one that lies askew.
+ROTATION_DEPENDENT = re.compile(
+    r"_AreaShape_(Orientation|BoundingBoxArea|Extent|InertiaTensor_|"
+    r"(Spatial|Central|Normalized)Moment_)|_ZernikePhase_"
 )
+TEXTURE_DIRECTION = re.compile(r"(_Texture_.+_\d+)_0[0-3](_\d+)$")  # scale, direction, levels
 
 
 def feature_columns(frame: pl.DataFrame | pl.LazyFrame) -> list[str]:
@@ -65,12 +68,39 @@ def free_of_rotation(features: Iterable[str]) -> list[str]:
         features: Feature names.
 
     Returns:
-        The names that do not match `TURNING`, in their order.
+        The names that do not match `ROTATION_DEPENDENT`, in their order; in place of a texture
+        in any of its four directions their mean, as `with_mean_textures` names it, once.
 
-    >>> free_of_rotation(["Cells_AreaShape_Orientation", "Cells_AreaShape_Zernike_2_2"])
-    ['Cells_AreaShape_Zernike_2_2']
+    >>> free_of_rotation(["Cells_AreaShape_Orientation", "Cells_Texture_Entropy_DNA_3_02_256"])
+    ['Cells_Texture_Entropy_DNA_3_256']
     """
-    return [name for name in features if not TURNING.search(name)]
+    kept = (name for name in features if not ROTATION_DEPENDENT.search(name))
+    return list(dict.fromkeys(_without_direction(name) for name in kept))
+
+
+def with_mean_textures(cells: pl.LazyFrame) -> pl.LazyFrame:
+    """Add the mean over the four directions of every texture.
+
+    Args:
+        cells: One row per cell.
+
+    Returns:
+        The table with a column for each mean, named without a direction:
+        `Cells_Texture_Entropy_DNA_3_256` for 3_00_256 to 3_03_256. Null where one is null.
+    """
+    directions: dict[str, list[str]] = {}
+    for name in feature_columns(cells):
+        if TEXTURE_DIRECTION.search(name):
+            directions.setdefault(_without_direction(name), []).append(name)
+    means = [
+        (pl.sum_horizontal(names, ignore_nulls=False) / len(names)).alias(mean)
+        for mean, names in directions.items()
+    ]
+    return cells.with_columns(means)
+
+
+def _without_direction(feature: str) -> str:
+    return TEXTURE_DIRECTION.sub(r"\1\2", feature)
 
 
 def named_features(features: Iterable[str]) -> list[str]:

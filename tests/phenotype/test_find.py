@@ -65,6 +65,31 @@ def test_notes_say_what_was_chosen_and_how_well_it_does(whole):
     assert "of 18 right; by cell count alone" in whole.notes[2].text
 
 
+def test_how_cells_lie_tells_no_kinds_apart():
+    """Profiles keep one direction of a texture; an eighth of a turn of a cell makes it another."""
+    names = [[f"Cells_Texture_Entropy_DNA_{i}_0{k}_256" for k in range(4)] for i in range(20)]
+    plate = make_plate().rename({old: new[2] for old, new in zip(FEATURES, names, strict=True)})
+    random = np.random.default_rng(2)
+    cells = cells_of(make_plate())
+    level = {old: 8 * cells[old].to_numpy()[:, None] for old in FEATURES}  # integers add exactly
+    textures = [np.rint(level[old] + 9 * random.normal(size=(cells.height, 4))) for old in FEATURES]
+    turn = np.arange(4) + random.integers(4, size=cells.height)[:, None]
+
+    def kinds(textures: list[np.ndarray]) -> pl.DataFrame:
+        columns = {
+            name: values[:, k]
+            for of_scale, values in zip(names, textures, strict=True)
+            for k, name in enumerate(of_scale)
+        }
+        lying = cells.drop(FEATURES).with_columns(**columns)
+        found = find_phenotypes(plate, cells=lying, settings=QUICK)
+        assert found.kinds["features"][0][0].count("_") == 5
+        return found.subpopulations
+
+    turned = [np.take_along_axis(values, turn % 4, axis=1) for values in textures]
+    assert kinds(turned).equals(kinds(textures))
+
+
 def test_order_does_not_matter(whole):
     plate = make_plate()
     shuffled = find_phenotypes(

@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from plates.errors import UnknownName
 from profiler.phenotype import mechanisms, neighbours
 from profiler.phenotype.mechanism import N_SHUFFLES
-from profiler.profile.scaling.stray import compressed
+from profiler.profile.scaling.control_spread import compressed
 from tests.phenotype.conftest import FEATURES
 
 XY = ["x", "y"]

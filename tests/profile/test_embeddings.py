@@ -93,12 +93,12 @@ def test_clusters_are_described_by_what_has_a_name():
     table = scaled(wells())
     names = [*NAMED, *EMBEDDING]
     found, medians = most_deviating(
-        table[16:24].select(names).to_numpy(), names, stray=np.ones(len(names))
+        table[16:24].select(names).to_numpy(), names, spread=np.ones(len(names))
     )
     assert sorted(found) == sorted(NAMED)
     assert len(medians) == 2
     numbers = table.select(EMBEDDING).to_numpy()
-    assert most_deviating(numbers, EMBEDDING, stray=np.ones(len(EMBEDDING))) == ([], [])
+    assert most_deviating(numbers, EMBEDDING, spread=np.ones(len(EMBEDDING))) == ([], [])
 
 
 def test_a_large_block_does_not_drown_a_small_one_in_the_profile_score():

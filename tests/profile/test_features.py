@@ -1,10 +1,11 @@
 """Which columns are features."""
 
+import numpy as np
 import polars as pl
 import pytest
 
 from profiler.profile import feature_columns, phenotype_features
-from profiler.profile.features import finite
+from profiler.profile.features import finite, free_of_rotation, with_mean_textures
 
 TABLE = pl.DataFrame(
     {
@@ -69,6 +70,36 @@ def test_the_jump_list_loses_only_positions_and_identities(reference_folder):
     words = ("Location", "Number", "BoundingBoxM", "Center", "Parent", "Children")
     assert [name for name in lost if not any(word in name for word in words)] == []
     assert len(lost) < 0.05 * len(cells)
+
+
+def test_what_says_how_a_cell_lies_is_left_out_and_textures_lose_their_direction():
+    lies = ["Orientation", "BoundingBoxArea", "Extent", "NormalizedMoment_1_2", "InertiaTensor_0_1"]
+    looks = ["Cells_AreaShape_Zernike_2_2", "Cells_AreaShape_HuMoment_0", "Embedding_0300"]
+    textures = [
+        f"Nuclei_Texture_Entropy_DNA_{scale}_0{i}_256" for scale in (3, 5) for i in range(4)
+    ]
+    names = [*(f"Cells_AreaShape_{name}" for name in lies), *looks, *textures[2:]]
+    means = ["Nuclei_Texture_Entropy_DNA_3_256", "Nuclei_Texture_Entropy_DNA_5_256"]
+    assert free_of_rotation(names) == [*looks, *means]
+    assert free_of_rotation(["Cells_RadialDistribution_ZernikePhase_DNA_1_1", "Cells_X"]) == [
+        "Cells_X"
+    ]
+
+
+def test_textures_are_averaged_over_directions():
+    textures = {f"Cells_Texture_Entropy_my-ER_1_10_0{i}_256": [i + 1.0, i, i, i] for i in range(4)}
+    textures["Cells_Texture_Entropy_my-ER_1_10_03_256"][1:3] = [None, float("nan")]
+    other = {"Nuclei_Texture_F1": [1.0] * 4, "Image_Texture_Entropy_ER_3_00_256": [2.0] * 4}
+    table = pl.DataFrame(textures | other, strict=False)
+    found = with_mean_textures(table.lazy()).collect()
+    assert found.columns == [*table.columns, "Cells_Texture_Entropy_my-ER_1_10_256"]
+    assert found.select(table.columns).equals(table)
+    mean = found["Cells_Texture_Entropy_my-ER_1_10_256"]
+    assert mean[0] == 2.5
+    assert mean[1] is None
+    assert np.isnan(mean[2])
+    assert mean[3] == 1.5
+    assert free_of_rotation(textures) == [mean.name]
 
 
 def test_finite_turns_nan_and_infinity_to_null():

@@ -13,7 +13,7 @@ from profiler.profile.features import (
     finite,
     named_features,
 )
-from profiler.profile.scaling.stray import furthest, straying
+from profiler.profile.scaling.control_spread import control_spread, furthest
 
 KEY = ["Metadata_Plate", "Metadata_Well"]
 COMPOUND, ROLE, DOSE = "Metadata_Compound", "Metadata_Role", "Metadata_Concentration"
@@ -104,9 +104,9 @@ def rank_compounds(
         cells too; of all doses where none could be ranked), threshold (the raised one),
         is_hit, is_toxic, the
         EC50 of the ranked readout with interval and curve_status, top_features (the
-        five whose median robust z at that dose is furthest out for how far the negative controls
-        stray, see `straying`; embeddings are not among them: their numbers explain nothing) and
-        top_z (these medians),
+        five whose median robust z at that dose is furthest out relative to the spread of the
+        negative controls, see `control_spread`; embeddings are not among them: their numbers
+        explain nothing) and top_z (these medians),
         and rank (ties by name), null if no well could be ranked.
     """
     wells = _at_best_dose(_prepared(hits, rule), rule)
@@ -237,14 +237,16 @@ def _run_limit(rule: HitRule, run: int, doses: int, controls: int) -> float:
 def _top_features(
     wells: pl.DataFrame, profiles: pl.DataFrame, *, controls: pl.DataFrame
 ) -> pl.DataFrame:
-    """The features that moved most at the best dose, for how far the controls stray in them."""
+    """The features that moved most at the best dose, relative to the spread of the controls."""
     features = named_features(feature_columns(profiles))
     numbers = profiles.select(*KEY, finite(features))
-    stray = straying(feature_matrix(numbers.join(controls, on=KEY, how="semi"), features))
+    usual = numbers.join(controls, on=KEY, how="semi")
+    plate = usual["Metadata_Plate"].to_numpy()
+    spread = control_spread(feature_matrix(usual, features), plate=plate)
     best = wells.filter("is_best").select(*PER, *KEY)
     table = best.join(numbers, on=KEY).group_by(PER).agg(pl.col(features).median())
     values = np.nan_to_num(feature_matrix(table, features))
-    first = [furthest(size, stray, most=TOP_FEATURES) for size in values]
+    first = [furthest(size, spread, most=TOP_FEATURES) for size in values]
     top = [[i for i in row if size[i] != 0] for row, size in zip(first, values, strict=True)]
     names = [[features[i] for i in row] for row in top]
     sizes = [size[row].tolist() for row, size in zip(top, values, strict=True)]

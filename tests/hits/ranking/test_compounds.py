@@ -178,17 +178,33 @@ def test_toxic_at_the_best_dose(make_plate):
     assert row(found, "C000")["is_toxic"] is False
 
 
-def test_a_feature_in_which_controls_stray_explains_nothing(make_plate):
+def test_a_feature_explains_no_more_than_the_controls_spread_in_it(make_plate):
     wells = planted(make_plate(doses=6), change=30.0)
     is_first = pl.int_range(pl.len()) == 0
     assert wells.filter(is_first)["Metadata_Role"].item() == "negative"
     usual = pl.Series(np.random.default_rng(0).normal(size=wells.height))
     is_far = is_first | (pl.col("Metadata_Compound") == "C001")
-    stray = pl.when(is_far).then(1e4).otherwise(usual).alias("Cells_AreaShape_HuMoment_6")
-    compounds = ranked(wells.with_columns(stray))
+    wide = pl.when(is_far).then(1e4).otherwise(usual).alias("Cells_AreaShape_HuMoment_6")
+    compounds = ranked(wells.with_columns(wide))
     best = row(compounds, "C001")
     assert best["top_features"][0] == READOUT
     assert "Cells_AreaShape_HuMoment_6" in best["top_features"]
+
+
+def test_where_the_controls_of_a_plate_lie_explains_nothing(make_plate):
+    """Plates normalised to all their wells have controls on either side of 0."""
+    other = "Cells_Texture_F1"
+    wells = pl.concat(planted(make_plate(name, doses=6, seed=i)) for i, name in enumerate("PQ"))
+    profiles = robust_z(wells, features=feature_columns(wells), reference=is_role("negative"))
+    is_active = pl.col("Metadata_Compound") == "C001"
+    profiles = profiles.with_columns(pl.when(is_active).then(8.0).otherwise(other).alias(other))
+    hits = rank_wells(score_wells(wells, profiles, readout=READOUT))
+    curves = fit_curves(wells, readouts=(READOUT,))
+    offset = pl.when(pl.col("Metadata_Plate") == "P").then(20.0).otherwise(-20.0)
+    for shift in (0.0, offset):
+        moved = profiles.with_columns(pl.col(READOUT) + shift)
+        best = row(rank_compounds(hits, curves=curves, profiles=moved), "C001")
+        assert best["top_features"][:2] == [READOUT, other]
 
 
 def test_ties_go_by_name(make_plate):
