@@ -117,7 +117,6 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--average", type=float, default=0.998, help="kept of it by a step")
     parser.add_argument("--share", type=float, default=0.6, help="of crops from BBBC039")
-    parser.add_argument("--pasted", type=float, default=0.0, help="crops with others' nuclei")
     parser.add_argument("--start", help="model to go on from, instead of from nothing")
     parser.add_argument("--head", help="another than the start's, which is learnt from nothing")
     parser.add_argument("--seed", type=int, default=3)
@@ -145,7 +144,6 @@ def main() -> None:
             model, config = widened(model, config, widths, rngs=nnx.Rngs(args.seed))
         earlier = {"started_from": {"sha256": card.sha256, **card.about}, "split": SPLIT + BEFORE}
     lesson = lesson_of(args.data, schedule, share=args.share, seed=args.seed, earlier=earlier)
-    lesson = replace(lesson, crops=replace(lesson.crops, pasted=args.pasted))
     start = time.time()
     for event in learn(model, config, lesson, out=args.out):
         line = {"event": type(event).__name__, "seconds": round(time.time() - start)}

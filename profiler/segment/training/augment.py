@@ -10,11 +10,10 @@ from jax import random
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int
 
-from profiler.segment.training.blur import blurred
 from profiler.segment.training.example import Crops, Windows
-from profiler.segment.training.paste import paste
 
 BEND_EVERY_PX = 32  # spacing of the grid whose corners elastic deformation moves
+BLUR_REACH = 4  # pixels, over twice the widest blur's sigma
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,6 @@ class AugmentConfig:
         empty: Share of crops without any cell: noise over a smooth background.
         lacking: Share of crops of which only the first stain is shown, the others being zeros, as
             are those that an image lacks.
-        pasted: Share of crops over which cells of another image are laid, so that more of them
-            touch and overlap.
     """
 
     size: int = 192
@@ -46,7 +43,6 @@ class AugmentConfig:
     invert: float = 0.0
     empty: float = 0.03
     lacking: float = 0.0
-    pasted: float = 0.0
 
     @property
     def window(self) -> int:
@@ -57,27 +53,18 @@ class AugmentConfig:
 @partial(jax.jit, static_argnames="config")
 def augment(key: Array, windows: Windows, *, config: AugmentConfig) -> Crops:
     """Turn, mirror, scale, bend and dim a batch; the same key gives the same crops."""
-    keys = jax.vmap(partial(random.split, num=4))(random.split(key, windows.image.shape[0]))
-    crops = jax.vmap(partial(_turned, config=config))(keys[:, 0], windows)
-    if config.pasted:
-        crops = paste(random.fold_in(key, 1), crops, share=config.pasted)
-    return jax.vmap(partial(_seen, config=config))(keys[:, 1:], crops, windows)
+    keys = random.split(key, windows.image.shape[0])
+    return jax.vmap(partial(_one, config=config))(keys, windows)
 
 
-def _turned(key: Array, window: Windows, *, config: AugmentConfig) -> Crops:
-    side, _, _ = window.image.shape
-    at = _where(key, side, window.scale, config)
+def _one(key: Array, window: Windows, *, config: AugmentConfig) -> Crops:
+    where_key, light_key, empty_key, lack_key = random.split(key, 4)
+    side, _, channels = window.image.shape
+    at = _where(where_key, side, window.scale, config)
     planes = jnp.moveaxis(window.image.astype(jnp.float32), -1, 0)
     planes = jax.vmap(lambda plane: map_coordinates(plane, at, order=1, mode="nearest"))(planes)
     weight = map_coordinates(window.weight.astype(jnp.float32), at, order=0, mode="nearest")
-    return Crops(jnp.moveaxis(planes, 0, -1), warp_labels(window.labels, *at), weight)
-
-
-def _seen(keys: Array, crop: Crops, window: Windows, *, config: AugmentConfig) -> Crops:
-    """Dimmed and blurred, or another field's emptiness, or with fewer stains."""
-    light_key, empty_key, lack_key = keys
-    channels = crop.images.shape[-1]
-    planes = jnp.moveaxis(crop.images, -1, 0)
+    labels = warp_labels(window.labels, *at)
     planes = jax.vmap(partial(_light, config=config))(random.split(light_key, channels), planes)
 
     is_empty = random.uniform(empty_key) < config.empty
@@ -88,8 +75,8 @@ def _seen(keys: Array, crop: Crops, window: Windows, *, config: AugmentConfig) -
     image = jnp.moveaxis(jnp.where(is_empty, blank, planes), 0, -1)
     return Crops(
         jnp.where(is_shown, image, 0.0),
-        jnp.where(is_empty, 0, crop.labels),
-        jnp.where(is_empty, 1.0, crop.weight),
+        jnp.where(is_empty, 0, labels),
+        jnp.where(is_empty, 1.0, weight),
     )
 
 
@@ -150,16 +137,34 @@ def _light(key: Array, plane: Float[Array, "size size"], config: AugmentConfig):
     plane = jnp.clip(plane, 1e-6, None) ** gamma + jnp.clip(plane, None, 0)
     plane = jnp.where(draw[1] < config.invert, 1.0 - plane, plane)
     sigma = jnp.where(draw[2] < config.blur, 0.3 + 1.2 * draw[3], 1e-3)
-    plane = blurred(plane, sigma)
+    plane = _blur(plane, sigma)
     noise = config.noise * draw[4] * (draw[5] < 0.5)
     plane = plane + noise * random.normal(keys[8], plane.shape)
     return (0.75 + 0.5 * draw[6]) * plane + 0.16 * (draw[7] - 0.5)
 
 
+def _blur(plane: Float[Array, "size size"], sigma: Float[Array, ""]) -> Float[Array, "size size"]:
+    """Gaussian blur of any width in one program; a tiny sigma leaves the plane as it is."""
+    steps = jnp.arange(-BLUR_REACH, BLUR_REACH + 1)
+    taps = jnp.exp(-0.5 * (steps / sigma) ** 2)
+    taps = taps / taps.sum()
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (BLUR_REACH, BLUR_REACH)
+        padded = jnp.pad(plane, pad, mode="edge")
+        length = plane.shape[axis]
+        parts = [
+            tap * jax.lax.slice_in_dim(padded, start, start + length, axis=axis)
+            for start, tap in enumerate(taps)
+        ]
+        plane = jnp.stack(parts).sum(0)
+    return plane
+
+
 def _blank(key: Array, size: int) -> Float[Array, "size size"]:
     """A field without cells, normalised as the real ones are: its noise fills the range."""
     grain_key, smooth_key, sharp_key, share_key = random.split(key, 4)
-    grain = blurred(random.normal(grain_key, (size, size)), 0.05 + 1.4 * random.uniform(sharp_key))
+    grain = _blur(random.normal(grain_key, (size, size)), 0.05 + 1.4 * random.uniform(sharp_key))
     smooth = _smooth_noise(smooth_key, size, size // 3, parts=1)[0]
     plane = grain / grain.std() + 2.0 * random.uniform(share_key) * smooth / smooth.std()
     return (plane / plane.std() + 2.33) / 5.2  # a normal's 1st percentile to 0, 99.8th to 1

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from profiler.segment.training.augment import AugmentConfig, augment, warp_labels
-from profiler.segment.training.blur import blurred
+from profiler.segment.training.augment import AugmentConfig, _blur, augment, warp_labels
 from profiler.segment.training.fields import prepare
 from profiler.segment.training.windows import cut
 
@@ -96,8 +95,8 @@ def test_empty_crops_have_no_labels_and_count_in_full(discs):
 def test_blur_is_scipys_and_none_at_all_where_it_is_narrow():
     plane = np.random.default_rng(0).random((40, 40)).astype(np.float32)
     expected = ndimage.gaussian_filter(plane, 1.2, mode="nearest", radius=4)
-    np.testing.assert_allclose(blurred(jnp.asarray(plane), jnp.float32(1.2)), expected, atol=1e-5)
-    np.testing.assert_array_equal(blurred(jnp.asarray(plane), jnp.float32(1e-3)), plane)
+    np.testing.assert_allclose(_blur(jnp.asarray(plane), jnp.float32(1.2)), expected, atol=1e-5)
+    np.testing.assert_array_equal(_blur(jnp.asarray(plane), jnp.float32(1e-3)), plane)
 
 
 def two_stains(discs, config):
