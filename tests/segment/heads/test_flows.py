@@ -82,7 +82,7 @@ def test_depth_is_high_in_middles_and_low_where_two_nuclei_touch():
     assert depth[19:22, 29:31].max() < 0.1  # they run apart there
     assert depth[20, 18] > 0.95
     assert depth[20, 41] > 0.95
-    assert 0 <= depth.min()
+    assert depth.min() >= 0
     assert depth.max() <= 1
     # In between the heat falls as around a point: a unit flow there runs together by 1 / r.
     assert depth[20, 12] == pytest.approx(0.5 + 1 / 2 / 6, abs=0.05)
