@@ -88,7 +88,11 @@ def _plates(source: Path | str) -> list[str]:
 def _is_plate(home: str) -> bool:
     try:
         return "plate" in said_in(home).values
-    except BadPlate:
+    except BadPlate as reason:
+        why = reason.__cause__
+        if isinstance(why, OSError) and not isinstance(why, PermissionError):
+            # A store that cannot be asked has not said that it is none.
+            raise BadPlate(f"{home} cannot be read: {why}.") from why
         return home.endswith(".zarr")  # `scan` says what is wrong with it
 
 

@@ -100,8 +100,7 @@ def test_a_store_that_goes_down_at_any_request_of_a_scan(tmp_path, store, asked,
     assert whole.drop("path").equals(scan(home).drop("path"))
     requests = len(asked)
     assert len(asked.ranges()) >= (2 if kind in ("ome-tiff", "imagexpress") else 6)
-    # If the first two pass, whether it is an OME-Zarr, it is asked in another way.
-    for number in range(2 if passes else 0, requests):
+    for number in range(requests):
         asked.clear()
         asked.working = number
         with pytest.raises(BadPlate, match=r"cannot be read: .*failed 6 times: no r") as caught:
