@@ -10,15 +10,16 @@ from pathlib import Path
 import polars as pl
 
 from plates.address import remote_address
-from plates.errors import lookup
+from plates.errors import BadPlate, lookup
 from plates.imageset import FieldKey
+from plates.loader import expected_format
 from plates.remote import asked_again
 from plates.well import parse_well
 from profiler.compute.devices import device_name, leave_accelerators
 from profiler.compute.field import compile_recipe
 from profiler.compute.gather import wells_of
 from profiler.compute.pictures import LABELS, has_times, label_path
-from profiler.compute.worker import Looker, Taken, Task, format_of, work
+from profiler.compute.worker import Looker, Taken, Task, work
 from profiler.events import Event, Incident, Planned
 from profiler.execute.executor import About, Executor, NoCluster, Started
 from profiler.execute.local import here
@@ -33,14 +34,7 @@ from profiler.store.index import write_index
 from profiler.store.places import safe_name, stored
 from profiler.store.run import FACTS, RunFacts, claim
 from profiler.store.tables import write_table
-from profiler.store.wells import (
-    Files,
-    Well,
-    collect_fields,
-    finished,
-    strays,
-    sweep,
-)
+from profiler.store.wells import Files, Well, collect_fields, finished, strays, sweep
 from profiler.throughput.trace import traced
 
 
@@ -184,7 +178,10 @@ def _judged_otherwise(
     for plate in sorted({plate for plate, _ in judged}):
         then = {well: asked for well, asked in judged.items() if well[0] == plate and asked}
         if then and (plate in growing or len(set(then.values())) > 1):
-            usual = str(format_of(sets.filter(pl.col("plate") == plate), stains))
+            try:
+                usual = str(expected_format(sets.filter(pl.col("plate") == plate), channels=stains))
+            except BadPlate:  # none can be read now, which says nothing of what was computed
+                continue
             yield from (well for well, asked in then.items() if asked != usual)
 
 

@@ -20,7 +20,7 @@ from plates.errors import BadPlate
 from plates.hdf import groups
 from plates.imageset import FieldKey
 from plates.readers.folder import indexes
-from plates.readers.hdf5 import check_whole, site_number
+from plates.readers.hdf5 import check_whole, rows_of, site_number
 from plates.readers.mirror import opened
 from plates.readers.reader import PlaneRow, Reader, check_field, table
 from plates.well import parse_well
@@ -61,22 +61,10 @@ def scan(source: Path) -> pl.DataFrame:
         BadPlate: A file is damaged, or a well is not called as a well.
     """
     check_whole(source, *SUFFIXES)
-    return table(row for path in _files(source) for row in _planes(path))
-
-
-def _planes(path: Path) -> Iterator[PlaneRow]:
-    import h5py
-
-    with opened(path, again=True) as file:
-        try:
-            with h5py.File(file, "r") as store:
-                yield from _positions(path, store)
-        except BadPlate:
-            raise
-        except Exception as reason:  # h5py raises almost anything on damaged bytes
-            raise BadPlate(
-                f"{path} is no complete CellH5 file: {reason}. Export it again."
-            ) from reason
+    damaged = "is no complete CellH5 file: {}. Export it again."
+    return table(
+        row for path in _files(source) for row in rows_of(path, _positions, damaged=damaged)
+    )
 
 
 def _positions(path: Path, store: Any) -> Iterator[PlaneRow]:

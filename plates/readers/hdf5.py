@@ -12,7 +12,7 @@ is left out. Version 1 has channel_names and wavelengths_nm at the top, a single
 magnification and objective for a field, and no profiles.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +101,34 @@ def scan(source: Path) -> pl.DataFrame:
         BadPlate: A file is damaged or of a later version.
     """
     check_whole(source, *SUFFIXES)
-    return table(row for path in _plates(source) for row in _planes(path))
+    damaged = "is damaged: {}. Convert the plate again."
+    return table(row for path in _plates(source) for row in rows_of(path, _fields, damaged=damaged))
 
 
-def _planes(path: Path) -> Iterator[PlaneRow]:
+def rows_of(
+    path: Path, read: Callable[[Path, Any], Iterator[PlaneRow]], *, damaged: str
+) -> Iterator[PlaneRow]:
+    """Read the rows of one file, here or in a store.
+
+    Args:
+        path: The file.
+        read: From its path and what h5py opens to its rows.
+        damaged: What to say of it, and to do, where it cannot be read; `{}` is why.
+
+    Raises:
+        BadPlate: It is damaged, or what `read` raises.
+        OSError: A store cannot be asked.
+    """
     import h5py
 
     with opened(path, again=True) as file:
         try:
             with h5py.File(file, "r") as store:
-                yield from _fields(path, store)
+                yield from read(path, store)
         except BadPlate:
             raise
         except Exception as reason:  # h5py raises almost anything on damaged bytes
-            raise BadPlate(f"{path} is damaged: {reason}. Convert the plate again.") from reason
+            raise BadPlate(f"{path} {damaged.format(reason)}") from reason
 
 
 def _fields(path: Path, store: Any) -> Iterator[PlaneRow]:

@@ -76,7 +76,7 @@ class Looker:
         """Read the sample of a plate, or remember it."""
         plate = sets["plate"][0]
         if self._last is None or self._last[0] != plate:
-            pixel_format = format_of(sets, tuple(self.request.recipe.images.channels))
+            pixel_format = _format(sets, tuple(self.request.recipe.images.channels))
             look = Look(pixel_format, _pictures(self.request, sets, pixel_format))
             self._last = (plate, look)
         return self._last[1]
@@ -263,7 +263,7 @@ def _first_image(task: Task, request: Request) -> np.ndarray | None:
     (batch,) = batches(
         sample,
         channels=stains,
-        pixel_format=format_of(task.sets, stains),
+        pixel_format=_format(task.sets, stains),
         size=1,
         projection=images.projection,
     )
@@ -280,7 +280,7 @@ def _pictures(request: Request, sets: pl.DataFrame, pixel_format: PixelFormat) -
     return Pictures(request.out, stains, limits, request.save_labels, first, has_times(sets))
 
 
-def format_of(sets: pl.DataFrame, stains: tuple[str, ...]) -> PixelFormat:
+def _format(sets: pl.DataFrame, stains: tuple[str, ...]) -> PixelFormat:
     """What the plate's images are like; where none can be read, each is to say why."""
     try:
         return expected_format(sets, channels=stains)
